@@ -1,0 +1,346 @@
+//! The table of parameters. CONFIG, the configuration file, `--set` and docs/CONFIGURATION.md all follow it.
+
+use super::kind::{Kind, Unit};
+
+/// Whom a value belongs to (R12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Each node has its own.
+    Node,
+    /// The cluster has one, kept in the replicated directory and changed by an entry of the log.
+    Cluster,
+}
+
+/// When a value may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// At any time, by CONFIG SET.
+    Live,
+    /// Only by a restart (of the node), or not after the start of the first node (of the cluster).
+    AtStart,
+    /// Never: only the default is accepted, for this reason. It exists because clients set it.
+    Never(&'static str),
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name: Redis's where Redis has it.
+    pub name: &'static str,
+    /// Whom its value belongs to.
+    pub scope: Scope,
+    /// Its type and range.
+    pub kind: Kind,
+    /// Its value unless given, in the form that is read.
+    pub default: &'static str,
+    /// When it may change.
+    pub changes: Changes,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+const fn count(min: i64, max: i64) -> Kind {
+    Kind::Integer { min, max, unit: Unit::Count }
+}
+
+const fn seconds(min: i64, max: i64) -> Kind {
+    Kind::Integer { min, max, unit: Unit::Seconds }
+}
+
+const fn milliseconds(min: i64, max: i64) -> Kind {
+    Kind::Integer { min, max, unit: Unit::Milliseconds }
+}
+
+const fn bytes(min: i64, max: i64) -> Kind {
+    Kind::Integer { min, max, unit: Unit::Bytes }
+}
+
+const MB: i64 = 1 << 20;
+const GB: i64 = 1 << 30;
+const INT_MAX: i64 = i32::MAX as i64;
+
+/// The words of `appendfsync`, in the order of [`Appendfsync`](super::Appendfsync).
+const APPENDFSYNC: &[&str] = &["everysec", "always"];
+/// The words of `loglevel`, in the order of [`LogLevel`](super::LogLevel).
+const LOGLEVEL: &[&str] = &["debug", "verbose", "notice", "warning"];
+
+/// Every parameter, in the order of the documentation.
+pub const PARAMETERS: &[Parameter] = &[
+    // Network.
+    Parameter {
+        name: "port",
+        scope: Scope::Node,
+        kind: count(1, 55_535),
+        default: "6379",
+        changes: Changes::AtStart,
+        doc: "Port for clients; `--listen` sets it. The bus between nodes listens on this port + 10000, HTTP on this port + 3000 unless `--http-listen` is given.",
+    },
+    Parameter {
+        name: "bind",
+        scope: Scope::Node,
+        kind: Kind::Address,
+        default: "127.0.0.1",
+        changes: Changes::AtStart,
+        doc: "Address to listen on; `--listen` sets it.",
+    },
+    Parameter {
+        name: "tcp-backlog",
+        scope: Scope::Node,
+        kind: count(0, INT_MAX),
+        default: "511",
+        changes: Changes::AtStart,
+        doc: "How many connections the operating system keeps until they are accepted.",
+    },
+    Parameter {
+        name: "tcp-keepalive",
+        scope: Scope::Node,
+        kind: seconds(0, INT_MAX),
+        default: "300",
+        changes: Changes::Live,
+        doc: "A connection that is silent for this long is asked by TCP whether its client is still there; 0 does not ask. For connections made after the change.",
+    },
+    Parameter {
+        name: "timeout",
+        scope: Scope::Node,
+        kind: seconds(0, INT_MAX),
+        default: "0",
+        changes: Changes::Live,
+        doc: "A client that sends nothing for this long is disconnected, unless it has subscribed or is blocked; 0 never does.",
+    },
+    Parameter {
+        name: "maxclients",
+        scope: Scope::Node,
+        kind: count(1, u32::MAX as i64),
+        default: "10000",
+        changes: Changes::Live,
+        doc: "How many clients may be connected to this node; further ones get an error. The limit of open files must allow it.",
+    },
+    Parameter {
+        name: "client-query-buffer-limit",
+        scope: Scope::Node,
+        kind: bytes(MB, i64::MAX),
+        default: "1gb",
+        changes: Changes::Live,
+        doc: "How many bytes of unfinished commands one connection may hold; beyond it is closed.",
+    },
+    Parameter {
+        name: "client-output-buffer-limit",
+        scope: Scope::Node,
+        kind: Kind::OutputLimits,
+        default: "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        changes: Changes::Live,
+        doc: "How many bytes of replies may wait for a client that does not read them, per class of clients (`normal`, `pubsub`; `replica` is accepted and limits nothing, because nodes have their own bus): disconnected at once above HARD, or above SOFT for SECONDS; 0 is no limit. Classes that are not named keep their limits.",
+    },
+    Parameter {
+        name: "proto-max-bulk-len",
+        scope: Scope::Node,
+        kind: bytes(MB, 512 * MB),
+        default: "512mb",
+        changes: Changes::Live,
+        doc: "The longest single argument that clients may send. No string value grows beyond 512 MB in any case.",
+    },
+    // Access.
+    Parameter {
+        name: "protected-mode",
+        scope: Scope::Node,
+        kind: Kind::Bool,
+        default: "yes",
+        changes: Changes::Live,
+        doc: "While there is no password, clients are accepted from this machine only.",
+    },
+    Parameter {
+        name: "requirepass",
+        scope: Scope::Cluster,
+        kind: Kind::Secret,
+        default: "",
+        changes: Changes::Live,
+        doc: "Password of the default user; empty asks for none.",
+    },
+    // Durability and consistency.
+    Parameter {
+        name: "appendfsync",
+        scope: Scope::Cluster,
+        kind: Kind::Enum(APPENDFSYNC),
+        default: "always",
+        changes: Changes::Live,
+        doc: "When a write is acknowledged: `always` when a majority has it on disk; `everysec` when a majority has handed it to its operating system, with an fsync every second. `everysec` survives any crash of processes; it may lose the last second when a majority loses its operating system or power at once.",
+    },
+    Parameter {
+        name: "appendonly",
+        scope: Scope::Cluster,
+        kind: Kind::Bool,
+        default: "yes",
+        changes: Changes::Never("the replicated log is the database, it cannot be switched off"),
+        doc: "Always `yes`: every write is in the log before it is acknowledged.",
+    },
+    Parameter {
+        name: "save",
+        scope: Scope::Cluster,
+        kind: Kind::Text,
+        default: "",
+        changes: Changes::Never("snapshots are taken automatically, see snapshot-log-size"),
+        doc: "Always empty: there is nothing to schedule, snapshots follow the growth of the log.",
+    },
+    Parameter {
+        name: "write-timeout",
+        scope: Scope::Node,
+        kind: milliseconds(100, 3_600_000),
+        default: "5000",
+        changes: Changes::AtStart,
+        doc: "A write that is not committed after this long gets an error that says whether it may still be applied (`-UNKNOWN`) or is not (`-NOQUORUM`).",
+    },
+    Parameter {
+        name: "replication-factor",
+        scope: Scope::Cluster,
+        kind: count(1, 7),
+        default: "3",
+        changes: Changes::Live,
+        doc: "How many voters the cluster has, as soon as it has that many nodes; further nodes are readers, until a voter is lost.",
+    },
+    Parameter {
+        name: "heartbeat-interval",
+        scope: Scope::Node,
+        kind: milliseconds(5, 60_000),
+        default: "30",
+        changes: Changes::AtStart,
+        doc: "How often a leader says that it is alive. At most half of election-timeout-min.",
+    },
+    Parameter {
+        name: "election-timeout-min",
+        scope: Scope::Node,
+        kind: milliseconds(20, 600_000),
+        default: "120",
+        changes: Changes::AtStart,
+        doc: "A follower that hears nothing from its leader for a random time between this and election-timeout-max calls an election. Raise both when the round trip between nodes takes more than a few milliseconds. Must be the same on all nodes, because the leader's lease relies on it.",
+    },
+    Parameter {
+        name: "election-timeout-max",
+        scope: Scope::Node,
+        kind: milliseconds(20, 600_000),
+        default: "180",
+        changes: Changes::AtStart,
+        doc: "See election-timeout-min. Must be the same on all nodes.",
+    },
+    Parameter {
+        name: "clock-drift",
+        scope: Scope::Node,
+        kind: Kind::Decimal { min: 0.0, max: 0.5 },
+        default: "0.05",
+        changes: Changes::AtStart,
+        doc: "By how much the clocks of two nodes may differ in speed (0.05 is 5 %). The leader's lease, under which it answers reads alone, is shorter by this. Must be the same on all nodes.",
+    },
+    Parameter {
+        name: "clock-step-max",
+        scope: Scope::Node,
+        kind: milliseconds(0, 3_600_000),
+        default: "1000",
+        changes: Changes::AtStart,
+        doc: "A step of the wall clock larger than this is reported and not followed by expiry.",
+    },
+    // Storage.
+    Parameter {
+        name: "dir",
+        scope: Scope::Node,
+        kind: Kind::Text,
+        default: "./quorate-data",
+        changes: Changes::AtStart,
+        doc: "Folder of the node's data; `--data-dir` sets it.",
+    },
+    Parameter {
+        name: "segment-size",
+        scope: Scope::Node,
+        kind: bytes(MB, 4 * GB),
+        default: "64mb",
+        changes: Changes::AtStart,
+        doc: "Size of one file of the log, reserved in advance. A larger entry gets a file of its own.",
+    },
+    Parameter {
+        name: "snapshot-log-size",
+        scope: Scope::Node,
+        kind: bytes(MB, i64::MAX),
+        default: "256mb",
+        changes: Changes::AtStart,
+        doc: "A snapshot is taken when the log has grown by this since the last one, or by the size of that snapshot if it is larger.",
+    },
+    Parameter {
+        name: "log-keep-size",
+        scope: Scope::Node,
+        kind: bytes(0, i64::MAX),
+        default: "64mb",
+        changes: Changes::AtStart,
+        doc: "How much of the log stays behind a snapshot, so that a follower that is a little behind does not need the whole snapshot.",
+    },
+    // Memory.
+    Parameter {
+        name: "pending-writes-max",
+        scope: Scope::Node,
+        kind: bytes(MB, i64::MAX),
+        default: "1gb",
+        changes: Changes::AtStart,
+        doc: "How many bytes of writes that are not yet committed a node holds; beyond it clients get `-OVERLOADED`, which means that the write is not applied.",
+    },
+    Parameter {
+        name: "maxmemory",
+        scope: Scope::Cluster,
+        kind: bytes(0, i64::MAX),
+        default: "0",
+        changes: Changes::Never("a limit of memory is not enforced yet, only 0 (no limit) is accepted"),
+        doc: "Always 0, no limit: not enforced yet.",
+    },
+    Parameter {
+        name: "maxmemory-policy",
+        scope: Scope::Cluster,
+        kind: Kind::Enum(&["noeviction"]),
+        default: "noeviction",
+        changes: Changes::Never("keys are never evicted"),
+        doc: "Always `noeviction`: keys leave only when they are deleted or expire.",
+    },
+    Parameter {
+        name: "databases",
+        scope: Scope::Cluster,
+        kind: count(1, 10_000),
+        default: "16",
+        changes: Changes::AtStart,
+        doc: "How many databases SELECT can choose from. Must be the same on all nodes, for the life of the cluster.",
+    },
+    // Logs of the process.
+    Parameter {
+        name: "loglevel",
+        scope: Scope::Node,
+        kind: Kind::Enum(LOGLEVEL),
+        default: "notice",
+        changes: Changes::Live,
+        doc: "How much the node reports of its own work.",
+    },
+    Parameter {
+        name: "logfile",
+        scope: Scope::Node,
+        kind: Kind::Text,
+        default: "",
+        changes: Changes::AtStart,
+        doc: "File to which those reports are appended; empty is the standard error stream.",
+    },
+];
+
+/// The parameter of this name, in any case.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Parameter> {
+    position_of(name).map(|at| &PARAMETERS[at])
+}
+
+pub(super) fn position_of(name: &str) -> Option<usize> {
+    PARAMETERS.iter().position(|parameter| parameter.name.eq_ignore_ascii_case(name))
+}
+
+/// The name that was probably meant.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    PARAMETERS
+        .iter()
+        .map(|parameter| (strsim::damerau_levenshtein(parameter.name, &name), parameter.name))
+        .min()
+        // Further away, it is another word and not a slip.
+        .filter(|(distance, nearest)| *distance <= (nearest.len() / 3).max(2))
+        .map(|(_, nearest)| nearest)
+}

@@ -1,0 +1,364 @@
+//! The disk of the operating system: one writer thread a queue.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::disk::{Completion, Disk, LOCK_FILE, Op, Queue};
+use crate::random::Random;
+use crate::real::RealRandom;
+
+/// Open handles that a queue keeps. The log writes to one file at a time and prepares the next.
+const HANDLES_MAX: usize = 16;
+
+/// Buffers that one pwritev(2) takes: IOV_MAX on Linux.
+const IOV_MAX: usize = 1024;
+
+/// The operating system's files. Dropping it waits for what was submitted.
+#[derive(Debug)]
+pub struct RealDisk {
+    log: Writer,
+    snapshot: Writer,
+    /// Handles whose locks end with this process, or with this disk.
+    locks: Mutex<Vec<OwnedFd>>,
+    boot_id: String,
+}
+
+impl RealDisk {
+    /// Starts the writer threads; an error says that the system refused them.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            log: Writer::start("disk-log")?,
+            snapshot: Writer::start("disk-snapshot")?,
+            locks: Mutex::default(),
+            boot_id: boot_id(),
+        })
+    }
+}
+
+impl Disk for RealDisk {
+    fn submit(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
+        let writer = match queue {
+            Queue::Log => &self.log,
+            Queue::Snapshot => &self.snapshot,
+        };
+        writer.submit(Submission { ops, done });
+    }
+
+    fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Bytes> {
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| named("open", path, errno))?;
+        read_at(&file, offset, len).map(Bytes::from).map_err(|errno| named("read", path, errno))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| named("read folder", path, error))?,
+        };
+        let mut names = entries
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| named("read folder", path, error))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        match rustix::fs::stat(path) {
+            Ok(stat) => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(named("stat", path, errno)),
+        }
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .take_while(|p| !p.is_dir())
+            .collect();
+        for folder in missing.into_iter().rev() {
+            match rustix::fs::mkdir(folder, Mode::from_raw_mode(0o700)) {
+                Err(errno) if errno != Errno::EXIST || !folder.is_dir() => {
+                    return Err(named("create folder", folder, errno));
+                }
+                _ => sync_dir(parent(folder))?,
+            }
+        }
+        // It may have been made by a process that died before it could do this.
+        sync_dir(parent(path))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<()> {
+        let handle = take_lock(path)?;
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        Ok(())
+    }
+
+    fn boot_id(&self) -> String {
+        self.boot_id.clone()
+    }
+
+    fn run(&self, ops: Vec<Op>) -> io::Result<()> {
+        Handles::default().execute(ops)
+    }
+}
+
+struct Submission {
+    ops: Vec<Op>,
+    done: Completion,
+}
+
+/// A thread that carries out submissions, oldest first.
+#[derive(Debug)]
+struct Writer {
+    /// `None` only while dropping. It never blocks, so that a completion may submit.
+    submissions: Option<mpsc::Sender<Submission>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    #[allow(clippy::disallowed_methods, reason = "the writer threads of the real disk live here")]
+    fn start(name: &str) -> io::Result<Self> {
+        let (submissions, queue) = mpsc::channel::<Submission>();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut handles = Handles::default();
+            for Submission { ops, done } in queue {
+                done(handles.execute(ops));
+            }
+        })?;
+        Ok(Self { submissions: Some(submissions), thread: Some(thread) })
+    }
+
+    fn submit(&self, submission: Submission) {
+        let sent = self.submissions.as_ref().map(|submissions| submissions.send(submission));
+        // A completion has panicked and ended the thread: what is submitted can never be done.
+        if let Some(Err(mpsc::SendError(submission))) = sent {
+            (submission.done)(Err(io::Error::other("the writer thread of this disk has died")));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.submissions = None;
+        let Some(thread) = self.thread.take() else { return };
+        // The last handle of a disk may go in one of its own completions; a thread cannot wait for itself.
+        if thread.thread().id() != thread::current().id() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// Open files, the one used last at the end.
+#[derive(Debug, Default)]
+struct Handles {
+    open: Vec<(PathBuf, OwnedFd)>,
+}
+
+impl Handles {
+    fn execute(&mut self, ops: Vec<Op>) -> io::Result<()> {
+        ops.into_iter().try_for_each(|op| self.execute_one(op))
+    }
+
+    fn execute_one(&mut self, op: Op) -> io::Result<()> {
+        match op {
+            Op::Create { path, len } => self.create(path, len),
+            Op::Write { path, offset, bufs } => {
+                let file = self.file(&path)?;
+                write_all(file, offset, &bufs).map_err(|error| named("write", &path, error))
+            }
+            Op::Sync { path } => {
+                let file = self.file(&path)?;
+                // Not repeated whatever it says: after a failure the kernel calls lost pages clean (R7).
+                rustix::fs::fdatasync(file).map_err(|errno| named("fdatasync", &path, errno))
+            }
+            Op::SetLen { path, len } => {
+                let file = self.file(&path)?;
+                retry(|| rustix::fs::ftruncate(file, len))
+                    .map_err(|errno| named("set length of", &path, errno))
+            }
+            Op::Rename { from, to } => self.rename(&from, &to),
+            Op::Remove { path } => self.remove(&path),
+            Op::SyncDir { path } => sync_dir(&path),
+            Op::Close { path } => {
+                self.close(&path);
+                Ok(())
+            }
+        }
+    }
+
+    fn create(&mut self, path: PathBuf, len: u64) -> io::Result<()> {
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = retry(|| rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)))
+            .map_err(|errno| named("create", &path, errno))?;
+        reserve(&file, len).map_err(|errno| named("reserve room for", &path, errno))?;
+        self.close(&path);
+        self.keep(path, file);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        rustix::fs::rename(from, to)
+            .map_err(|errno| named(&format!("rename {} to", from.display()), to, errno))?;
+        self.close(to);
+        if let Some(at) = self.position(from) {
+            self.open[at].0 = to.to_owned();
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.close(path);
+        match rustix::fs::unlink(path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(named("remove", path, errno)),
+        }
+    }
+
+    /// The handle of a file that exists, opened if need be.
+    fn file(&mut self, path: &Path) -> io::Result<&OwnedFd> {
+        match self.position(path) {
+            Some(at) => self.open[at..].rotate_left(1),
+            None => {
+                let file = retry(|| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()))
+                    .map_err(|errno| named("open", path, errno))?;
+                self.keep(path.to_owned(), file);
+            }
+        }
+        let (_, file) = self.open.last().expect("a handle was just moved or added");
+        Ok(file)
+    }
+
+    fn keep(&mut self, path: PathBuf, file: OwnedFd) {
+        if self.open.len() == HANDLES_MAX {
+            self.open.remove(0);
+        }
+        self.open.push((path, file));
+    }
+
+    fn close(&mut self, path: &Path) {
+        if let Some(at) = self.position(path) {
+            self.open.remove(at);
+        }
+    }
+
+    fn position(&self, path: &Path) -> Option<usize> {
+        self.open.iter().rposition(|(open, _)| open.as_os_str() == path.as_os_str())
+    }
+}
+
+/// Writes all of `bufs` from `offset` on, in as few system calls as the kernel allows.
+fn write_all(file: &OwnedFd, mut offset: u64, bufs: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> =
+        bufs.iter().filter(|buf| !buf.is_empty()).map(|buf| IoSlice::new(buf)).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        let at_once = rest.len().min(IOV_MAX);
+        let written = retry(|| rustix::io::pwritev(file, &rest[..at_once], offset))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += written as u64;
+        IoSlice::advance_slices(&mut rest, written);
+    }
+    Ok(())
+}
+
+/// Up to `len` bytes, fewer at the end of the file.
+fn read_at(file: &OwnedFd, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    let available = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len.min(available)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match retry(|| rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Gives the file `len` bytes of zeros, with room on the disk where the file system can promise it.
+fn reserve(file: &OwnedFd, len: u64) -> Result<(), Errno> {
+    if len == 0 {
+        return Ok(());
+    }
+    match retry(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => retry(|| rustix::fs::ftruncate(file, len)),
+        result => result,
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder =
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| named("open folder", path, errno))?;
+    rustix::fs::fsync(&folder).map_err(|errno| named("fsync folder", path, errno))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+fn take_lock(folder: &Path) -> io::Result<OwnedFd> {
+    let path = folder.join(LOCK_FILE);
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
+        .map_err(|errno| named("open", &path, errno))?;
+    match retry(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(held(folder, &file)),
+        Err(errno) => return Err(named("lock", &path, errno)),
+    }
+    let pid = Bytes::from(format!("{}\n", rustix::process::getpid()));
+    rustix::fs::ftruncate(&file, 0)
+        .map_err(io::Error::from)
+        .and_then(|()| write_all(&file, 0, &[pid]))
+        .map_err(|error| named("write", &path, error))?;
+    Ok(file)
+}
+
+fn held(folder: &Path, lock: &OwnedFd) -> io::Error {
+    let pid = read_at(lock, 0, 32).unwrap_or_default();
+    let holder = match str::from_utf8(&pid).map(str::trim) {
+        Ok(pid) if !pid.is_empty() => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        format!("data folder {} is in use by {holder}: stop it, or use another folder", folder.display()),
+    )
+}
+
+/// Where the kernel does not tell, every start counts as a boot: that errs on the safe side (R8).
+fn boot_id() -> String {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id.trim().to_owned(),
+        Err(_) => format!("{:016x}{:016x}", RealRandom.next_u64(), RealRandom.next_u64()),
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    rustix::io::retry_on_intr(&mut call)
+}
+
+/// Says what failed where; keeps the kind, so that callers can tell a full disk.
+fn named(operation: &str, path: &Path, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    io::Error::new(error.kind(), format!("{operation} {}: {error}", path.display()))
+}

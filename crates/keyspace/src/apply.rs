@@ -1,0 +1,262 @@
+//! Applying an entry of the log.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::{
+    batch::{Args, BatchError, BatchReader, Element, Header, Step, Watch},
+    keyspace::{Keyspace, Origin},
+    random::Random,
+    reply::Reply,
+};
+
+/// The node on which an entry is applied: where replies go, and what happens between commands.
+///
+/// Everything has a default that does nothing, for replicas that are not the origin of the entry.
+/// `n` is the number of the command in the batch, from 0.
+pub trait Host {
+    /// Calls `run` with the reply to command `n`, once or, for a transaction with local steps, several times: what is
+    /// written then belongs together, in that order.
+    fn reply(&mut self, n: usize, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        let _ = n;
+        run(&mut Reply::discard());
+    }
+
+    /// Called before command `n`, and at the end with the number of commands: reads that belong between two commands
+    /// take place here (R1), judged by the entry's time.
+    fn before(&mut self, n: usize, keyspace: &Keyspace) {
+        let _ = (n, keyspace);
+    }
+
+    /// Carries out step `number` of transaction `n`, which belongs to the origin's session alone, and appends exactly
+    /// one reply to that of command `n`.
+    fn local(&mut self, n: usize, number: u64) {
+        let _ = (n, number);
+    }
+
+    /// Stands still for that long (`DEBUG SLEEP`).
+    fn debug_sleep(&mut self, ms: u64) {
+        let _ = ms;
+    }
+}
+
+/// A replica that is not the origin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHost;
+
+impl Host for NoHost {}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether its commands took effect.
+    pub outcome: Outcome,
+    /// Whose batch it was; zeros if its header cannot be read.
+    pub header: Header,
+    /// Number of commands and transactions carried out.
+    pub commands: usize,
+    /// Whether any of them has changed something.
+    pub changed: bool,
+}
+
+impl Applied {
+    /// Whether the batch was passed over: none of its commands took effect.
+    #[must_use]
+    pub fn skipped(&self) -> bool {
+        self.outcome != Outcome::Applied
+    }
+}
+
+/// Whether the commands of an entry took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They did.
+    Applied,
+    /// They did not: the batch was meant for a leader of another term (R15).
+    WrongTerm,
+    /// They did not: the batch was applied before, or one before it is missing.
+    OutOfSequence,
+    /// The entry is damaged. Elements before the damage took effect, alike on every replica.
+    Damaged,
+    /// The entry comes from newer software. **Not applied, and the index has not advanced**: this node must stop until
+    /// it is upgraded.
+    Unsupported,
+}
+
+impl Keyspace {
+    /// Applies the entry at `index`, which a leader of `entry_term` appended.
+    ///
+    /// The entry's time becomes the log's time unless that is later already; keys whose deadline has come are
+    /// reclaimed, then the commands are carried out in order. A batch that is skipped still brings index and time.
+    ///
+    /// # Panics
+    /// If `index` is not the one after the last.
+    pub fn apply(&mut self, index: u64, entry_term: u64, payload: &[u8], host: &mut dyn Host) -> Applied {
+        assert!(index > self.meta.index, "entry {index} after {}", self.meta.index);
+        let (header, mut reader) = match BatchReader::new(payload) {
+            Ok(batch) => batch,
+            Err(error) => return self.refuse(index, entry_term, payload, error),
+        };
+        self.advance(index, entry_term, header.time_ms);
+        let mut applied =
+            Applied { outcome: self.admit(&header, entry_term), header, commands: 0, changed: false };
+        let version = self.version();
+        let mut replies = 0;
+        while applied.outcome == Outcome::Applied {
+            host.before(applied.commands, self);
+            match reader.next_element() {
+                Ok(Some(element)) => {
+                    replies = self.apply_element(applied.commands, element, header.seed, replies, host);
+                    applied.commands += 1;
+                }
+                Ok(None) => break,
+                Err(_) => applied.outcome = Outcome::Damaged,
+            }
+        }
+        applied.changed = self.version() != version;
+        self.extend_digest(payload, replies);
+        applied
+    }
+
+    /// What an entry does that holds nothing for the keyspace (a membership change, a leader's first entry).
+    ///
+    /// # Panics
+    /// If `index` is not after the last.
+    pub fn apply_blank(&mut self, index: u64, entry_term: u64) {
+        assert!(index > self.meta.index, "entry {index} after {}", self.meta.index);
+        self.advance(index, entry_term, 0);
+        self.extend_digest(&[], 0);
+    }
+
+    fn refuse(&mut self, index: u64, entry_term: u64, payload: &[u8], error: BatchError) -> Applied {
+        let outcome = match error {
+            BatchError::Unsupported { .. } => Outcome::Unsupported,
+            BatchError::Damaged => {
+                self.advance(index, entry_term, 0);
+                self.extend_digest(payload, 0);
+                Outcome::Damaged
+            }
+        };
+        Applied { outcome, header: Header::default(), commands: 0, changed: false }
+    }
+
+    /// Brings index and time, and what follows from time.
+    fn advance(&mut self, index: u64, entry_term: u64, time_ms: u64) {
+        self.meta.index = index;
+        self.meta.term = entry_term;
+        self.meta.time_ms = self.meta.time_ms.max(time_ms);
+        self.reclaim();
+    }
+
+    /// Whether this is the next batch of its origin, sent for the term it got into (R15). Notes it if so.
+    fn admit(&mut self, header: &Header, entry_term: u64) -> Outcome {
+        if header.term != entry_term {
+            return Outcome::WrongTerm;
+        }
+        let last = self.origin(header.origin_node).unwrap_or_default();
+        let (old, new) = ((last.start, last.epoch), (header.origin_start, header.origin_epoch));
+        let follows = new == old && last.seq.checked_add(1) == Some(header.origin_seq);
+        let begins = new > old && header.origin_seq == 1;
+        if !follows && !begins {
+            return Outcome::OutOfSequence;
+        }
+        let origin = Origin { start: new.0, epoch: new.1, seq: header.origin_seq };
+        self.meta.origins.insert(header.origin_node, origin);
+        Outcome::Applied
+    }
+
+    /// Carries out one element. Takes in and returns the hash of the replies.
+    fn apply_element(
+        &mut self,
+        n: usize,
+        element: Element<'_>,
+        seed: u64,
+        hash: u64,
+        host: &mut dyn Host,
+    ) -> u64 {
+        let mut replies = Replies { n, hash };
+        match element {
+            Element::Command { db, args } => {
+                let seed = Random::for_command(seed, n as u64, 0);
+                self.apply_command(db, &args, seed, &mut replies, host);
+            }
+            Element::Transaction { watches, steps } => {
+                self.apply_transaction(&watches, &steps, seed, &mut replies, host);
+            }
+        }
+        replies.hash
+    }
+
+    fn apply_command(
+        &mut self,
+        db: usize,
+        args: &Args<'_>,
+        seed: u64,
+        replies: &mut Replies,
+        host: &mut dyn Host,
+    ) {
+        let mut sleep_ms = 0;
+        replies.write(host, |reply| sleep_ms = self.execute(db, args, seed, reply));
+        if sleep_ms > 0 {
+            host.debug_sleep(sleep_ms);
+        }
+    }
+
+    fn apply_transaction(
+        &mut self,
+        watches: &[Watch<'_>],
+        steps: &[Step<'_>],
+        seed: u64,
+        replies: &mut Replies,
+        host: &mut dyn Host,
+    ) {
+        if watches
+            .iter()
+            .any(|watch| self.watch_broken(watch.db, watch.key, watch.as_of_version, watch.existed))
+        {
+            replies.write(host, |reply| reply.null_array());
+            return;
+        }
+        replies.write(host, |reply| reply.array(steps.len()));
+        for (i, step) in steps.iter().enumerate() {
+            match step {
+                Step::Command { db, args } => {
+                    let seed = Random::for_command(seed, replies.n as u64, 1 + i as u64);
+                    self.apply_command(*db, args, seed, replies, host);
+                }
+                Step::Local(number) => host.local(replies.n, *number),
+            }
+        }
+    }
+
+    /// Takes an entry into the running digest: what it says, what it did, what it answered, and what came out (R10).
+    fn extend_digest(&mut self, payload: &[u8], replies: u64) {
+        let keys: usize = self.databases.iter().map(|database| database.table.len()).sum();
+        let effects = self.take_effects();
+        let meta = &self.meta;
+        let words = [meta.index, meta.term, meta.time_ms, meta.version, keys as u64, effects, replies];
+        let mut bytes = [0; 7 * 8];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        self.meta.digest = xxh3_64_with_seed(&bytes, xxh3_64_with_seed(payload, meta.digest));
+    }
+}
+
+/// The replies of one element.
+struct Replies {
+    n: usize,
+    hash: u64,
+}
+
+impl Replies {
+    fn write(&mut self, host: &mut dyn Host, mut write: impl FnMut(&mut Reply<'_>)) {
+        let mut calls = 0;
+        host.reply(self.n, &mut |reply| {
+            calls += 1;
+            reply.start_hash(self.hash);
+            write(reply);
+            self.hash = reply.hash();
+        });
+        assert_eq!(calls, 1, "a host calls `run` exactly once");
+    }
+}

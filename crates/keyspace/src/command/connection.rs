@@ -1,0 +1,66 @@
+//! Commands that concern the connection, as they are within a transaction, and DEBUG SLEEP.
+
+use crate::{
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    number::parse_i64,
+    reply::Reply,
+};
+
+/// Longest that DEBUG SLEEP lets the replicas stand still.
+const SLEEP_MS_MAX: f64 = 3_600_000.0;
+
+/// `PING [message]`
+pub(super) fn ping(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match ctx.args {
+        [_] => reply.simple("PONG"),
+        [_, message] => reply.bulk(message),
+        _ => return Err(CommandError::wrong_arity("ping")),
+    }
+    Ok(())
+}
+
+/// `ECHO message`
+pub(super) fn echo(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.bulk(ctx.arg(1));
+    Ok(())
+}
+
+/// `TIME`: the log's time, which is the same on every replica.
+pub(super) fn time(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let ms = ctx.time_ms();
+    reply.array(2);
+    reply.bulk((ms / 1000).to_string().as_bytes());
+    reply.bulk((ms % 1000 * 1000).to_string().as_bytes());
+    Ok(())
+}
+
+/// `SELECT index`: the session has already noted with each command which database it means.
+pub(super) fn select(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    parse_db(ctx.arg(1), ctx.keyspace.databases())?;
+    reply.ok();
+    Ok(())
+}
+
+/// `DEBUG SLEEP seconds`: for tests of R20.
+pub(super) fn debug(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let word = ctx.arg(1);
+    if !word.eq_ignore_ascii_case(b"sleep") || ctx.args.len() != 3 {
+        return Err(CommandError::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
+            String::from_utf8_lossy(&word[..word.len().min(128)])
+        )));
+    }
+    let seconds: Option<f64> = std::str::from_utf8(ctx.arg(2)).ok().and_then(|text| text.parse().ok());
+    let ms = seconds.filter(|seconds| seconds.is_finite()).ok_or(CommandError::NOT_A_FLOAT)? * 1000.0;
+    ctx.sleep(ms.clamp(0.0, SLEEP_MS_MAX) as u64);
+    reply.ok();
+    Ok(())
+}
+
+/// The number of a database.
+pub(super) fn parse_db(arg: &[u8], databases: usize) -> Result<usize, CommandError> {
+    let index = parse_i64(arg).and_then(|n| i32::try_from(n).ok()).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let index = usize::try_from(index).ok().filter(|&db| db < databases);
+    index.ok_or(CommandError::DB_OUT_OF_RANGE)
+}

@@ -1,0 +1,207 @@
+//! Commands on a whole database.
+
+use super::connection::parse_db;
+use crate::{
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    glob,
+    keyspace::Keyspace,
+    number::parse_i64,
+    random::Random,
+    reply::Reply,
+    table::Record,
+};
+
+/// Keys that SCAN looks at unless told otherwise.
+const SCAN_COUNT_DEFAULT: usize = 10;
+
+/// A cursor is the hash's top 52 bits, plus one: clients that keep cursors as doubles lose nothing.
+const CURSOR_SHIFT: u32 = 12;
+
+/// `KEYS pattern`
+pub(super) fn keys(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    ctx.whole_database();
+    let pattern = ctx.arg(1);
+    let all = live_from(ctx, 0).map(|(_, record)| record.key.as_bytes());
+    let found: Vec<&[u8]> = all.filter(|key| pattern == b"*" || glob::matches(pattern, key)).collect();
+    reply.array(found.len());
+    for key in found {
+        reply.bulk(key);
+    }
+    Ok(())
+}
+
+/// `DBSIZE`
+pub(super) fn dbsize(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    ctx.whole_database();
+    reply.count(ctx.keyspace.live_keys(ctx.db()));
+    Ok(())
+}
+
+/// `RANDOMKEY`
+pub(super) fn randomkey(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    ctx.whole_database();
+    match random_record(ctx.keyspace, ctx.db(), &mut ctx.random()) {
+        Some(record) => reply.bulk(record.key.as_bytes()),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// Some key that exists, each with the same probability: a function of the keys and the random numbers alone (R11).
+///
+/// Rejection sampling: choose one of 2^`bits` ranges of hashes, with about 16 to 32 keys each; accept it with a
+/// probability in proportion to its keys, then choose one of them.
+pub(crate) fn random_record<'a>(
+    keyspace: &'a Keyspace,
+    db: usize,
+    random: &mut Random,
+) -> Option<&'a Record> {
+    /// More keys than ever lie in one range: a Poisson variable of mean 32 exceeds 128 once in 10^36.
+    const RANGE_KEYS_MAX: u64 = 128;
+    /// One attempt in sixteen succeeds at worst, unless most keys are past their deadline.
+    const ATTEMPTS_MAX: usize = 2000;
+    let table = &keyspace.databases[db].table;
+    let keys = table.len() as u64;
+    if keys == 0 {
+        return None;
+    }
+    let bits = (keys / 16).checked_ilog2().unwrap_or(0);
+    let places = if bits == 0 { keys } else { RANGE_KEYS_MAX };
+    for _ in 0..ATTEMPTS_MAX {
+        let first = (random.next_u64() >> (63 - bits) >> 1) << 1 << (63 - bits);
+        let last = first | u64::MAX >> bits;
+        let n = random.below(places) as usize;
+        if n < table.count_between(first, last) {
+            let record = table.iter_from(first).nth(n).map(|(_, record)| record);
+            if let Some(record) = record.filter(|record| !keyspace.is_expired(record)) {
+                return Some(record);
+            }
+        }
+    }
+    let live =
+        |from| table.iter_from(from).map(|(_, record)| record).find(|record| !keyspace.is_expired(record));
+    live(random.next_u64()).or_else(|| live(0))
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
+///
+/// Keys come in the order of their hashes, and a cursor is a hash. So a scan goes on where it was on any replica, after
+/// restarts and snapshots, and however the table has grown meanwhile.
+pub(super) fn scan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let options = ScanOptions::parse(ctx.args)?;
+    ctx.whole_database();
+    let mut found: Vec<&[u8]> = Vec::new();
+    let mut looked_at = 0;
+    let mut position = None;
+    let mut next = 0;
+    let first_hash = options.cursor.saturating_sub(1).checked_mul(1 << CURSOR_SHIFT);
+    let records = first_hash.map(|hash| ctx.keyspace.databases[ctx.db()].table.iter_from(hash));
+    for (hash, record) in records.into_iter().flatten() {
+        // Keys that share a position stay together, lest a cursor between them skip one.
+        if looked_at >= options.count && position != Some(hash >> CURSOR_SHIFT) {
+            next = (hash >> CURSOR_SHIFT) + 1;
+            break;
+        }
+        position = Some(hash >> CURSOR_SHIFT);
+        looked_at += 1;
+        if !ctx.keyspace.is_expired(record) && options.wants(record) {
+            found.push(record.key.as_bytes());
+        }
+    }
+    reply.array(2);
+    reply.bulk(next.to_string().as_bytes());
+    reply.array(found.len());
+    for key in found {
+        reply.bulk(key);
+    }
+    Ok(())
+}
+
+struct ScanOptions<'a> {
+    /// 0, or one more than the position to go on at.
+    cursor: u64,
+    count: usize,
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: &[&'a [u8]]) -> Result<Self, CommandError> {
+        const INVALID_CURSOR: CommandError = CommandError::fixed("ERR invalid cursor");
+        let cursor =
+            std::str::from_utf8(args[1]).ok().and_then(|text| text.parse().ok()).ok_or(INVALID_CURSOR)?;
+        let mut options = Self { cursor, count: SCAN_COUNT_DEFAULT, pattern: None, type_name: None };
+        let (pairs, rest) = args[2..].as_chunks::<2>();
+        for [option, value] in pairs {
+            if option.eq_ignore_ascii_case(b"count") {
+                let count = parse_i64(value).ok_or(CommandError::NOT_AN_INTEGER)?;
+                let count = usize::try_from(count).ok().filter(|&n| n > 0);
+                options.count = count.ok_or(CommandError::SYNTAX)?;
+            } else if option.eq_ignore_ascii_case(b"match") {
+                options.pattern = Some(*value).filter(|pattern| *pattern != b"*");
+            } else if option.eq_ignore_ascii_case(b"type") {
+                options.type_name = Some(value);
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        if rest.is_empty() { Ok(options) } else { Err(CommandError::SYNTAX) }
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let is_type = |name: &[u8]| name.eq_ignore_ascii_case(record.value.type_name().as_bytes());
+        self.type_name.is_none_or(is_type)
+            && self.pattern.is_none_or(|pattern| glob::matches(pattern, record.key.as_bytes()))
+    }
+}
+
+fn live_from<'a>(ctx: &ReadCtx<'a>, hash: u64) -> impl Iterator<Item = (u64, &'a Record)> {
+    let keyspace = ctx.keyspace;
+    keyspace.databases[ctx.db()].table.iter_from(hash).filter(|(_, record)| !keyspace.is_expired(record))
+}
+
+/// `FLUSHDB [ASYNC | SYNC]`: the memory is freed later in both.
+pub(super) fn flushdb(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    check_flush(ctx.args)?;
+    let db = ctx.db();
+    ctx.keyspace.flush(db);
+    reply.ok();
+    Ok(())
+}
+
+/// `FLUSHALL [ASYNC | SYNC]`: the memory is freed later in both.
+pub(super) fn flushall(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    check_flush(ctx.args)?;
+    for db in 0..ctx.keyspace.databases() {
+        ctx.keyspace.flush(db);
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn check_flush(args: &[&[u8]]) -> Result<(), CommandError> {
+    match args {
+        [_] => Ok(()),
+        [_, how] if how.eq_ignore_ascii_case(b"sync") || how.eq_ignore_ascii_case(b"async") => Ok(()),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// `SWAPDB index1 index2`
+pub(super) fn swapdb(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const FIRST: CommandError = CommandError::fixed("ERR invalid first DB index");
+    const SECOND: CommandError = CommandError::fixed("ERR invalid second DB index");
+    let databases = ctx.keyspace.databases();
+    let is_integer = |arg| parse_i64(arg).is_some_and(|n| i32::try_from(n).is_ok());
+    if !is_integer(ctx.arg(1)) {
+        return Err(FIRST);
+    }
+    if !is_integer(ctx.arg(2)) {
+        return Err(SECOND);
+    }
+    let (a, b) = (parse_db(ctx.arg(1), databases)?, parse_db(ctx.arg(2), databases)?);
+    ctx.keyspace.swap(a, b);
+    reply.ok();
+    Ok(())
+}

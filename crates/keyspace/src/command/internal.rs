@@ -1,0 +1,49 @@
+//! Commands that only Quorate itself writes into the log.
+
+use crate::{context::WriteCtx, error::CommandError, reply::Reply};
+
+const NOT_SIXTEEN_BYTES: CommandError =
+    CommandError::fixed("ERR the hash secret and the cluster id have 16 bytes");
+const BOOTSTRAPPED: CommandError = CommandError::fixed("ERR the cluster is bootstrapped already");
+const NOT_TEXT: CommandError = CommandError::fixed("ERR the name of a setting is text");
+
+/// `\0bootstrap hash-secret cluster-id`, 16 bytes each.
+pub(super) fn bootstrap(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let hash_key = ctx.arg(1).try_into().map_err(|_| NOT_SIXTEEN_BYTES)?;
+    let cluster_id = ctx.arg(2).try_into().map_err(|_| NOT_SIXTEEN_BYTES)?;
+    if !ctx.keyspace.bootstrap(hash_key, cluster_id) {
+        return Err(BOOTSTRAPPED);
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `\0directory.set name value [name value ...]`
+pub(super) fn directory_set(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let (pairs, rest) = ctx.args[1..].as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(CommandError::SYNTAX);
+    }
+    names(pairs.iter().map(|[name, _]| *name))?;
+    for [name, value] in pairs {
+        ctx.keyspace.set_directory(&String::from_utf8_lossy(name), Some(value));
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `\0directory.remove name [name ...]`: answers how many there were.
+pub(super) fn directory_remove(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    names(ctx.args[1..].iter().copied())?;
+    let mut removed = 0;
+    for name in &ctx.args[1..] {
+        removed += usize::from(ctx.keyspace.set_directory(&String::from_utf8_lossy(name), None));
+    }
+    reply.count(removed);
+    Ok(())
+}
+
+/// Judges all names before the first one takes effect.
+fn names<'a>(mut names: impl Iterator<Item = &'a [u8]>) -> Result<(), CommandError> {
+    if names.all(|name| std::str::from_utf8(name).is_ok()) { Ok(()) } else { Err(NOT_TEXT) }
+}

@@ -1,0 +1,308 @@
+//! Commands on single keys, whatever they hold.
+
+use super::{connection::parse_db, introspect};
+use crate::{
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    keyspace::Expiry,
+    number::parse_i64,
+    reply::Reply,
+    value::Value,
+};
+
+/// `DEL key [key ...]`, `UNLINK key [key ...]`: large values are freed later in both.
+pub(super) fn del(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let removed = ctx.args[1..].iter().filter(|key| ctx.remove(key)).count();
+    reply.count(removed);
+    Ok(())
+}
+
+/// `EXISTS key [key ...]`: a key named twice counts twice.
+pub(super) fn exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.count(ctx.args[1..].iter().filter(|key| ctx.exists(key)).count());
+    Ok(())
+}
+
+/// `TOUCH key [key ...]`: usage data belongs to a node, not to the state (R12), so this only counts.
+pub(super) fn touch(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    exists(ctx, reply)
+}
+
+/// `TYPE key`
+pub(super) fn type_name(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.simple(ctx.get(ctx.arg(1)).map_or("none", Value::type_name));
+    Ok(())
+}
+
+/// `TTL key`
+pub(super) fn ttl(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.int(deadline(ctx, |at_ms| (at_ms.saturating_sub(ctx.time_ms()) + 500) / 1000));
+    Ok(())
+}
+
+/// `PTTL key`
+pub(super) fn pttl(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.int(deadline(ctx, |at_ms| at_ms.saturating_sub(ctx.time_ms())));
+    Ok(())
+}
+
+/// `EXPIRETIME key`
+pub(super) fn expiretime(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.int(deadline(ctx, |at_ms| (at_ms + 500) / 1000));
+    Ok(())
+}
+
+/// `PEXPIRETIME key`
+pub(super) fn pexpiretime(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    reply.int(deadline(ctx, |at_ms| at_ms));
+    Ok(())
+}
+
+/// -2 without a key, -1 without a deadline.
+fn deadline(ctx: &ReadCtx<'_>, show: impl Fn(u64) -> u64) -> i64 {
+    match ctx.expire_at(ctx.arg(1)) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at_ms)) => i64::try_from(show(at_ms)).unwrap_or(i64::MAX),
+    }
+}
+
+/// `EXPIRE key seconds [NX | XX | GT | LT]`
+pub(super) fn expire(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let now_ms = now(ctx);
+    set_deadline(ctx, reply, "expire", now_ms, 1000)
+}
+
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`
+pub(super) fn pexpire(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let now_ms = now(ctx);
+    set_deadline(ctx, reply, "pexpire", now_ms, 1)
+}
+
+/// `EXPIREAT key seconds [NX | XX | GT | LT]`
+pub(super) fn expireat(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    set_deadline(ctx, reply, "expireat", 0, 1000)
+}
+
+/// `PEXPIREAT key milliseconds [NX | XX | GT | LT]`
+pub(super) fn pexpireat(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    set_deadline(ctx, reply, "pexpireat", 0, 1)
+}
+
+fn now(ctx: &WriteCtx<'_>) -> i64 {
+    i64::try_from(ctx.time_ms()).unwrap_or(i64::MAX)
+}
+
+/// When a new deadline replaces the old one.
+#[derive(Default)]
+struct Condition {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Condition {
+    fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
+        const NX_AND_OTHERS: CommandError =
+            CommandError::fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
+        const GT_AND_LT: CommandError =
+            CommandError::fixed("ERR GT and LT options at the same time are not compatible");
+        let mut condition = Self::default();
+        for arg in args {
+            match arg.to_ascii_lowercase().as_slice() {
+                b"nx" => condition.nx = true,
+                b"xx" => condition.xx = true,
+                b"gt" => condition.gt = true,
+                b"lt" => condition.lt = true,
+                _ => {
+                    let option = String::from_utf8_lossy(arg);
+                    return Err(CommandError::new(format!("ERR Unsupported option {option}")));
+                }
+            }
+        }
+        if condition.nx && (condition.xx || condition.gt || condition.lt) {
+            return Err(NX_AND_OTHERS);
+        }
+        if condition.gt && condition.lt {
+            return Err(GT_AND_LT);
+        }
+        Ok(condition)
+    }
+
+    /// No deadline counts as one that never comes.
+    fn holds(&self, old_ms: Option<i64>, new_ms: i64) -> bool {
+        !(self.nx && old_ms.is_some()
+            || self.xx && old_ms.is_none()
+            || self.gt && old_ms.is_none_or(|old_ms| new_ms <= old_ms)
+            || self.lt && old_ms.is_some_and(|old_ms| new_ms >= old_ms))
+    }
+}
+
+fn set_deadline(
+    ctx: &mut WriteCtx<'_>,
+    reply: &mut Reply<'_>,
+    command: &str,
+    base_ms: i64,
+    unit_ms: i64,
+) -> Result<(), CommandError> {
+    let key = ctx.arg(1);
+    let condition = Condition::parse(&ctx.args[3..])?;
+    let when = parse_i64(ctx.arg(2)).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let when_ms = when.checked_mul(unit_ms).and_then(|ms| ms.checked_add(base_ms));
+    let when_ms = when_ms.ok_or_else(|| CommandError::invalid_expire(command))?;
+    let Some(old_ms) = ctx.expire_at(key) else {
+        reply.int(0);
+        return Ok(());
+    };
+    if !condition.holds(old_ms.map(|ms| ms as i64), when_ms) {
+        reply.int(0);
+        return Ok(());
+    }
+    match u64::try_from(when_ms) {
+        Ok(when_ms) if when_ms > ctx.time_ms() => ctx.set_expiry(key, Some(when_ms)),
+        _ => ctx.remove(key),
+    };
+    reply.int(1);
+    Ok(())
+}
+
+/// `PERSIST key`
+pub(super) fn persist(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let key = ctx.arg(1);
+    let has_deadline = ctx.expire_at(key).flatten().is_some();
+    reply.int(i64::from(has_deadline && ctx.set_expiry(key, None)));
+    Ok(())
+}
+
+/// `RENAME key newkey`
+pub(super) fn rename(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    move_value(ctx)?;
+    reply.ok();
+    Ok(())
+}
+
+/// `RENAMENX key newkey`
+pub(super) fn renamenx(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    if !ctx.exists(ctx.arg(1)) {
+        return Err(CommandError::NO_SUCH_KEY);
+    }
+    if ctx.exists(ctx.arg(2)) {
+        reply.int(0);
+        return Ok(());
+    }
+    move_value(ctx)?;
+    reply.int(1);
+    Ok(())
+}
+
+/// Value and deadline go from the first key to the second.
+fn move_value(ctx: &mut WriteCtx<'_>) -> Result<(), CommandError> {
+    let (from, to) = (ctx.arg(1), ctx.arg(2));
+    if from == to {
+        return if ctx.exists(from) { Ok(()) } else { Err(CommandError::NO_SUCH_KEY) };
+    }
+    let (value, expire_at_ms) = ctx.take(from).ok_or(CommandError::NO_SUCH_KEY)?;
+    ctx.set(to, value, expiry(expire_at_ms));
+    Ok(())
+}
+
+fn expiry(expire_at_ms: u64) -> Expiry {
+    if expire_at_ms == 0 { Expiry::Clear } else { Expiry::At(expire_at_ms) }
+}
+
+/// `COPY source destination [DB destination-db] [REPLACE]`
+pub(super) fn copy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let (from, to) = (ctx.arg(1), ctx.arg(2));
+    let (mut to_db, mut replace) = (ctx.db(), false);
+    let mut options = ctx.args[3..].iter();
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"replace") {
+            replace = true;
+        } else if option.eq_ignore_ascii_case(b"db") {
+            let db = options.next().ok_or(CommandError::SYNTAX)?;
+            to_db = parse_db(db, ctx.keyspace.databases())?;
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+    }
+    if to_db == ctx.db() && from == to {
+        return Err(CommandError::SAME_OBJECT);
+    }
+    let source = ctx.record_in(ctx.db(), from).map(|record| (record.value.clone(), record.expire_at_ms));
+    let copied = match source {
+        Some((value, expire_at_ms)) if replace || ctx.get_in(to_db, to).is_none() => {
+            ctx.set_in(to_db, to, value, expiry(expire_at_ms));
+            true
+        }
+        _ => false,
+    };
+    reply.int(i64::from(copied));
+    Ok(())
+}
+
+/// `MOVE key db`
+pub(super) fn move_key(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let key = ctx.arg(1);
+    let to_db = parse_db(ctx.arg(2), ctx.keyspace.databases())?;
+    if to_db == ctx.db() {
+        return Err(CommandError::SAME_OBJECT);
+    }
+    let free = ctx.get_in(to_db, key).is_none();
+    let moved = match if free { ctx.take(key) } else { None } {
+        Some((value, expire_at_ms)) => {
+            ctx.set_in(to_db, key, value, expiry(expire_at_ms));
+            true
+        }
+        None => false,
+    };
+    reply.int(i64::from(moved));
+    Ok(())
+}
+
+/// `OBJECT ENCODING key`
+pub(super) fn object_encoding(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match ctx.get(ctx.arg(2)) {
+        Some(value) => reply.bulk(value.encoding().as_bytes()),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// `OBJECT REFCOUNT key`: 1, whatever is shared within.
+pub(super) fn object_refcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    number_if_exists(ctx, reply, 1)
+}
+
+/// `OBJECT IDLETIME key`: usage data belongs to a node; the one answer that all replicas share is 0 (R13).
+pub(super) fn object_idletime(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    number_if_exists(ctx, reply, 0)
+}
+
+fn number_if_exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>, n: i64) -> Result<(), CommandError> {
+    if ctx.exists(ctx.arg(2)) {
+        reply.int(n);
+    } else {
+        reply.null();
+    }
+    Ok(())
+}
+
+/// `OBJECT FREQ key`: there is no LFU policy.
+pub(super) fn object_freq(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const NO_LFU: CommandError = CommandError::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust.",
+    );
+    if ctx.exists(ctx.arg(2)) {
+        return Err(NO_LFU);
+    }
+    reply.null();
+    Ok(())
+}
+
+/// `OBJECT HELP`
+pub(super) fn object_help(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    introspect::help("object", reply);
+    Ok(())
+}

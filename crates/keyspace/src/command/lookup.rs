@@ -1,0 +1,178 @@
+//! From a name to its command.
+
+use std::sync::LazyLock;
+
+use super::{Command, table};
+use crate::error::CommandError;
+
+/// Longest name of a command.
+const NAME_LEN_MAX: usize = 24;
+
+/// At most half of the places are taken.
+const PLACES: usize = 512;
+
+/// Longest part of a command line that an error repeats.
+const QUOTED_LEN_MAX: usize = 128;
+
+/// A name in small letters, padded with zeros.
+type Name = [u64; NAME_LEN_MAX / 8];
+
+/// Open addressing over [`PLACES`]: this lies on the path of each command.
+struct Index(Vec<Option<(Name, &'static Command)>>);
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut places = vec![None; PLACES];
+    for command in table::all() {
+        let name = fold(command.name.as_bytes()).expect("the table's names are short");
+        let free = probe(&name).find(|&i| places[i].is_none()).expect("half of the places are free");
+        places[free] = Some((name, command));
+    }
+    Index(places)
+});
+
+/// The command of this name, in capital or small letters. Not the internal ones.
+#[must_use]
+pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+    let name = fold(name)?;
+    probe(&name)
+        .map_while(|i| INDEX.0[i].as_ref())
+        .find(|(candidate, _)| *candidate == name)
+        .map(|&(_, command)| command)
+}
+
+/// The internal command of this name.
+#[must_use]
+pub fn lookup_internal(name: &[u8]) -> Option<&'static Command> {
+    table::internal().find(|command| command.name.as_bytes() == name)
+}
+
+/// The command, or subcommand, that a command line means, once its number of arguments is found right.
+///
+/// # Errors
+/// With Redis's texts if there is no such command or subcommand or the number of arguments is wrong.
+pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    let Some(command) = args.first().and_then(|name| lookup(name)) else { return Err(unknown_command(args)) };
+    check(command, args)
+}
+
+/// The same, for what stands in the log: internal commands too.
+pub(crate) fn resolve_logged(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    match args.first().and_then(|name| lookup_internal(name)) {
+        Some(command) => check(command, args),
+        None => resolve(args),
+    }
+}
+
+fn check(mut command: &'static Command, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    if let (false, Some(word)) = (command.subcommands.is_empty(), args.get(1)) {
+        command = subcommand(command, word).ok_or_else(|| unknown_subcommand(command, word))?;
+    }
+    if command.takes(args.len()) { Ok(command) } else { Err(CommandError::wrong_arity(command.name)) }
+}
+
+/// The subcommand of this name.
+pub(super) fn subcommand(container: &'static Command, word: &[u8]) -> Option<&'static Command> {
+    container.subcommands.iter().find(|sub| sub.short_name().as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// The error for a command line that names no command.
+#[must_use]
+pub fn unknown_command(args: &[&[u8]]) -> CommandError {
+    let name = args.first().copied().unwrap_or_default();
+    let mut quoted = String::new();
+    for arg in args.iter().skip(1) {
+        if quoted.len() >= QUOTED_LEN_MAX {
+            break;
+        }
+        quoted.push_str(&format!("'{}' ", beginning(arg, QUOTED_LEN_MAX - quoted.len())));
+    }
+    let name = beginning(name, QUOTED_LEN_MAX);
+    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
+}
+
+/// The error for a word that names no subcommand of `container`.
+#[must_use]
+pub fn unknown_subcommand(container: &Command, word: &[u8]) -> CommandError {
+    let word = beginning(word, QUOTED_LEN_MAX);
+    let container = container.name.to_ascii_uppercase();
+    CommandError::new(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
+}
+
+fn beginning(bytes: &[u8], len_max: usize) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(len_max)])
+}
+
+/// `None` if no command can have this name.
+fn fold(name: &[u8]) -> Option<Name> {
+    if name.is_empty() || name.len() > NAME_LEN_MAX {
+        return None;
+    }
+    let mut padded = [0; NAME_LEN_MAX];
+    padded[..name.len()].copy_from_slice(name);
+    padded.make_ascii_lowercase();
+    let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| padded[i * 8 + byte]));
+    let folded = [word(0), word(1), word(2)];
+    // A NUL within a name would make it equal to its padded self.
+    (!name.contains(&0)).then_some(folded)
+}
+
+/// The places where a name may stand, best first.
+fn probe(name: &Name) -> impl Iterator<Item = usize> {
+    let mixed = name
+        .iter()
+        .fold(0_u64, |mixed, &word| (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+    let first = (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40) as usize;
+    (0..PLACES).map(move |i| (first + i) % PLACES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_in_any_letters() {
+        let mut count = 0;
+        for command in table::all() {
+            assert!(std::ptr::eq(lookup(command.name.as_bytes()).unwrap(), command));
+            assert!(std::ptr::eq(lookup(command.name.to_uppercase().as_bytes()).unwrap(), command));
+            count += 1;
+        }
+        assert!(count > 80, "{count} commands");
+        assert!(count < PLACES / 2);
+    }
+
+    #[test]
+    fn no_client_can_name_an_internal_command() {
+        for command in table::internal() {
+            assert!(command.name.starts_with('\0'));
+            assert!(lookup(command.name.as_bytes()).is_none());
+            assert!(lookup_internal(command.name.as_bytes()).is_some());
+        }
+        assert!(lookup(b"get\0").is_none());
+        assert!(lookup(b"").is_none());
+        assert!(lookup(&[b'x'; 1000]).is_none());
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        let text = |args: &[&[u8]]| resolve(args).unwrap_err().text().to_owned();
+        assert_eq!(
+            text(&[b"foo", b"bar", b"baz"]),
+            "ERR unknown command 'foo', with args beginning with: 'bar' 'baz' "
+        );
+        assert_eq!(text(&[b"foo"]), "ERR unknown command 'foo', with args beginning with: ");
+        assert_eq!(text(&[b"a\nb"]), "ERR unknown command 'a b', with args beginning with: ");
+        assert_eq!(text(&[b"get"]), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(text(&[b"GET", b"a", b"b"]), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(text(&[b"config", b"nope"]), "ERR unknown subcommand 'nope'. Try CONFIG HELP.");
+        assert_eq!(text(&[b"config", b"get"]), "ERR wrong number of arguments for 'config|get' command");
+        assert_eq!(text(&[b"config"]), "ERR wrong number of arguments for 'config' command");
+    }
+
+    #[test]
+    fn a_long_command_line_is_cut() {
+        let long = [b'x'; 1000];
+        let text = unknown_command(&[&long, &long, &long]).text().to_owned();
+        assert!(text.len() < 350, "{}", text.len());
+    }
+}

@@ -1,0 +1,252 @@
+//! What a command sees and may do.
+
+use std::cell::Cell;
+
+use crate::{
+    error::CommandError,
+    keyspace::{Expiry, Keyspace, is_past},
+    random::Random,
+    table::Record,
+    types::{list::List, string::Str},
+    value::Value,
+};
+
+/// What a command that only reads sees: the state after the last entry.
+pub struct ReadCtx<'a> {
+    /// The command's name and its arguments.
+    pub args: &'a [&'a [u8]],
+    pub(crate) keyspace: &'a Keyspace,
+    db: usize,
+    seed: u64,
+    now_ms: u64,
+    /// The latest deadline up to `now_ms` that the reply depends on and that the log has not reached; 0 is none.
+    needs_ms: Cell<u64>,
+    first_key_hash: Cell<Option<u64>>,
+}
+
+/// What a command that writes sees and may do. What it changes takes effect at once, so it must judge its arguments
+/// and the types of values first: a command that returns an error has changed nothing.
+pub struct WriteCtx<'a> {
+    /// The command's name and its arguments.
+    pub args: &'a [&'a [u8]],
+    pub(crate) keyspace: &'a mut Keyspace,
+    db: usize,
+    seed: u64,
+    sleep_ms: u64,
+    first_key_hash: Cell<Option<u64>>,
+}
+
+/// The reads, the same for both.
+macro_rules! reads {
+    ($view:lifetime) => {
+        /// The number of the selected database.
+        #[must_use]
+        pub fn db(&self) -> usize {
+            self.db
+        }
+
+        /// The log's time in milliseconds since 1970.
+        #[must_use]
+        pub fn time_ms(&self) -> u64 {
+            self.keyspace.time_ms()
+        }
+
+        /// The command's random numbers. Each call begins the same stream anew: call it once.
+        #[must_use]
+        pub fn random(&self) -> Random {
+            Random::new(self.seed)
+        }
+
+        /// Argument `i`, or nothing if there are fewer.
+        #[must_use]
+        pub fn arg(&self, i: usize) -> &'a [u8] {
+            self.args.get(i).copied().unwrap_or_default()
+        }
+
+        /// The value of a key, if the key exists.
+        #[must_use]
+        pub fn get(&self, key: &[u8]) -> Option<&$view Value> {
+            self.record_in(self.db, key).map(|record| &record.value)
+        }
+
+        /// The value of a key in any database.
+        #[must_use]
+        pub fn get_in(&self, db: usize, key: &[u8]) -> Option<&$view Value> {
+            self.record_in(db, key).map(|record| &record.value)
+        }
+
+        /// Whether the key exists.
+        #[must_use]
+        pub fn exists(&self, key: &[u8]) -> bool {
+            self.record_in(self.db, key).is_some()
+        }
+
+        /// The string that a key holds.
+        ///
+        /// # Errors
+        /// WRONGTYPE.
+        pub fn get_string(&self, key: &[u8]) -> Result<Option<&$view Str>, CommandError> {
+            self.get(key).map(Value::as_string).transpose()
+        }
+
+        /// The list that a key holds.
+        ///
+        /// # Errors
+        /// WRONGTYPE.
+        pub fn get_list(&self, key: &[u8]) -> Result<Option<&$view List>, CommandError> {
+            self.get(key).map(Value::as_list).transpose()
+        }
+
+        /// The deadline of a key in milliseconds since 1970. Outer `None`: no such key; inner: no deadline.
+        #[must_use]
+        pub fn expire_at(&self, key: &[u8]) -> Option<Option<u64>> {
+            let record = self.record_in(self.db, key)?;
+            Some((record.expire_at_ms != 0).then_some(record.expire_at_ms))
+        }
+
+        /// The hash of a key. Handlers mostly ask for that of the first argument, and twice.
+        fn hash(&self, key: &[u8]) -> u64 {
+            let is_first = self.args.get(1).is_some_and(|first| std::ptr::eq(*first, key));
+            if !is_first {
+                return self.keyspace.hash(key);
+            }
+            let hash = self.first_key_hash.get().unwrap_or_else(|| self.keyspace.hash(key));
+            self.first_key_hash.set(Some(hash));
+            hash
+        }
+    };
+}
+
+impl<'a> ReadCtx<'a> {
+    reads!('a);
+
+    pub(crate) fn new(
+        keyspace: &'a Keyspace,
+        db: usize,
+        args: &'a [&'a [u8]],
+        now_ms: u64,
+        seed: u64,
+    ) -> Self {
+        let (needs_ms, first_key_hash) = (Cell::new(0), Cell::new(None));
+        Self { args, keyspace, db, seed, now_ms, needs_ms, first_key_hash }
+    }
+
+    /// Says that the reply depends on every key of the database.
+    pub(crate) fn whole_database(&self) {
+        let database = &self.keyspace.databases[self.db];
+        if let Some(deadline_ms) = database.first_deadline_after(self.time_ms()) {
+            self.note_deadline(deadline_ms);
+        }
+    }
+
+    /// The deadline that the log must reach before this reply may be given.
+    pub(crate) fn needs_ms(&self) -> Option<u64> {
+        Some(self.needs_ms.get()).filter(|&ms| ms != 0)
+    }
+
+    fn note_deadline(&self, deadline_ms: u64) {
+        if is_past(deadline_ms, self.now_ms) {
+            self.needs_ms.set(self.needs_ms.get().max(deadline_ms));
+        }
+    }
+
+    /// The record of a key that exists.
+    pub(crate) fn record_in(&self, db: usize, key: &[u8]) -> Option<&'a Record> {
+        let record = self.keyspace.live(db, self.hash(key), key)?;
+        self.note_deadline(record.expire_at_ms);
+        Some(record)
+    }
+}
+
+impl<'a> WriteCtx<'a> {
+    reads!('_);
+
+    pub(crate) fn new(keyspace: &'a mut Keyspace, db: usize, args: &'a [&'a [u8]], seed: u64) -> Self {
+        Self { args, keyspace, db, seed, sleep_ms: 0, first_key_hash: Cell::new(None) }
+    }
+
+    /// The value of a key, to be changed in place. Counts as a change: look at it with [`WriteCtx::get`] first.
+    pub fn modify(&mut self, key: &[u8]) -> Option<&mut Value> {
+        let hash = self.hash(key);
+        self.keyspace.modify(self.db, hash, key)
+    }
+
+    /// The string that a key holds, to be changed in place. An error changes nothing.
+    ///
+    /// # Errors
+    /// WRONGTYPE.
+    pub fn modify_string(&mut self, key: &[u8]) -> Result<Option<&mut Str>, CommandError> {
+        if self.get_string(key)?.is_none() {
+            return Ok(None);
+        }
+        match self.modify(key) {
+            Some(Value::String(string)) => Ok(Some(string)),
+            _ => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The list that a key holds, to be changed in place. An error changes nothing.
+    ///
+    /// # Errors
+    /// WRONGTYPE.
+    pub fn modify_list(&mut self, key: &[u8]) -> Result<Option<&mut List>, CommandError> {
+        if self.get_list(key)?.is_none() {
+            return Ok(None);
+        }
+        match self.modify(key) {
+            Some(Value::List(list)) => Ok(Some(list)),
+            _ => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// Gives a key a value, whether it exists or not and whatever its type.
+    pub fn set(&mut self, key: &[u8], value: impl Into<Value>, expiry: Expiry) {
+        let hash = self.hash(key);
+        self.keyspace.set(self.db, hash, key, value.into(), expiry);
+    }
+
+    /// The same in any database.
+    pub fn set_in(&mut self, db: usize, key: &[u8], value: impl Into<Value>, expiry: Expiry) {
+        let hash = self.hash(key);
+        self.keyspace.set(db, hash, key, value.into(), expiry);
+    }
+
+    /// Gives a key another deadline in milliseconds since 1970, or none. False if the key does not exist.
+    pub fn set_expiry(&mut self, key: &[u8], expire_at_ms: Option<u64>) -> bool {
+        let hash = self.hash(key);
+        self.keyspace.set_expiry(self.db, hash, key, expire_at_ms.map_or(0, |ms| ms.max(1)))
+    }
+
+    /// Removes a key. False if it does not exist.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        self.keyspace.remove(self.db, hash, key)
+    }
+
+    /// Removes a key and returns its value and its deadline (0: none).
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, u64)> {
+        let hash = self.hash(key);
+        self.keyspace.take(self.db, hash, key)
+    }
+
+    /// Removes a key whose list has lost its last element: no empty list is ever stored.
+    pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = matches!(self.get(key), Some(Value::List(list)) if list.len() == 0);
+        empty && self.remove(key)
+    }
+
+    /// Asks every replica to stand still for that long after this command (`DEBUG SLEEP`).
+    pub(crate) fn sleep(&mut self, ms: u64) {
+        self.sleep_ms = ms;
+    }
+
+    /// How long every replica is to stand still.
+    pub(crate) fn sleep_ms(&self) -> u64 {
+        self.sleep_ms
+    }
+
+    /// The record of a key that exists.
+    pub(crate) fn record_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
+        self.keyspace.live(db, self.hash(key), key)
+    }
+}

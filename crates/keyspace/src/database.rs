@@ -1,0 +1,161 @@
+//! One numbered database: its table, its deadlines, and what WATCH must know of keys that are gone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::table::{Place, Record, Table};
+
+/// No key has a deadline.
+pub(crate) const NEVER_MS: u64 = u64::MAX;
+
+/// One numbered database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) table: Table,
+    /// (deadline, hash) of every key that has one.
+    deadlines: BTreeSet<(u64, u64)>,
+    /// The first of them, or [`NEVER_MS`]: looked at for each entry.
+    first_deadline_ms: u64,
+    pub(crate) tombstones: Tombstones,
+    /// The keyspace's version when all contents were last replaced: by FLUSHDB, FLUSHALL or SWAPDB.
+    pub(crate) replaced_version: u64,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        Self {
+            table: Table::new(),
+            deadlines: BTreeSet::new(),
+            first_deadline_ms: NEVER_MS,
+            tombstones: Tombstones::default(),
+            replaced_version: 0,
+        }
+    }
+
+    /// The earliest deadline, or [`NEVER_MS`].
+    pub(crate) fn first_deadline_ms(&self) -> u64 {
+        self.first_deadline_ms
+    }
+
+    /// The earliest deadline after `time_ms`.
+    pub(crate) fn first_deadline_after(&self, time_ms: u64) -> Option<u64> {
+        if self.first_deadline_ms > time_ms {
+            return (self.first_deadline_ms != NEVER_MS).then_some(self.first_deadline_ms);
+        }
+        self.deadlines.range((time_ms.saturating_add(1), 0)..).next().map(|&(deadline_ms, _)| deadline_ms)
+    }
+
+    /// Number of keys with a deadline.
+    pub(crate) fn deadline_count(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Number of deadlines up to `time_ms`, which are not reclaimed yet. Takes time in proportion to it.
+    pub(crate) fn overdue(&self, time_ms: u64) -> usize {
+        if self.first_deadline_ms > time_ms {
+            return 0;
+        }
+        self.deadlines.range(..=(time_ms, u64::MAX)).count()
+    }
+
+    /// The first (deadline, hash).
+    pub(crate) fn first_deadline(&self) -> Option<(u64, u64)> {
+        self.deadlines.first().copied()
+    }
+
+    /// Adds a record whose key is absent.
+    pub(crate) fn insert(&mut self, hash: u64, record: Record) {
+        self.index(record.expire_at_ms, hash);
+        self.table.insert(hash, record);
+    }
+
+    /// Takes a record out.
+    pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
+        let record = self.table.remove(hash, key)?;
+        self.unindex(record.expire_at_ms, hash);
+        Some(record)
+    }
+
+    /// Gives the record at `place` another deadline; 0 is none.
+    pub(crate) fn set_deadline(&mut self, hash: u64, place: Place, expire_at_ms: u64) {
+        let record = self.table.at_mut(place);
+        let old_ms = std::mem::replace(&mut record.expire_at_ms, expire_at_ms);
+        if old_ms != expire_at_ms {
+            self.unindex(old_ms, hash);
+            self.index(expire_at_ms, hash);
+        }
+    }
+
+    /// The contents, leaving none. Tombstones stay.
+    pub(crate) fn take_contents(&mut self) -> (Table, BTreeSet<(u64, u64)>) {
+        self.first_deadline_ms = NEVER_MS;
+        (std::mem::take(&mut self.table), std::mem::take(&mut self.deadlines))
+    }
+
+    fn index(&mut self, expire_at_ms: u64, hash: u64) {
+        if expire_at_ms != 0 {
+            self.deadlines.insert((expire_at_ms, hash));
+            self.first_deadline_ms = self.first_deadline_ms.min(expire_at_ms);
+        }
+    }
+
+    /// Removes a deadline, unless another key with the same hash has the very same one.
+    fn unindex(&mut self, expire_at_ms: u64, hash: u64) {
+        if expire_at_ms == 0 || self.same_hash(hash).any(|record| record.expire_at_ms == expire_at_ms) {
+            return;
+        }
+        self.deadlines.remove(&(expire_at_ms, hash));
+        if expire_at_ms == self.first_deadline_ms {
+            self.first_deadline_ms = self.deadlines.first().map_or(NEVER_MS, |&(deadline_ms, _)| deadline_ms);
+        }
+    }
+
+    /// The records whose keys have this hash: nearly always one.
+    pub(crate) fn same_hash(&self, hash: u64) -> impl Iterator<Item = &Record> {
+        self.table.iter_from(hash).take_while(move |(h, _)| *h == hash).map(|(_, record)| record)
+    }
+}
+
+/// When keys that are gone went, as far as WATCH of a missing key needs it (R16).
+///
+/// A fixed number of places, chosen by hash; each holds the highest version at which a key of that place went. Two keys
+/// that share a place may abort a transaction needlessly, one time in 65,536 per deletion; none is ever forgotten.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tombstones {
+    /// Empty, or [`TOMBSTONES`] versions. A snapshot shares them.
+    versions: Arc<Vec<u64>>,
+}
+
+/// Number of places.
+pub(crate) const TOMBSTONES: usize = 1 << 16;
+
+impl Tombstones {
+    /// Notes that a key with this hash went at `version`.
+    pub(crate) fn note(&mut self, hash: u64, version: u64) {
+        let place = &mut self.versions_mut()[hash as usize % TOMBSTONES];
+        *place = version.max(*place);
+    }
+
+    /// A version not lower than that at which any key with this hash last went.
+    pub(crate) fn last(&self, hash: u64) -> u64 {
+        self.versions.get(hash as usize % TOMBSTONES).copied().unwrap_or(0)
+    }
+
+    /// Sets a place. False if there is no such place.
+    pub(crate) fn restore(&mut self, place: u64, version: u64) -> bool {
+        let versions = self.versions_mut();
+        let place = usize::try_from(place).ok().and_then(|place| versions.get_mut(place));
+        place.map(|place| *place = version).is_some()
+    }
+
+    fn versions_mut(&mut self) -> &mut Vec<u64> {
+        if self.versions.is_empty() {
+            self.versions = Arc::new(vec![0; TOMBSTONES]);
+        }
+        Arc::make_mut(&mut self.versions)
+    }
+
+    /// All places; empty if nothing was ever deleted.
+    pub(crate) fn versions(&self) -> &[u64] {
+        &self.versions
+    }
+}

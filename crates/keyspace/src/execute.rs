@@ -1,0 +1,133 @@
+//! Carrying out one command.
+
+use crate::{
+    command::{self, Command, Handler},
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    keyspace::Keyspace,
+    reply::Reply,
+};
+
+/// What became of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// The reply is written.
+    Done,
+    /// Nothing is written: the reply depends on whether a key whose deadline is this (milliseconds since 1970) still
+    /// exists. Commit an entry with that time or a later one, then read again (R2).
+    NeedsTime(u64),
+}
+
+/// The session must carry this command out; it should not have come here.
+const FOR_THE_SESSION: CommandError = CommandError::fixed("ERR this command cannot be used here");
+
+impl Keyspace {
+    /// Carries out a command that only reads, on the state after the last entry applied.
+    ///
+    /// `now_ms` is the leader's clock, or [`Keyspace::time_ms`] for a read that judges expiry by applied time. The
+    /// reply may be an error, also if the command is not one that only reads.
+    pub fn read(
+        &self,
+        db: usize,
+        args: &[&[u8]],
+        now_ms: u64,
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> ReadOutcome {
+        match command::resolve(args) {
+            Ok(command) => self.read_command(command, db, args, now_ms, seed, reply),
+            Err(error) => {
+                reply.error(&error);
+                ReadOutcome::Done
+            }
+        }
+    }
+
+    /// The same for a command that [`command::resolve`] has found for these arguments.
+    pub fn read_command(
+        &self,
+        command: &Command,
+        db: usize,
+        args: &[&[u8]],
+        now_ms: u64,
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> ReadOutcome {
+        match command.handler {
+            Handler::Read(handler) | Handler::Connection(handler) => {
+                self.call_read(handler, db, args, now_ms, seed, reply)
+            }
+            Handler::Write(_) | Handler::Session | Handler::Container => {
+                reply.error(&FOR_THE_SESSION);
+                ReadOutcome::Done
+            }
+        }
+    }
+
+    fn call_read(
+        &self,
+        handler: command::ReadFn,
+        db: usize,
+        args: &[&[u8]],
+        now_ms: u64,
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> ReadOutcome {
+        if db >= self.databases() {
+            reply.error(&CommandError::DB_OUT_OF_RANGE);
+            return ReadOutcome::Done;
+        }
+        let mark = reply.mark();
+        let ctx = ReadCtx::new(self, db, args, now_ms, seed);
+        let result = handler(&ctx, reply);
+        if let Some(deadline_ms) = ctx.needs_ms() {
+            reply.rollback(mark);
+            return ReadOutcome::NeedsTime(deadline_ms);
+        }
+        if let Err(error) = result {
+            reply.rollback(mark);
+            reply.error(&error);
+        }
+        ReadOutcome::Done
+    }
+
+    /// Carries out a command of an entry. Returns for how many milliseconds every replica is to stand still.
+    pub(crate) fn execute(&mut self, db: usize, args: &[&[u8]], seed: u64, reply: &mut Reply<'_>) -> u64 {
+        let error = match command::resolve_logged(args) {
+            _ if db >= self.databases() => CommandError::DB_OUT_OF_RANGE,
+            Err(error) => error,
+            Ok(command) => match command.handler {
+                Handler::Write(handler) => return self.call_write(handler, db, args, seed, reply),
+                Handler::Read(handler) | Handler::Connection(handler) => {
+                    self.call_read(handler, db, args, self.time_ms(), seed, reply);
+                    return 0;
+                }
+                Handler::Session | Handler::Container => FOR_THE_SESSION,
+            },
+        };
+        reply.error(&error);
+        0
+    }
+
+    fn call_write(
+        &mut self,
+        handler: command::WriteFn,
+        db: usize,
+        args: &[&[u8]],
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> u64 {
+        let mark = reply.mark();
+        self.begin_command();
+        let mut ctx = WriteCtx::new(self, db, args, seed);
+        let result = handler(&mut ctx, reply);
+        let sleep_ms = ctx.sleep_ms();
+        let changed = self.end_command();
+        if let Err(error) = result {
+            assert!(!changed, "a command that fails changes nothing: {error}");
+            reply.rollback(mark);
+            reply.error(&error);
+        }
+        sleep_ms
+    }
+}

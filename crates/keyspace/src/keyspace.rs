@@ -1,0 +1,529 @@
+//! The state of a replica, and the few ways in which it changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use siphasher::sip::SipHasher13;
+
+use crate::{
+    database::{Database, NEVER_MS},
+    digest::ContentDigest,
+    key::Key,
+    snapshot::Snapshot,
+    table::{Record, Table},
+    value::Value,
+    walk::Walk,
+};
+
+/// Databases of a keyspace unless configured otherwise.
+pub const DATABASES_DEFAULT: usize = 16;
+
+/// Most keys that one entry reclaims after their deadline.
+pub const RECLAIM_MAX: usize = 1000;
+
+/// A value with more pieces than this is freed in slices.
+const PIECES_AT_ONCE_MAX: usize = 256;
+
+/// All the data of one replica: a pure function of the log (R11).
+#[derive(Debug)]
+pub struct Keyspace {
+    pub(crate) databases: Vec<Database>,
+    pub(crate) meta: Meta,
+    /// The snapshot and the digest under way.
+    pub(crate) walks: Walks,
+    garbage: Vec<Garbage>,
+    /// Whether the command under execution has changed something.
+    changed: bool,
+    /// How often the directory has changed since this keyspace was made; not part of the state.
+    directory_changes: u64,
+    /// Hash of what the commands of this entry did to which keys, for the running digest.
+    effects: u64,
+}
+
+/// The part of the state that is not keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meta {
+    /// Number of write commands so far that changed something.
+    pub(crate) version: u64,
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) time_ms: u64,
+    /// The running digest.
+    pub(crate) digest: u64,
+    /// The secret of the cluster from which all hashes follow; zeros until the bootstrap entry.
+    pub(crate) hash_key: [u8; 16],
+    /// Zeros until the bootstrap entry.
+    pub(crate) cluster_id: [u8; 16],
+    pub(crate) directory: BTreeMap<String, Vec<u8>>,
+    /// By node: which batches of it were applied.
+    pub(crate) origins: BTreeMap<u64, Origin>,
+}
+
+/// The last batch applied of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The node's start counter.
+    pub start: u64,
+    /// Raised by the node whenever it begins to number anew within one start.
+    pub epoch: u32,
+    /// Number of its last batch applied, from 1.
+    pub seq: u64,
+}
+
+/// What becomes of the deadline when a value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It stays as it is.
+    Keep,
+    /// It goes.
+    Clear,
+    /// In milliseconds of the log's time.
+    At(u64),
+}
+
+/// Counts of one database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseStats {
+    /// Keys, without those past their deadline.
+    pub keys: usize,
+    /// Keys that have a deadline, with those past it and not yet reclaimed.
+    pub expires: usize,
+}
+
+/// Up to two walks over the contents at once: each keeps what changes before it gets there.
+#[derive(Debug, Default)]
+pub(crate) struct Walks {
+    pub(crate) snapshot: Option<Box<Snapshot>>,
+    pub(crate) digest: Option<Box<ContentDigest>>,
+}
+
+impl Walks {
+    fn all(&mut self) -> impl Iterator<Item = &mut Walk> {
+        let snapshot = self.snapshot.as_mut().map(|snapshot| &mut snapshot.contents.walk);
+        let digest = self.digest.as_mut().map(|digest| &mut digest.contents.walk);
+        snapshot.into_iter().chain(digest)
+    }
+
+    fn keep(&mut self, db: usize, hash: u64, record: &Record) {
+        for walk in self.all() {
+            walk.keep(db, hash, record);
+        }
+    }
+}
+
+/// What is no longer part of the state and awaits being freed.
+#[derive(Debug)]
+enum Garbage {
+    Table(Table),
+    Deadlines(BTreeSet<(u64, u64)>),
+    Value(Value),
+}
+
+/// What happened to a key, for the running digest.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+enum Effect {
+    Modify = 1,
+    Set,
+    Remove,
+    Deadline,
+    Reclaim,
+    Flush,
+    Swap,
+    Directory,
+}
+
+impl Keyspace {
+    /// An empty keyspace with this many databases.
+    ///
+    /// # Panics
+    /// Unless there are between 1 and 65,535 of them.
+    #[must_use]
+    pub fn new(databases: usize) -> Self {
+        assert!((1..=usize::from(u16::MAX)).contains(&databases), "{databases} databases");
+        Self {
+            databases: (0..databases).map(|_| Database::new()).collect(),
+            meta: Meta::default(),
+            walks: Walks::default(),
+            garbage: Vec::new(),
+            changed: false,
+            directory_changes: 0,
+            effects: 0,
+        }
+    }
+
+    /// Number of databases.
+    #[must_use]
+    pub fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// Index of the last entry applied; 0 if none.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.meta.index
+    }
+
+    /// Term of the last entry applied.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.meta.term
+    }
+
+    /// Time of the last entry applied, in milliseconds since 1970: keys expire by it (R2).
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.meta.time_ms
+    }
+
+    /// Number of write commands so far that changed something.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.meta.version
+    }
+
+    /// The running digest: a hash over all entries, what they did and what they answered (R10).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.meta.digest
+    }
+
+    /// The id of the cluster; `None` before its bootstrap entry.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<[u8; 16]> {
+        (self.meta.cluster_id != [0; 16]).then_some(self.meta.cluster_id)
+    }
+
+    /// The replicated settings, by name.
+    #[must_use]
+    pub fn directory(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.meta.directory
+    }
+
+    /// Goes up with every change of the directory: whoever follows it looks again only then. It begins anew with
+    /// each keyspace.
+    #[must_use]
+    pub fn directory_changes(&self) -> u64 {
+        self.directory_changes
+    }
+
+    /// Calls `f` with each key of a database that exists, in the order of their hashes.
+    pub fn for_each_key(&self, db: usize, f: &mut dyn FnMut(&[u8])) {
+        let Some(database) = self.databases.get(db) else { return };
+        for (_, record) in database.table.iter_from(0) {
+            if !self.is_expired(record) {
+                f(record.key.as_bytes());
+            }
+        }
+    }
+
+    /// The last batch applied of `node`.
+    #[must_use]
+    pub fn origin(&self, node: u64) -> Option<Origin> {
+        self.meta.origins.get(&node).copied()
+    }
+
+    /// Counts of one database; zeros if there is no such database.
+    #[must_use]
+    pub fn stats(&self, db: usize) -> DatabaseStats {
+        let Some(database) = self.databases.get(db) else { return DatabaseStats::default() };
+        DatabaseStats { keys: self.live_keys(db), expires: database.deadline_count() }
+    }
+
+    /// The earliest deadline of all keys, in milliseconds of the log's time. Until an entry with that time or a later
+    /// one, the key exists; if it is not later than [`Keyspace::time_ms`], keys wait for being reclaimed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let first_ms = self.databases.iter().map(Database::first_deadline_ms).min()?;
+        (first_ms != NEVER_MS).then_some(first_ms)
+    }
+
+    /// Number of keys past their deadline that are not reclaimed yet. Takes time in proportion to it.
+    #[must_use]
+    pub fn expired_backlog(&self) -> usize {
+        self.databases.iter().map(|database| database.overdue(self.meta.time_ms)).sum()
+    }
+
+    /// What WATCH remembers of a key: the present version, and whether the key exists at `now_ms`.
+    #[must_use]
+    pub fn watch_token(&self, db: usize, key: &[u8], now_ms: u64) -> (u64, bool) {
+        let now_ms = now_ms.max(self.meta.time_ms);
+        let record = self.databases.get(db).and_then(|database| database.table.get(self.hash(key), key));
+        (self.meta.version, record.is_some_and(|record| !is_past(record.expire_at_ms, now_ms)))
+    }
+
+    /// Whether a key may have changed since its watch token was taken (R16). Never false when it has.
+    #[must_use]
+    pub fn watch_broken(&self, db: usize, key: &[u8], as_of_version: u64, existed: bool) -> bool {
+        let Some(database) = self.databases.get(db) else { return true };
+        if database.replaced_version > as_of_version {
+            return true;
+        }
+        let hash = self.hash(key);
+        match database.table.get(hash, key) {
+            Some(record) => {
+                let exists = !is_past(record.expire_at_ms, self.meta.time_ms);
+                record.version > as_of_version || exists != existed
+            }
+            None => existed || database.tombstones.last(hash) > as_of_version,
+        }
+    }
+
+    /// Frees up to about `items_max` values and keys that commands have dropped. True if more are left.
+    pub fn take_garbage(&mut self, items_max: usize) -> bool {
+        let mut left = items_max;
+        while left > 0 {
+            let Some(garbage) = self.garbage.last_mut() else { return false };
+            let freed = match garbage {
+                Garbage::Table(table) => {
+                    let records = table.release(left);
+                    let freed = records.len();
+                    for record in records {
+                        if record.value.pieces() > PIECES_AT_ONCE_MAX {
+                            self.garbage.insert(0, Garbage::Value(record.value));
+                        }
+                    }
+                    freed
+                }
+                Garbage::Deadlines(deadlines) => {
+                    (0..left).take_while(|_| deadlines.pop_first().is_some()).count()
+                }
+                Garbage::Value(Value::List(list)) => list.release(left),
+                Garbage::Value(Value::String(_)) => 0,
+            };
+            if freed == 0 {
+                self.garbage.pop();
+            }
+            left = left.saturating_sub(freed.max(1));
+        }
+        !self.garbage.is_empty()
+    }
+
+    /// The hash that decides where a key stands.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.meta.hash_key).hash(key)
+    }
+
+    /// The record of a key that exists at the log's time.
+    pub(crate) fn live(&self, db: usize, hash: u64, key: &[u8]) -> Option<&Record> {
+        self.databases[db].table.get(hash, key).filter(|record| !self.is_expired(record))
+    }
+
+    /// Whether the key of `record` has ceased to exist.
+    pub(crate) fn is_expired(&self, record: &Record) -> bool {
+        is_past(record.expire_at_ms, self.meta.time_ms)
+    }
+
+    /// Number of keys that exist at the log's time.
+    pub(crate) fn live_keys(&self, db: usize) -> usize {
+        let database = &self.databases[db];
+        database.table.len().saturating_sub(database.overdue(self.meta.time_ms))
+    }
+
+    /// The value of a key, to be changed in place.
+    pub(crate) fn modify(&mut self, db: usize, hash: u64, key: &[u8]) -> Option<&mut Value> {
+        let place = self.databases[db].table.find(hash, key)?;
+        let record = self.databases[db].table.at(place);
+        if is_past(record.expire_at_ms, self.meta.time_ms) {
+            return None;
+        }
+        self.walks.keep(db, hash, record);
+        let version = self.change(Effect::Modify, db, hash);
+        let record = self.databases[db].table.at_mut(place);
+        record.version = version;
+        Some(&mut record.value)
+    }
+
+    /// Gives a key a value, whether it exists or not.
+    pub(crate) fn set(&mut self, db: usize, hash: u64, key: &[u8], value: Value, expiry: Expiry) {
+        let version = self.change(Effect::Set, db, hash);
+        let Some(place) = self.databases[db].table.find(hash, key) else {
+            let expire_at_ms = if let Expiry::At(ms) = expiry { ms.max(1) } else { 0 };
+            self.databases[db].insert(hash, Record { key: Key::new(key), value, expire_at_ms, version });
+            return;
+        };
+        let record = self.databases[db].table.at(place);
+        self.walks.keep(db, hash, record);
+        let expire_at_ms = match expiry {
+            Expiry::Keep if is_past(record.expire_at_ms, self.meta.time_ms) => 0,
+            Expiry::Keep => record.expire_at_ms,
+            Expiry::Clear => 0,
+            Expiry::At(ms) => ms.max(1),
+        };
+        self.databases[db].set_deadline(hash, place, expire_at_ms);
+        let record = self.databases[db].table.at_mut(place);
+        record.version = version;
+        let old = std::mem::replace(&mut record.value, value);
+        self.throw_away(old);
+    }
+
+    /// Gives a key another deadline; 0 is none. False if the key does not exist.
+    pub(crate) fn set_expiry(&mut self, db: usize, hash: u64, key: &[u8], expire_at_ms: u64) -> bool {
+        let Some(place) = self.databases[db].table.find(hash, key) else { return false };
+        let record = self.databases[db].table.at(place);
+        if self.is_expired(record) {
+            return false;
+        }
+        self.walks.keep(db, hash, record);
+        let version = self.change(Effect::Deadline, db, hash ^ expire_at_ms);
+        self.databases[db].set_deadline(hash, place, expire_at_ms);
+        self.databases[db].table.at_mut(place).version = version;
+        true
+    }
+
+    /// Takes a key out: its value and its deadline.
+    pub(crate) fn take(&mut self, db: usize, hash: u64, key: &[u8]) -> Option<(Value, u64)> {
+        let record = self.databases[db].table.get(hash, key)?;
+        if self.is_expired(record) {
+            return None;
+        }
+        self.walks.keep(db, hash, record);
+        let version = self.change(Effect::Remove, db, hash);
+        let record = self.databases[db].remove(hash, key)?;
+        self.databases[db].tombstones.note(hash, version);
+        Some((record.value, record.expire_at_ms))
+    }
+
+    /// Removes a key. False if it does not exist.
+    pub(crate) fn remove(&mut self, db: usize, hash: u64, key: &[u8]) -> bool {
+        let Some((value, _)) = self.take(db, hash, key) else { return false };
+        self.throw_away(value);
+        true
+    }
+
+    /// Removes all keys of a database.
+    pub(crate) fn flush(&mut self, db: usize) {
+        if self.databases[db].table.is_empty() {
+            return;
+        }
+        let version = self.change(Effect::Flush, db, 0);
+        self.databases[db].replaced_version = version;
+        let (table, deadlines) = self.databases[db].take_contents();
+        self.garbage.push(Garbage::Deadlines(deadlines));
+        let table = Arc::new(table);
+        for walk in self.walks.all() {
+            walk.flushed(db, &table);
+        }
+        self.throw_away_table(table);
+    }
+
+    /// Exchanges the contents of two databases.
+    pub(crate) fn swap(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        let version = self.change(Effect::Swap, a, b as u64);
+        self.databases.swap(a, b);
+        self.databases[a].replaced_version = version;
+        self.databases[b].replaced_version = version;
+        for walk in self.walks.all() {
+            walk.swapped(a, b);
+        }
+    }
+
+    /// Sets (or with `None` removes) a replicated setting. False if there was nothing to remove.
+    pub(crate) fn set_directory(&mut self, name: &str, value: Option<&[u8]>) -> bool {
+        match value {
+            Some(value) => {
+                self.meta.directory.insert(name.to_owned(), value.to_vec());
+            }
+            None if self.meta.directory.remove(name).is_none() => return false,
+            None => {}
+        }
+        self.change(Effect::Directory, 0, 0);
+        self.directory_changes += 1;
+        true
+    }
+
+    /// Sets the secret and the id of the cluster. False if they are set already or there are keys.
+    pub(crate) fn bootstrap(&mut self, hash_key: [u8; 16], cluster_id: [u8; 16]) -> bool {
+        let empty = self.databases.iter().all(|database| database.table.is_empty());
+        if self.cluster_id().is_some() || !empty || cluster_id == [0; 16] {
+            return false;
+        }
+        self.meta.hash_key = hash_key;
+        self.meta.cluster_id = cluster_id;
+        self.change(Effect::Directory, 0, 1);
+        true
+    }
+
+    /// Frees keys past their deadline, earliest first, at most [`RECLAIM_MAX`] of them.
+    pub(crate) fn reclaim(&mut self) {
+        for _ in 0..RECLAIM_MAX {
+            let first = self.databases.iter().enumerate().min_by_key(|(_, d)| d.first_deadline_ms());
+            let Some((db, database)) = first else { return };
+            if database.first_deadline_ms() > self.meta.time_ms {
+                return;
+            }
+            let Some((deadline_ms, hash)) = database.first_deadline() else { return };
+            self.reclaim_one(db, deadline_ms, hash);
+        }
+    }
+
+    /// Frees the keys with one deadline and hash: nearly always one.
+    fn reclaim_one(&mut self, db: usize, deadline_ms: u64, hash: u64) {
+        let same = self.databases[db].same_hash(hash).filter(|record| record.expire_at_ms == deadline_ms);
+        let keys: smallvec::SmallVec<[Key; 1]> = same.map(|record| record.key.clone()).collect();
+        assert!(!keys.is_empty(), "every deadline belongs to a key");
+        for key in keys {
+            let record = self.databases[db].remove(hash, key.as_bytes()).expect("it was just there");
+            self.walks.keep(db, hash, &record);
+            // The key went when it was last changed, as it were: a watch that began later saw it missing already.
+            self.databases[db].tombstones.note(hash, record.version);
+            self.note_effect(Effect::Reclaim, db, hash);
+            self.throw_away(record.value);
+        }
+    }
+
+    /// Begins a write command.
+    pub(crate) fn begin_command(&mut self) {
+        self.changed = false;
+    }
+
+    /// Ends a write command. True if it has changed something.
+    pub(crate) fn end_command(&mut self) -> bool {
+        self.meta.version += u64::from(self.changed);
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Hash of the effects since the last call.
+    pub(crate) fn take_effects(&mut self) -> u64 {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Tables that a walk no longer needs.
+    pub(crate) fn throw_away_tables(&mut self, tables: impl IntoIterator<Item = Arc<Table>>) {
+        tables.into_iter().for_each(|table| self.throw_away_table(table));
+    }
+
+    fn throw_away_table(&mut self, table: Arc<Table>) {
+        if let Some(table) = Arc::into_inner(table) {
+            self.garbage.push(Garbage::Table(table));
+        }
+    }
+
+    /// Notes a change and returns the version it gets.
+    fn change(&mut self, effect: Effect, db: usize, what: u64) -> u64 {
+        self.changed = true;
+        self.note_effect(effect, db, what);
+        self.meta.version + 1
+    }
+
+    fn note_effect(&mut self, effect: Effect, db: usize, what: u64) {
+        let word = what ^ (effect as u64) << 56 ^ (db as u64) << 40;
+        self.effects = (self.effects.rotate_left(23) ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
+    }
+
+    fn throw_away(&mut self, value: Value) {
+        if value.pieces() > PIECES_AT_ONCE_MAX {
+            self.garbage.push(Garbage::Value(value));
+        }
+    }
+}
+
+/// Whether a deadline has passed; 0 is none.
+pub(crate) fn is_past(deadline_ms: u64, time_ms: u64) -> bool {
+    deadline_ms != 0 && deadline_ms <= time_ms
+}

@@ -1,0 +1,78 @@
+//! The data of Quorate: types, expiry, and each command as a pure function of state, arguments, time and seed.
+//!
+//! A [`Keyspace`] is the state of one replica. [`Keyspace::apply`] carries out the commands of one entry of the log and
+//! [`Keyspace::read`] a command that only reads; nothing else changes or shows it. No clock, no randomness, no I/O and
+//! no order that depends on addresses or history is reachable from here: two keyspaces that applied the same entries
+//! are the same, and [`Keyspace::digest`] proves it.
+//!
+//! # The house
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`command`] | the table of all commands, their handlers, and what `COMMAND` answers |
+//! | [`types`] | strings and lists |
+//! | `context` | what a handler sees and may do: [`ReadCtx`], [`WriteCtx`] |
+//! | `keyspace` | the state and the few ways in which it changes |
+//! | `table`, `database` | the hash table; a database with its deadlines and tombstones |
+//! | [`batch`], `apply` | what an entry carries; how it is applied |
+//! | `snapshot`, `restore` | the whole state in slices, and back |
+//! | `digest` | a hash over the whole state in slices |
+//! | `contents`, `walk` | going through the state while it changes |
+//!
+//! # Writing a command
+//!
+//! A record in `command/table.rs` and a function in the file of its type:
+//!
+//! ```ignore
+//! pub(super) fn strlen(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+//!     reply.count(ctx.get_string(ctx.arg(1))?.map_or(0, Str::len));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - `ctx.args` are the name and the arguments; the arity is checked already. `ctx.arg(i)` never panics.
+//! - Reads, in both contexts: `get(key) -> Option<&Value>`, `get_string`, `get_list` (WRONGTYPE), `exists`, `expire_at`,
+//!   `db()`, `time_ms()`, `random()`. Keys past their deadline are gone for all of them.
+//! - Writes: `set(key, value, Expiry::{Keep, Clear, At(ms)})` for a `Str`, a `List` or a `Value`; `modify_string` and
+//!   `modify_list` for a change in place (they count as a change even if the value stays the same, so look first);
+//!   `remove`, `take`, `remove_if_empty`, `set_expiry`.
+//! - A handler that returns an error must not have changed anything: judge all arguments and types first. What it has
+//!   written into the reply is rolled back.
+//! - Replies: [`Reply`] has a method for each kind of element; heads of aggregates come first.
+
+pub mod batch;
+pub mod command;
+pub mod glob;
+pub mod number;
+pub mod types;
+
+mod apply;
+mod contents;
+mod context;
+mod database;
+mod digest;
+mod error;
+mod execute;
+mod key;
+mod keyspace;
+mod random;
+mod reply;
+mod restore;
+mod slot;
+mod snapshot;
+mod table;
+mod value;
+mod walk;
+
+pub use self::{
+    apply::{Applied, Host, NoHost, Outcome},
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    execute::ReadOutcome,
+    keyspace::{DATABASES_DEFAULT, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
+    random::Random,
+    reply::{Mark, Reply},
+    restore::{Restore, RestoreError},
+    slot::{SLOTS, slot},
+    value::Value,
+};

@@ -1,0 +1,370 @@
+//! A keyspace from the bytes of a snapshot, which may arrive in any pieces and may be hostile.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    batch::{BatchError, SEMANTICS, take_array, take_varint},
+    contents::kind,
+    key::Key,
+    keyspace::{Keyspace, Meta, Origin},
+    snapshot::{SNAPSHOT_FORMAT, frame},
+    table::Record,
+    types::{list::List, string::Str},
+    value::Value,
+};
+
+/// Longest body of a frame; far longer than any that is written, apart from huge settings.
+const FRAME_LEN_MAX: usize = 64 << 20;
+
+/// Kind and length.
+const FRAME_HEAD_LEN: usize = 5;
+
+/// Bytes that are no snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// They are no snapshot, or a damaged one.
+    #[error("the snapshot is damaged")]
+    Damaged,
+    /// There should be more of them.
+    #[error("the snapshot is incomplete")]
+    Incomplete,
+    /// They come from newer software.
+    #[error("the snapshot has format {format} and semantics {semantics}, which this version does not know")]
+    Unsupported {
+        /// Its format.
+        format: u8,
+        /// Its semantics.
+        semantics: u16,
+    },
+}
+
+impl From<BatchError> for RestoreError {
+    fn from(_: BatchError) -> Self {
+        Self::Damaged
+    }
+}
+
+type Result<T> = std::result::Result<T, RestoreError>;
+
+/// A keyspace being restored. After an error it is of no use any more.
+pub struct Restore {
+    /// Bytes that are no whole frame yet.
+    pending: Vec<u8>,
+    /// From the first frame on.
+    keyspace: Option<Keyspace>,
+    /// The record whose value is arriving.
+    large: Option<Large>,
+    checksum: Xxh3,
+    records: u64,
+    ended: bool,
+}
+
+/// A record before its value: see `contents`.
+struct Head {
+    db: usize,
+    key: Key,
+    expire_at_ms: u64,
+    version: u64,
+    kind: u8,
+    layout: u8,
+    /// In bytes or elements.
+    len: u64,
+}
+
+struct Large {
+    head: Head,
+    /// Of a string: all bytes so far. Of a list: the beginning of an element.
+    bytes: Vec<u8>,
+    list: List,
+}
+
+impl Default for Restore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Restore {
+    /// Nothing has arrived yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            pending: Vec::new(),
+            keyspace: None,
+            large: None,
+            checksum: Xxh3::new(),
+            records: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes in the next bytes: any number of them.
+    ///
+    /// # Errors
+    /// If they cannot belong to a snapshot.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.pending.is_empty() {
+            let rest = self.take_frames(bytes)?;
+            self.pending.extend_from_slice(rest);
+            return Ok(());
+        }
+        self.pending.extend_from_slice(bytes);
+        if !self.has_whole_frame()? {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let rest_len = self.take_frames(&pending)?.len();
+        self.pending = pending;
+        self.pending.drain(..self.pending.len() - rest_len);
+        Ok(())
+    }
+
+    /// The keyspace, once everything has arrived.
+    ///
+    /// # Errors
+    /// If something is missing.
+    pub fn finish(self) -> Result<Keyspace> {
+        match self.keyspace {
+            Some(keyspace) if self.ended && self.pending.is_empty() => Ok(keyspace),
+            _ => Err(RestoreError::Incomplete),
+        }
+    }
+
+    fn has_whole_frame(&self) -> Result<bool> {
+        Ok(frame_at(&self.pending)?.is_some())
+    }
+
+    /// Takes in all whole frames; returns the rest.
+    fn take_frames<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8]> {
+        while let Some((kind, body, rest)) = frame_at(bytes)? {
+            if self.ended {
+                return Err(RestoreError::Damaged);
+            }
+            if kind != frame::END {
+                self.checksum.update(&bytes[..bytes.len() - rest.len()]);
+            }
+            self.take_frame(kind, body)?;
+            bytes = rest;
+        }
+        if self.ended && !bytes.is_empty() {
+            return Err(RestoreError::Damaged);
+        }
+        Ok(bytes)
+    }
+
+    fn take_frame(&mut self, kind: u8, mut body: &[u8]) -> Result<()> {
+        if kind == frame::BEGIN && self.keyspace.is_none() {
+            self.keyspace = Some(take_begin(&mut body)?);
+            return Ok(());
+        }
+        let keyspace = self.keyspace.as_mut().ok_or(RestoreError::Damaged)?;
+        match (kind, &mut self.large) {
+            (frame::PIECE, Some(large)) => large.take_piece(body)?,
+            (frame::LARGE_END, large @ Some(_)) => {
+                let large = large.take().ok_or(RestoreError::Damaged)?;
+                large.end(keyspace)?;
+            }
+            (_, Some(_)) => return Err(RestoreError::Damaged),
+            (frame::SETTING, None) => take_setting(&mut keyspace.meta, body)?,
+            (frame::ORIGINS, None) => take_origins(&mut keyspace.meta, body)?,
+            (frame::TOMBSTONES, None) => take_tombstones(keyspace, body)?,
+            (frame::RECORDS, None) => {
+                while !body.is_empty() {
+                    take_record(keyspace, &mut body)?;
+                    self.records += 1;
+                }
+            }
+            (frame::LARGE, None) => {
+                let head = take_head(&mut body)?;
+                self.large = Some(Large { head, bytes: Vec::new(), list: List::new() });
+                self.records += 1;
+            }
+            (frame::END, None) => {
+                let records = take_varint(&mut body)?;
+                let checksum = u64::from_le_bytes(take_array(&mut body)?);
+                if records != self.records || checksum != self.checksum.digest() || !body.is_empty() {
+                    return Err(RestoreError::Damaged);
+                }
+                self.ended = true;
+            }
+            (_, None) => return Err(RestoreError::Damaged),
+        }
+        Ok(())
+    }
+}
+
+/// The frame at the beginning (kind, body, what follows it), if it is there as a whole.
+fn frame_at(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>> {
+    let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_LEN>() else { return Ok(None) };
+    let [kind, len @ ..] = *head;
+    let len = u32::from_le_bytes(len) as usize;
+    if !(frame::BEGIN..=frame::END).contains(&kind) || len > FRAME_LEN_MAX {
+        return Err(RestoreError::Damaged);
+    }
+    Ok(rest.split_at_checked(len).map(|(body, rest)| (kind, body, rest)))
+}
+
+fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
+    let [format] = take_array(body)?;
+    let semantics = u16::from_le_bytes(take_array(body)?);
+    if format != SNAPSHOT_FORMAT || semantics != SEMANTICS {
+        return Err(RestoreError::Unsupported { format, semantics });
+    }
+    let (version, index, term) = (take_varint(body)?, take_varint(body)?, take_varint(body)?);
+    let time_ms = take_varint(body)?;
+    let digest = u64::from_le_bytes(take_array(body)?);
+    let (hash_key, cluster_id) = (take_array(body)?, take_array(body)?);
+    let databases = usize::try_from(take_varint(body)?).map_err(|_| RestoreError::Damaged)?;
+    // Each database has at least a byte here.
+    if databases == 0 || databases > usize::from(u16::MAX) || databases > body.len() {
+        return Err(RestoreError::Damaged);
+    }
+    let mut keyspace = Keyspace::new(databases);
+    for database in &mut keyspace.databases {
+        database.replaced_version = take_varint(body)?;
+    }
+    let meta = &mut keyspace.meta;
+    (meta.version, meta.index, meta.term, meta.time_ms, meta.digest) =
+        (version, index, term, time_ms, digest);
+    (meta.hash_key, meta.cluster_id) = (hash_key, cluster_id);
+    if body.is_empty() { Ok(keyspace) } else { Err(RestoreError::Damaged) }
+}
+
+fn take_setting(meta: &mut Meta, mut body: &[u8]) -> Result<()> {
+    let name = String::from_utf8(take_bytes(&mut body)?.to_vec()).map_err(|_| RestoreError::Damaged)?;
+    let value = take_bytes(&mut body)?.to_vec();
+    if !body.is_empty() || meta.directory.insert(name, value).is_some() {
+        return Err(RestoreError::Damaged);
+    }
+    Ok(())
+}
+
+fn take_origins(meta: &mut Meta, mut body: &[u8]) -> Result<()> {
+    while !body.is_empty() {
+        let (node, start) = (take_varint(&mut body)?, take_varint(&mut body)?);
+        let epoch = u32::try_from(take_varint(&mut body)?).map_err(|_| RestoreError::Damaged)?;
+        let seq = take_varint(&mut body)?;
+        if meta.origins.insert(node, Origin { start, epoch, seq }).is_some() {
+            return Err(RestoreError::Damaged);
+        }
+    }
+    Ok(())
+}
+
+fn take_tombstones(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
+    let db = usize::try_from(take_varint(&mut body)?).map_err(|_| RestoreError::Damaged)?;
+    let database = keyspace.databases.get_mut(db).ok_or(RestoreError::Damaged)?;
+    let mut place = take_varint(&mut body)?;
+    while !body.is_empty() {
+        let version = take_varint(&mut body)?;
+        if !database.tombstones.restore(place, version) {
+            return Err(RestoreError::Damaged);
+        }
+        place = place.saturating_add(1);
+    }
+    Ok(())
+}
+
+fn take_head(body: &mut &[u8]) -> Result<Head> {
+    let db = usize::try_from(take_varint(body)?).map_err(|_| RestoreError::Damaged)?;
+    let key = Key::new(take_bytes(body)?);
+    let (expire_at_ms, version) = (take_varint(body)?, take_varint(body)?);
+    let [kind, layout] = take_array(body)?;
+    Ok(Head { db, key, expire_at_ms, version, kind, layout, len: take_varint(body)? })
+}
+
+fn take_record(keyspace: &mut Keyspace, body: &mut &[u8]) -> Result<()> {
+    let head = take_head(body)?;
+    let value = match head.kind {
+        kind::STRING => string(head.layout, take_len(body, head.len)?.to_vec())?,
+        kind::LIST => {
+            let mut list = List::new();
+            for _ in 0..head.len {
+                list.push_back(take_bytes(body)?);
+            }
+            finished_list(list, head.layout)?
+        }
+        _ => return Err(RestoreError::Damaged),
+    };
+    insert(keyspace, head, value)
+}
+
+fn insert(keyspace: &mut Keyspace, head: Head, value: Value) -> Result<()> {
+    let hash = keyspace.hash(head.key.as_bytes());
+    let version_max = keyspace.version();
+    let database = keyspace.databases.get_mut(head.db).ok_or(RestoreError::Damaged)?;
+    if head.version > version_max || database.table.find(hash, head.key.as_bytes()).is_some() {
+        return Err(RestoreError::Damaged);
+    }
+    let Head { key, expire_at_ms, version, .. } = head;
+    database.insert(hash, Record { key, value, expire_at_ms, version });
+    Ok(())
+}
+
+impl Large {
+    fn take_piece(&mut self, body: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(body);
+        if self.head.kind == kind::LIST {
+            let mut rest = &self.bytes[..];
+            while let Some(element) = take_whole_element(&mut rest)? {
+                self.list.push_back(element);
+            }
+            let rest_len = rest.len();
+            self.bytes.drain(..self.bytes.len() - rest_len);
+        }
+        Ok(())
+    }
+
+    fn end(self, keyspace: &mut Keyspace) -> Result<()> {
+        let Self { head, bytes, list } = self;
+        let (len, value) = match head.kind {
+            kind::STRING => (bytes.len(), string(head.layout, bytes)?),
+            kind::LIST if bytes.is_empty() => (list.len(), finished_list(list, head.layout)?),
+            _ => return Err(RestoreError::Damaged),
+        };
+        if len as u64 != head.len {
+            return Err(RestoreError::Damaged);
+        }
+        insert(keyspace, head, value)
+    }
+}
+
+/// An element of a list, if all of it is there.
+fn take_whole_element<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
+    const VARINT_LEN_MAX: usize = 10;
+    let mut rest = *bytes;
+    let len = match take_varint(&mut rest) {
+        Ok(len) => len,
+        Err(_) if bytes.len() < VARINT_LEN_MAX => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some((element, rest)) = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len)) else {
+        return Ok(None);
+    };
+    *bytes = rest;
+    Ok(Some(element))
+}
+
+fn string(layout: u8, bytes: Vec<u8>) -> Result<Value> {
+    Str::restore(layout, bytes).map(Value::from).ok_or(RestoreError::Damaged)
+}
+
+/// No empty list is ever stored.
+fn finished_list(mut list: List, layout: u8) -> Result<Value> {
+    if list.is_empty() || !list.restore_layout(layout) {
+        return Err(RestoreError::Damaged);
+    }
+    Ok(list.into())
+}
+
+fn take_bytes<'a>(body: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let len = take_varint(body)?;
+    take_len(body, len)
+}
+
+fn take_len<'a>(body: &mut &'a [u8], len: u64) -> Result<&'a [u8]> {
+    let len = usize::try_from(len).map_err(|_| RestoreError::Damaged)?;
+    let (bytes, rest) = body.split_at_checked(len).ok_or(RestoreError::Damaged)?;
+    *body = rest;
+    Ok(bytes)
+}

@@ -1,0 +1,254 @@
+//! The complete state at one index, written in slices between applies (R9).
+//!
+//! A snapshot is a sequence of frames: kind (1 byte), length of the body (4 bytes, little-endian), body. Numbers within
+//! are variable (LEB128), byte strings have their length in front.
+//!
+//! | kind | body |
+//! |---|---|
+//! | [`frame::BEGIN`] | format, semantics, counters, secrets, and for each database when it was last replaced |
+//! | [`frame::SETTING`] | name and value of one replicated setting |
+//! | [`frame::ORIGINS`] | (node, start, epoch, sequence) of each origin |
+//! | [`frame::TOMBSTONES`] | database, first place, versions |
+//! | [`frame::RECORDS`] | records with their whole values, see `contents` |
+//! | [`frame::LARGE`], [`frame::PIECE`], [`frame::LARGE_END`] | a record; some of its value; end of the value |
+//! | [`frame::END`] | number of records, XXH3 of all frames before this one |
+//!
+//! Records come in no particular order. Whoever stores or sends a snapshot adds checksums of their own; the one at the
+//! end finds what was lost or changed between.
+
+use std::collections::VecDeque;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    batch::{SEMANTICS, put_bytes, put_varint},
+    contents::{Contents, Sink},
+    database::{TOMBSTONES, Tombstones},
+    keyspace::{Keyspace, Meta},
+    walk::Walk,
+};
+
+/// Version of this layout.
+pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
+
+/// Places of tombstones in one frame.
+const TOMBSTONES_IN_FRAME: usize = 4096;
+
+/// Kinds of frames.
+pub(crate) mod frame {
+    /// Always first.
+    pub(crate) const BEGIN: u8 = 1;
+    /// One replicated setting.
+    pub(crate) const SETTING: u8 = 2;
+    /// The batches applied of each node.
+    pub(crate) const ORIGINS: u8 = 3;
+    /// When keys went.
+    pub(crate) const TOMBSTONES: u8 = 4;
+    /// Whole records.
+    pub(crate) const RECORDS: u8 = 5;
+    /// A record whose value follows.
+    pub(crate) const LARGE: u8 = 6;
+    /// Some of that value.
+    pub(crate) const PIECE: u8 = 7;
+    /// The end of that value.
+    pub(crate) const LARGE_END: u8 = 8;
+    /// Always last.
+    pub(crate) const END: u8 = 9;
+}
+
+/// A snapshot being written.
+pub(crate) struct Snapshot {
+    pub(crate) contents: Contents,
+    /// Frames made when the snapshot began and not yet written.
+    rest: VecDeque<Vec<u8>>,
+    /// Of each database, as they were then, not yet written.
+    tombstones: VecDeque<(usize, Tombstones)>,
+    checksum: Xxh3,
+    records: u64,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Appends some of what is no record. False if nothing is left of it.
+    fn put_rest(&mut self, out: &mut Vec<u8>) -> bool {
+        if let Some(frame) = self.rest.pop_front() {
+            out.extend_from_slice(&frame);
+            return true;
+        }
+        let Some((db, tombstones)) = self.tombstones.pop_front() else { return false };
+        put_tombstones(db, &tombstones, &mut |frame| out.extend_from_slice(frame));
+        true
+    }
+}
+
+impl Keyspace {
+    /// Begins a snapshot of the state as it is now. One that is under way is abandoned.
+    pub fn snapshot_begin(&mut self) {
+        self.snapshot_abort();
+        let mut rest = VecDeque::new();
+        put_rest(self, &self.meta, &mut |frame| rest.push_back(frame.to_vec()));
+        let tombstones =
+            self.databases.iter().map(|database| database.tombstones.clone()).enumerate().collect();
+        let contents = Contents::new(Walk::new(self.databases(), self.version()));
+        let snapshot = Snapshot { contents, rest, tombstones, checksum: Xxh3::new(), records: 0 };
+        self.walks.snapshot = Some(Box::new(snapshot));
+    }
+
+    /// Appends about `budget_bytes` more of the snapshot to `out`. True when it is complete, or if none was begun.
+    pub fn snapshot_slice(&mut self, out: &mut Vec<u8>, budget_bytes: usize) -> bool {
+        let Some(snapshot) = &mut self.walks.snapshot else { return true };
+        let begin = out.len();
+        while snapshot.put_rest(out) {
+            if out.len() - begin >= budget_bytes {
+                snapshot.checksum.update(&out[begin..]);
+                return false;
+            }
+        }
+        let left = budget_bytes.saturating_sub(out.len() - begin);
+        let mut sink = Frames { out, open: None, records: 0 };
+        let done = snapshot.contents.slice(&self.databases, left, &mut sink);
+        sink.close();
+        snapshot.records += sink.records;
+        snapshot.checksum.update(&out[begin..]);
+        if done {
+            let mut body = Vec::new();
+            put_varint(&mut body, snapshot.records);
+            body.extend_from_slice(&snapshot.checksum.digest().to_le_bytes());
+            put_frame(out, frame::END, &body);
+        }
+        let tables = snapshot.contents.walk.take_done_with();
+        self.throw_away_tables(tables);
+        if done {
+            self.walks.snapshot = None;
+        }
+        done
+    }
+
+    /// Abandons the snapshot under way, if any.
+    pub fn snapshot_abort(&mut self) {
+        if let Some(snapshot) = self.walks.snapshot.take() {
+            self.throw_away_tables(snapshot.contents.walk.abort());
+        }
+    }
+
+    /// Whether a snapshot is under way.
+    #[must_use]
+    pub fn snapshot_under_way(&self) -> bool {
+        self.walks.snapshot.is_some()
+    }
+}
+
+/// Gives `emit` a frame for everything in the state that is neither record nor tombstone.
+pub(crate) fn put_rest(keyspace: &Keyspace, meta: &Meta, emit: &mut impl FnMut(&[u8])) {
+    let mut body = Vec::new();
+    let mut frame = Vec::new();
+    let mut put = |kind: u8, body: &mut Vec<u8>| {
+        frame.clear();
+        put_frame(&mut frame, kind, body);
+        emit(&frame);
+        body.clear();
+    };
+    put_begin(&mut body, keyspace, meta);
+    put(frame::BEGIN, &mut body);
+    for (name, value) in &meta.directory {
+        put_bytes(&mut body, name.as_bytes());
+        put_bytes(&mut body, value);
+        put(frame::SETTING, &mut body);
+    }
+    for (&node, origin) in &meta.origins {
+        for n in [node, origin.start, origin.epoch.into(), origin.seq] {
+            put_varint(&mut body, n);
+        }
+    }
+    put(frame::ORIGINS, &mut body);
+}
+
+/// Gives `emit` the frames of a database's tombstones.
+pub(crate) fn put_tombstones(db: usize, tombstones: &Tombstones, emit: &mut impl FnMut(&[u8])) {
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    for (i, versions) in tombstones.versions().chunks(TOMBSTONES_IN_FRAME).enumerate() {
+        if versions.iter().any(|&version| version != 0) {
+            body.clear();
+            put_varint(&mut body, db as u64);
+            put_varint(&mut body, (i * TOMBSTONES_IN_FRAME) as u64);
+            versions.iter().for_each(|&version| put_varint(&mut body, version));
+            frame.clear();
+            put_frame(&mut frame, frame::TOMBSTONES, &body);
+            emit(&frame);
+        }
+    }
+}
+
+fn put_begin(body: &mut Vec<u8>, keyspace: &Keyspace, meta: &Meta) {
+    body.push(SNAPSHOT_FORMAT);
+    body.extend_from_slice(&SEMANTICS.to_le_bytes());
+    for n in [meta.version, meta.index, meta.term, meta.time_ms] {
+        put_varint(body, n);
+    }
+    body.extend_from_slice(&meta.digest.to_le_bytes());
+    body.extend_from_slice(&meta.hash_key);
+    body.extend_from_slice(&meta.cluster_id);
+    put_varint(body, keyspace.databases() as u64);
+    for database in &keyspace.databases {
+        put_varint(body, database.replaced_version);
+    }
+}
+
+fn put_frame(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    out.push(kind);
+    out.extend_from_slice(&frame_len(body.len()));
+    out.extend_from_slice(body);
+}
+
+fn frame_len(len: usize) -> [u8; 4] {
+    u32::try_from(len).expect("a frame has less than 4 GiB").to_le_bytes()
+}
+
+/// Writes records as frames.
+struct Frames<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the frame of whole records begins that is still open.
+    open: Option<usize>,
+    records: u64,
+}
+
+impl Frames<'_> {
+    fn close(&mut self) {
+        if let Some(begin) = self.open.take() {
+            let len = frame_len(self.out.len() - begin - 5);
+            self.out[begin + 1..begin + 5].copy_from_slice(&len);
+        }
+    }
+}
+
+impl Sink for Frames<'_> {
+    fn record(&mut self, bytes: &[u8]) {
+        if self.open.is_none() {
+            self.open = Some(self.out.len());
+            put_frame(self.out, frame::RECORDS, &[]);
+        }
+        self.out.extend_from_slice(bytes);
+        self.records += 1;
+    }
+
+    fn begin_large(&mut self, head: &[u8]) {
+        self.close();
+        put_frame(self.out, frame::LARGE, head);
+        self.records += 1;
+    }
+
+    fn piece(&mut self, bytes: &[u8]) {
+        put_frame(self.out, frame::PIECE, bytes);
+    }
+
+    fn end_large(&mut self) {
+        put_frame(self.out, frame::LARGE_END, &[]);
+    }
+}
+
+const _: () = assert!(TOMBSTONES.is_multiple_of(TOMBSTONES_IN_FRAME));

@@ -1,0 +1,4 @@
+//! The types of values: one file each.
+
+pub mod list;
+pub mod string;

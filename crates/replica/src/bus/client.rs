@@ -1,0 +1,342 @@
+//! The calling side of the bus.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_env::{Env, Stream, timeout};
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
+use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, Welcome};
+use crate::identity::Identity;
+use crate::storage::{decode, encode};
+use crate::types::{Member, NodeId};
+
+/// How long connecting and greeting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// How long a link waits after a failed attempt before it tries again; calls meanwhile fail at once.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// How many control requests may wait for one peer.
+const CALLS_MAX: usize = 1024;
+
+/// A greeted connection.
+pub(crate) struct Connection {
+    pub(crate) reader: MessageReader<ReadHalf<Stream>>,
+    pub(crate) writer: MessageWriter<WriteHalf<Stream>>,
+}
+
+fn denied(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
+async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::Result<Connection> {
+    let attempt = async {
+        let stream = env.net.connect(addr).await?;
+        let (r, w) = tokio::io::split(stream);
+        let mut c = Connection { reader: MessageReader::new(r, HELLO_BYTES_MAX), writer: MessageWriter::new(w) };
+        c.writer.push(&[&encode(hello)]);
+        c.writer.flush().await?;
+        let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        match decode::<Welcome>(&answer)? {
+            Welcome::Ok(credentials) => identity.check(hello.to, &credentials).map_err(denied)?,
+            Welcome::Refused(why) => return Err(denied(why)),
+        }
+        c.reader.set_limit(MESSAGE_BYTES_MAX);
+        Ok(c)
+    };
+    timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Who this node is when it calls.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub(crate) env: Env,
+    pub(crate) identity: Arc<Identity>,
+}
+
+impl Dialer {
+    pub(crate) fn hello(&self, to: NodeId, class: Class) -> Hello {
+        Hello {
+            magic: MAGIC,
+            version: PROTOCOL_VERSION,
+            cluster: self.identity.cluster(),
+            from: self.identity.node_id(),
+            to,
+            caller: self.identity.credentials(),
+            class,
+        }
+    }
+
+    pub(crate) async fn dial(&self, to: NodeId, addr: &str, class: Class) -> io::Result<Connection> {
+        dial(&self.env, &self.identity, addr, &self.hello(to, class)).await
+    }
+}
+
+/// The other members and the connections to them. Shared by everything on the consensus thread.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    dialer: Dialer,
+    links: Arc<Mutex<BTreeMap<NodeId, Peer>>>,
+}
+
+#[derive(Clone)]
+struct Peer {
+    addr: Arc<Mutex<String>>,
+    control: Rpc,
+}
+
+impl Peers {
+    pub(crate) fn new(dialer: Dialer) -> Self {
+        Self { dialer, links: Arc::default() }
+    }
+
+    /// The present address of a member; connections made from now on use it.
+    pub(crate) fn set_addr(&self, id: NodeId, member: &Member) {
+        let mut links = self.links.lock().expect("not poisoned");
+        match links.get(&id) {
+            Some(peer) => member.bus.clone_into(&mut peer.addr.lock().expect("not poisoned")),
+            None => {
+                let addr = Arc::new(Mutex::new(member.bus.clone()));
+                let control = Rpc::start(self.dialer.clone(), id, addr.clone());
+                links.insert(id, Peer { addr, control });
+            }
+        }
+    }
+
+    /// Forgets everybody who is not in `members`.
+    pub(crate) fn retain(&self, members: &BTreeMap<NodeId, Member>) {
+        self.links.lock().expect("not poisoned").retain(|id, _| members.contains_key(id));
+    }
+
+    fn peer(&self, id: NodeId) -> io::Result<Peer> {
+        let links = self.links.lock().expect("not poisoned");
+        links.get(&id).cloned().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a member"))
+    }
+
+    /// Sends a control request and waits for its answer.
+    pub(crate) async fn call(&self, to: NodeId, request: Request, limit: Duration) -> io::Result<Response> {
+        let control = self.peer(to)?.control;
+        timeout(limit, control.call(encode(&request))).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Opens a connection of its own.
+    pub(crate) async fn dial(&self, to: NodeId, class: Class) -> io::Result<Connection> {
+        let addr = self.peer(to)?.addr.lock().expect("not poisoned").clone();
+        self.dialer.dial(to, &addr, class).await
+    }
+}
+
+/// A control request on its way.
+struct Call {
+    request: Bytes,
+    answer: oneshot::Sender<io::Result<Response>>,
+}
+
+/// The control connection to one peer, remade when it breaks. Answers may come in any order.
+#[derive(Clone)]
+struct Rpc {
+    calls: mpsc::Sender<Call>,
+    _task: Arc<AbortOnDrop>,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Rpc {
+    fn start(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>) -> Self {
+        let (tx, rx) = mpsc::channel(CALLS_MAX);
+        let task = tokio::spawn(run_rpc(dialer, to, addr, rx));
+        Self { calls: tx, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
+    }
+
+    async fn call(&self, request: Bytes) -> io::Result<Response> {
+        let (answer, rx) = oneshot::channel();
+        let busy = |_| io::Error::new(io::ErrorKind::WouldBlock, "too many requests wait for this peer");
+        self.calls.try_send(Call { request, answer }).map_err(busy)?;
+        rx.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?
+    }
+}
+
+async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls: mpsc::Receiver<Call>) {
+    let mut refused = String::new();
+    while let Some(first) = calls.recv().await {
+        let target = addr.lock().expect("not poisoned").clone();
+        match dialer.dial(to, &target, Class::Control).await {
+            Ok(connection) => {
+                refused.clear();
+                let error = run_connection(connection, first, &mut calls).await;
+                tracing::debug!(peer = to, %error, "control connection ended");
+            }
+            Err(error) => {
+                report_refusal(to, &target, &error, &mut refused);
+                let _ = first.answer.send(Err(error));
+                let pause = quorate_env::sleep(RECONNECT_PAUSE);
+                tokio::pin!(pause);
+                // Who calls during the pause learns at once that the peer is not there.
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = &mut pause => break,
+                        call = calls.recv() => match call {
+                            Some(c) => drop(c.answer.send(Err(io::ErrorKind::NotConnected.into()))),
+                            None => return,
+                        },
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells the operator once why a peer does not let this node in.
+fn report_refusal(to: NodeId, addr: &str, error: &io::Error, last: &mut String) {
+    let text = error.to_string();
+    if error.kind() == io::ErrorKind::PermissionDenied && *last != text {
+        tracing::warn!(peer = to, addr, "refused by the peer: {text}");
+        *last = text;
+    }
+}
+
+async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<Call>) -> io::Error {
+    let Connection { mut reader, mut writer } = c;
+    let mut waiting: BTreeMap<u64, oneshot::Sender<io::Result<Response>>> = BTreeMap::new();
+    let mut next = 0u64;
+    let mut send = Some(first);
+    loop {
+        if let Some(call) = send.take() {
+            next += 1;
+            writer.push(&[&next.to_le_bytes(), &call.request]);
+            waiting.insert(next, call.answer);
+            // Callers that gave up leave their entry behind: the answer or the end of the link clears it.
+            if let Err(e) = writer.flush().await {
+                return e;
+            }
+        }
+        tokio::select! {
+            biased;
+            message = reader.next() => match message {
+                Ok(Some(m)) if m.len() >= 8 => {
+                    let id = u64::from_le_bytes(m[..8].try_into().expect("eight bytes"));
+                    match decode(&m[8..]) {
+                        Ok(answer) => if let Some(tx) = waiting.remove(&id) {
+                            let _ = tx.send(Ok(answer));
+                        },
+                        Err(e) => return e,
+                    }
+                }
+                Ok(_) => return io::ErrorKind::UnexpectedEof.into(),
+                Err(e) => return e,
+            },
+            call = calls.recv() => match call {
+                Some(c) => send = Some(c),
+                None => return io::ErrorKind::Interrupted.into(),
+            },
+        }
+    }
+}
+
+/// Carries batches to the leader, in order, over one connection per leader.
+///
+/// Nothing is acknowledged here: the origin sees its batch in the log. What the leader refuses comes back.
+pub(crate) struct Forwarder {
+    tx: mpsc::UnboundedSender<Bytes>,
+    task: AbortHandle,
+}
+
+impl Forwarder {
+    /// `on_trouble` is called when the leader refused a batch or the connection broke: the origin sends what
+    /// is still pending once more.
+    pub(crate) fn start(peers: Peers, target: NodeId, on_trouble: impl Fn() + Send + Sync + 'static) -> Self {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let task = tokio::spawn(run_forwarder(peers, target, rx, on_trouble)).abort_handle();
+        Self { tx, task }
+    }
+
+    /// Sends a batch after those before it. The origin bounds how many are on their way.
+    pub(crate) fn send(&self, batch: Bytes) {
+        let _ = self.tx.send(batch);
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run_forwarder(
+    peers: Peers,
+    to: NodeId,
+    mut batches: mpsc::UnboundedReceiver<Bytes>,
+    on_trouble: impl Fn() + Send + Sync + 'static,
+) {
+    while let Some(first) = batches.recv().await {
+        match peers.dial(to, Class::Forward).await {
+            Ok(c) => {
+                let error = forward_over(c, first, &mut batches, &on_trouble).await;
+                tracing::debug!(peer = to, %error, "forward connection ended");
+            }
+            Err(error) => tracing::debug!(peer = to, %error, "cannot reach the leader"),
+        }
+        quorate_env::sleep(RECONNECT_PAUSE).await;
+        while batches.try_recv().is_ok() {}
+        on_trouble();
+    }
+}
+
+async fn forward_over(
+    c: Connection,
+    first: Bytes,
+    batches: &mut mpsc::UnboundedReceiver<Bytes>,
+    on_trouble: &(impl Fn() + Send),
+) -> io::Error {
+    let Connection { mut reader, mut writer } = c;
+    let mut next = Some(first);
+    loop {
+        while let Some(batch) = next.take() {
+            writer.push(&[&batch]);
+            next = batches.try_recv().ok();
+        }
+        if writer.gathered() > 0
+            && let Err(e) = writer.flush().await
+        {
+            return e;
+        }
+        tokio::select! {
+            biased;
+            message = reader.next() => match message {
+                Ok(Some(_)) => on_trouble(),
+                Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+                Err(e) => return e,
+            },
+            batch = batches.recv() => match batch {
+                Some(b) => next = Some(b),
+                None => return io::ErrorKind::Interrupted.into(),
+            },
+        }
+    }
+}
+
+/// One request to a node whose id is not known, over a connection of its own.
+pub(crate) async fn join_rpc(dialer: &Dialer, addr: &str, request: Request) -> io::Result<Response> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut c = dialer.dial(0, addr, Class::Join).await?;
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    c.writer.push(&[&id.to_le_bytes(), &encode(&request)]);
+    c.writer.flush().await?;
+    let m = timeout(Duration::from_secs(30), c.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let m = m.ok_or(io::ErrorKind::UnexpectedEof)?;
+    decode(m.get(8..).unwrap_or_default())
+}

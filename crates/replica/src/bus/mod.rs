@@ -1,0 +1,162 @@
+//! The bus: how nodes talk to each other (R20, R21).
+//!
+//! Between two nodes each class of traffic has a connection of its own, so that neither a large entry nor a
+//! snapshot ever delays a heartbeat: [`Class::Control`] (votes, heartbeats, read-index, joins),
+//! [`Class::Log`] (entries), [`Class::Forward`] (batches on their way to the leader) and
+//! [`Class::Snapshot`]. A connection begins with a [`Hello`] and its answer: only members talk (R5).
+
+mod append;
+mod client;
+pub(crate) mod frame;
+mod server;
+
+use std::collections::BTreeMap;
+
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
+    VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use append::{decode_append, decode_append_reply, encode_append, encode_append_reply};
+pub(crate) use client::{Connection, Dialer, Forwarder, Peers, join_rpc};
+pub(crate) use server::{Server, serve};
+
+use crate::types::{Member, NodeId, SnapshotMeta, TypeConfig, Vote};
+
+/// Changes with every incompatible change of the messages; nodes of different versions refuse each other.
+pub(crate) const PROTOCOL_VERSION: u16 = 1;
+/// What a bus connection begins with, so that a stray client is noticed.
+pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"QUORATE\x01");
+/// The largest message before the peer is known to be a member.
+pub(crate) const HELLO_BYTES_MAX: usize = 64 << 10;
+
+/// What a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Class {
+    Control,
+    Log,
+    Forward,
+    Snapshot,
+    /// A node that is not a member yet asks to become one.
+    Join,
+}
+
+/// The first message on a connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) magic: u64,
+    pub(crate) version: u16,
+    /// Random, made when the cluster was; 0 from a node that joins.
+    pub(crate) cluster: u64,
+    pub(crate) from: NodeId,
+    /// Who the caller thinks it calls.
+    pub(crate) to: NodeId,
+    pub(crate) caller: Credentials,
+    pub(crate) class: Class,
+}
+
+/// What tells a data folder from a copy of it (R5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Credentials {
+    /// The random identity of the folder.
+    pub(crate) incarnation: u64,
+    /// How often it was started.
+    pub(crate) start: u64,
+    /// Random, new at every start: two starts with one counter are two copies.
+    pub(crate) nonce: u64,
+}
+
+/// The answer to a [`Hello`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Welcome {
+    /// The caller may go on; it checks the credentials in turn.
+    Ok(Credentials),
+    /// The reason, for the log of the caller and its operator.
+    Refused(String),
+}
+
+/// Requests on a control connection, each with a number that its answer repeats.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    Heartbeat(AppendEntriesRequest<TypeConfig>),
+    Transfer(TransferLeaderRequest<TypeConfig>),
+    ReadIndex,
+    Join(JoinRequest),
+    Admin(Admin),
+    /// What this node knows of itself, for status pages.
+    Probe,
+}
+
+/// A node asks to become a member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JoinRequest {
+    /// 0 asks for the next free number.
+    pub(crate) id: NodeId,
+    pub(crate) member: Member,
+}
+
+/// What an operator asks of the leader, from any node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Admin {
+    /// Makes a learner a voter.
+    Promote(NodeId),
+    /// Removes a member.
+    Remove(NodeId),
+    /// Hands leadership over, to the given voter or the most up-to-date one.
+    Transfer(Option<NodeId>),
+    /// A member came back with other addresses.
+    Readdress(NodeId, Member),
+}
+
+/// What a node tells of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Probe {
+    /// Whether it thinks that it leads.
+    pub leader: bool,
+    /// Its term.
+    pub term: u64,
+    /// The last entry that its state machine has taken.
+    pub applied: u64,
+    /// The last entry in its log.
+    pub last: u64,
+    /// Running digest and the index it holds at (R10).
+    pub digest: (u64, u64),
+    /// On the leader: the last entry that each other member has on disk.
+    pub matched: BTreeMap<NodeId, u64>,
+}
+
+/// Answers on a control connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Response {
+    Vote(VoteResponse<TypeConfig>),
+    Append(StreamAppendResult<TypeConfig>),
+    Transfer(TransferLeaderResponse<TypeConfig>),
+    ReadIndex(ReadIndex),
+    Joined { id: NodeId, cluster: u64 },
+    Done(String),
+    Probe(Probe),
+    /// Try the node that is named, if one is.
+    NotLeader(Option<(NodeId, Member)>),
+    /// The request failed; the text says why and what to do.
+    Failed(String),
+}
+
+/// What a linearizable read must wait for.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ReadIndex {
+    /// The entry that must be applied first.
+    pub(crate) index: u64,
+    /// The leader's clock, Unix milliseconds: expiry is judged by it (R2).
+    pub(crate) now_ms: u64,
+}
+
+/// The first message of a snapshot transfer; the file's pieces follow, then the answer comes back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SnapshotHeader {
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) bytes: u64,
+}

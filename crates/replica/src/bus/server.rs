@@ -1,0 +1,283 @@
+//! The answering side of the bus.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use openraft::raft::linearizable_read::LinearizerOption;
+use openraft::raft::{StreamAppendResult, VoteResponse};
+use quorate_env::{Instant, Listener, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
+use super::{
+    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Probe, ReadIndex, Request, Response, SnapshotHeader,
+    Welcome, decode_append, encode_append_reply,
+};
+use crate::consensus::{Clock, Handler, Proposals};
+use crate::identity::Identity;
+use crate::snapshot::SnapshotStore;
+use crate::storage::{decode, encode};
+use crate::types::{Raft, Snapshot, TypeConfig};
+
+/// How many answers may wait for one peer to read them.
+const ANSWERS_MAX: usize = 1024;
+
+/// What a connection from another node can reach.
+pub(crate) struct Server {
+    pub(crate) raft: Raft,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) snapshots: SnapshotStore,
+    pub(crate) proposals: Proposals,
+    pub(crate) clock: Arc<Clock>,
+    /// Joins and operators' requests.
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) read_option: LinearizerOption,
+    /// Until then a vote would break a promise that this voter may have given before it was started (R3).
+    pub(crate) votes_from: Instant,
+    /// The only voter has nobody to promise to.
+    pub(crate) alone: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) probe: Arc<std::sync::Mutex<Probe>>,
+}
+
+/// Accepts connections of other nodes for ever.
+pub(crate) async fn serve(server: Arc<Server>, mut listener: Box<dyn Listener>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = server.connection(stream).await {
+                        tracing::debug!(%from, %error, "bus connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the bus cannot accept a connection");
+                quorate_env::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+impl Server {
+    async fn connection(self: Arc<Self>, stream: Stream) -> io::Result<()> {
+        let (r, w) = tokio::io::split(stream);
+        let (mut reader, mut writer) = (MessageReader::new(r, HELLO_BYTES_MAX), MessageWriter::new(w));
+        let hello = quorate_env::timeout(std::time::Duration::from_secs(5), reader.next());
+        let hello = hello.await.map_err(|_| io::ErrorKind::TimedOut)??.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let hello: Hello = decode(&hello)?;
+        if let Err(why) = self.admit(&hello) {
+            tracing::warn!(peer = hello.from, "refused a node: {why}");
+            writer.push(&[&encode(&Welcome::Refused(why))]);
+            return writer.flush().await;
+        }
+        writer.push(&[&encode(&Welcome::Ok(self.identity.credentials()))]);
+        writer.flush().await?;
+        match hello.class {
+            Class::Join => self.control(reader, writer).await,
+            class => {
+                reader.set_limit(MESSAGE_BYTES_MAX);
+                match class {
+                    Class::Control => self.control(reader, writer).await,
+                    Class::Log => self.log(reader, writer).await,
+                    Class::Forward => self.forward(reader, writer).await,
+                    Class::Snapshot => self.snapshot(reader, writer).await,
+                    Class::Join => unreachable!("handled above"),
+                }
+            }
+        }
+    }
+
+    /// Whether a caller may talk to this node.
+    fn admit(&self, hello: &Hello) -> Result<(), String> {
+        if hello.magic != MAGIC {
+            return Err("this is the bus of a Quorate node, not a port for clients".to_owned());
+        }
+        if hello.version != PROTOCOL_VERSION {
+            return Err(format!(
+                "the bus of this node speaks version {PROTOCOL_VERSION}, the caller version {}",
+                hello.version
+            ));
+        }
+        if hello.class == Class::Join {
+            return Ok(());
+        }
+        if hello.cluster != self.identity.cluster() {
+            return Err("the caller belongs to another cluster".to_owned());
+        }
+        if hello.to != self.identity.node_id() {
+            return Err(format!("this is node {}, not node {}", self.identity.node_id(), hello.to));
+        }
+        self.identity.check(hello.from, &hello.caller)
+    }
+
+    async fn control<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let (tx, mut rx) = mpsc::channel::<(u64, Response)>(ANSWERS_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                answer = rx.recv() => {
+                    let (id, response) = answer.expect("this function holds a sender");
+                    writer.push(&[&id.to_le_bytes(), &encode(&response)]);
+                    writer.flush().await?;
+                }
+                message = reader.next() => {
+                    let Some(m) = message? else { return Ok(()) };
+                    let id = m.get(..8).ok_or(io::ErrorKind::InvalidData)?;
+                    let id = u64::from_le_bytes(id.try_into().expect("eight bytes"));
+                    let request = decode::<Request>(&m[8..])?;
+                    let (server, tx) = (self.clone(), tx.clone());
+                    tokio::spawn(async move {
+                        let response = server.answer(request).await;
+                        let _ = tx.send((id, response)).await;
+                    });
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let failed = |e: &dyn std::fmt::Display| Response::Failed(e.to_string());
+        match request {
+            Request::Vote(r) if !r.leadership_transfer && !self.may_vote() => self.refuse().await,
+            Request::PreVote(_) if !self.may_vote() => self.refuse().await,
+            Request::Vote(r) => self.raft.vote(r).await.map_or_else(|e| failed(&e), Response::Vote),
+            Request::PreVote(r) => self.raft.pre_vote(r).await.map_or_else(|e| failed(&e), Response::Vote),
+            Request::Heartbeat(r) => {
+                let input = futures_util::stream::iter([r]);
+                let mut output = std::pin::pin!(self.raft.stream_append(input));
+                match output.next().await {
+                    Some(Ok(result)) => Response::Append(result),
+                    Some(Err(e)) => failed(&e),
+                    None => failed(&"the node is stopping"),
+                }
+            }
+            Request::Transfer(r) => self.raft.handle_transfer_leader(r).await.map_or_else(|e| failed(&e), Response::Transfer),
+            Request::ReadIndex => match self.raft.get_read_linearizer(self.read_option.clone()).await {
+                Ok(l) => {
+                    Response::ReadIndex(ReadIndex { index: l.read_log_id().index(), now_ms: self.clock.now_ms() })
+                }
+                Err(e) => failed(&e),
+            },
+            Request::Join(r) => self.handler.join(r.id, r.member).await.into_response(),
+            Request::Admin(a) => self.handler.admin(a).await.into_response(),
+            Request::Probe => Response::Probe(self.probe.lock().expect("not poisoned").clone()),
+        }
+    }
+
+    fn may_vote(&self) -> bool {
+        Instant::now() >= self.votes_from || self.alone.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// "No": the answer names this node's own vote, as openraft does when it refuses.
+    async fn refuse(&self) -> Response {
+        match self.raft.with_raft_state(|s| *s.vote_ref()).await {
+            Ok(own) => Response::Vote(VoteResponse::<TypeConfig>::new(own, None, false)),
+            Err(e) => Response::Failed(e.to_string()),
+        }
+    }
+
+    async fn log<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let (tx, rx) = mpsc::channel(64);
+        let input = futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|r| (r, rx)) });
+        let mut output = Box::pin(self.raft.stream_append(Box::pin(input)));
+        loop {
+            tokio::select! {
+                biased;
+                result = output.next() => match result {
+                    Some(Ok(result)) => {
+                        writer.push(&[&encode_append_reply(&result)]);
+                        while let Some(Some(Ok(more))) = poll_now(&mut output).await {
+                            writer.push(&[&encode_append_reply(&more)]);
+                        }
+                        writer.flush().await?;
+                        if is_last(&result) {
+                            return Ok(());
+                        }
+                    }
+                    Some(Err(e)) => return Err(io::Error::other(e.to_string())),
+                    None => return Ok(()),
+                },
+                // Reading stops while the replica is behind: TCP carries the back-pressure to the leader.
+                message = async { let room = tx.reserve().await; (room, reader.next().await) } => {
+                    let (Ok(room), message) = message else { return Ok(()) };
+                    let Some(m) = message? else { return Ok(()) };
+                    room.send(decode_append(m)?);
+                }
+            }
+        }
+    }
+
+    /// Batches of another node's clients. What this node cannot propose it reports, and the origin sends it
+    /// again, here or to another leader (R15).
+    async fn forward<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let (refused, mut refusals) = mpsc::channel::<()>(1);
+        loop {
+            tokio::select! {
+                biased;
+                _ = refusals.recv() => {
+                    writer.push(&[b"refused"]);
+                    writer.flush().await?;
+                }
+                message = reader.next() => {
+                    let Some(batch) = message? else { return Ok(()) };
+                    let refused = refused.clone();
+                    let on_refused = move || {
+                        // One notice is enough for all that were refused.
+                        let _ = refused.try_send(());
+                    };
+                    self.proposals.forward(batch, on_refused).await;
+                }
+            }
+        }
+    }
+
+    async fn snapshot<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let Some(m) = reader.next().await? else { return Ok(()) };
+        let header: SnapshotHeader = decode(&m)?;
+        let mut file = self.snapshots.receive(&header.meta)?;
+        let mut left = header.bytes;
+        while left > 0 {
+            let piece = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            left = left.checked_sub(piece.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+            file.write(piece).await?;
+        }
+        let snapshot = Snapshot { meta: header.meta, snapshot: file.finish().await? };
+        let result = self.raft.install_full_snapshot(header.vote, snapshot).await;
+        let answer: Result<_, String> = result.map(|r| r.vote).map_err(|e| e.to_string());
+        writer.push(&[&encode(&answer)]);
+        writer.flush().await
+    }
+}
+
+/// After an error openraft ends the stream.
+fn is_last(result: &StreamAppendResult<TypeConfig>) -> bool {
+    result.is_err()
+}
+
+/// The next item if it is there already.
+async fn poll_now<S: futures_util::Stream + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
+    futures_util::future::poll_fn(|cx| match stream.poll_next_unpin(cx) {
+        std::task::Poll::Ready(item) => std::task::Poll::Ready(Some(item)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,544 @@
+//! The consensus half of a replica: openraft, the bus, and the way in for the serving half.
+//!
+//! It lives on a thread of its own, so that heartbeats and votes wait neither for a command that takes seconds
+//! nor for a snapshot (R20). Everything here is `Send`; the serving half ([`crate::Replica`]) is not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use openraft::raft::linearizable_read::LinearizerOption;
+use quorate_env::net::BoxFuture;
+use quorate_env::{Env, Instant, Listener, clock};
+use quorate_keyspace::batch;
+use quorate_log::{Log, ShardId};
+use tokio::sync::mpsc;
+
+use crate::bus::{Admin, Dialer, Forwarder, JoinRequest, Peers, Probe, ReadIndex, Request, Response, Server, serve};
+use crate::identity::Identity;
+use crate::machine::{Event, Events, Machine};
+use crate::network::Network;
+use crate::responder::Responder;
+use crate::runtime::seed;
+use crate::snapshot::{SnapshotFile, SnapshotStore};
+use crate::storage::Storage;
+use crate::types::{Batch, Member, NodeId, Raft, SnapshotMeta};
+
+/// The timing of consensus. Configuration of the node; all nodes of a cluster should agree on it.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// How often the leader says that it is there.
+    pub heartbeat: Duration,
+    /// A follower that heard nothing for the longer of these holds an election after a random time between them.
+    pub election: (Duration, Duration),
+    /// By how much two clocks may differ in speed, as a fraction (0.01 is 1 %).
+    pub drift: f64,
+    /// After this long a write or read that is not answered gets an error (R14).
+    pub write_timeout: Duration,
+    /// A step of the wall clock larger than this is reported and not followed (R2).
+    pub clock_step_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(30),
+            election: (Duration::from_millis(120), Duration::from_millis(180)),
+            drift: 0.05,
+            write_timeout: Duration::from_secs(5),
+            clock_step_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the outcome of a request to the leader is.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The node is a member now.
+    Joined {
+        /// Its number.
+        id: NodeId,
+        /// The cluster's.
+        cluster: u64,
+    },
+    /// Done, in words for the operator.
+    Done(String),
+    /// Another node leads, if one is known.
+    NotLeader(Option<(NodeId, Member)>),
+    /// It failed; the text says why and what to do.
+    Failed(String),
+}
+
+impl Outcome {
+    pub(crate) fn into_response(self) -> Response {
+        match self {
+            Self::Joined { id, cluster } => Response::Joined { id, cluster },
+            Self::Done(text) => Response::Done(text),
+            Self::NotLeader(leader) => Response::NotLeader(leader),
+            Self::Failed(why) => Response::Failed(why),
+        }
+    }
+
+    fn from_response(response: Response) -> Self {
+        match response {
+            Response::Joined { id, cluster } => Self::Joined { id, cluster },
+            Response::Done(text) => Self::Done(text),
+            Response::NotLeader(leader) => Self::NotLeader(leader),
+            Response::Failed(why) => Self::Failed(why),
+            other => Self::Failed(format!("an answer that does not fit: {other:?}")),
+        }
+    }
+}
+
+/// Carries out what changes the cluster; `quorate_cluster` implements it.
+pub trait Handler: Send + Sync {
+    /// A node asks to become a member.
+    fn join(&self, id: NodeId, member: Member) -> BoxFuture<'_, Outcome>;
+    /// An operator's request.
+    fn admin(&self, request: Admin) -> BoxFuture<'_, Outcome>;
+}
+
+/// The leader's clock: wall time that only ever moves on, paced by monotonic time (R2).
+pub struct Clock {
+    base: Mutex<(Instant, u64)>,
+    step_max_ms: u64,
+    reported: AtomicBool,
+    last: AtomicU64,
+}
+
+impl Clock {
+    pub(crate) fn new(step_max: Duration) -> Self {
+        Self {
+            base: Mutex::new((Instant::now(), clock::wall_ms())),
+            step_max_ms: step_max.as_millis() as u64,
+            reported: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Unix time in milliseconds, never less than before.
+    pub fn now_ms(&self) -> u64 {
+        let (now, wall) = (Instant::now(), clock::wall_ms());
+        let mut base = self.base.lock().expect("not poisoned");
+        let paced = base.1 + (now - base.0).as_millis() as u64;
+        if wall.abs_diff(paced) <= self.step_max_ms {
+            // Small corrections (NTP) are followed.
+            *base = (now, wall);
+            self.reported.store(false, Ordering::Relaxed);
+            return self.last.fetch_max(wall, Ordering::Relaxed).max(wall);
+        }
+        if !self.reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!(wall, paced, "the wall clock was stepped; keys go on expiring by the clock before the step");
+        }
+        self.last.fetch_max(paced, Ordering::Relaxed).max(paced)
+    }
+}
+
+/// The way of a batch into the log of the leader.
+#[derive(Clone)]
+pub(crate) struct Proposals {
+    raft: Raft,
+    env: Env,
+    clock: Arc<Clock>,
+}
+
+impl Proposals {
+    /// Proposes a batch that is stamped with the leader's time and a seed. `on_refused` is called if it was
+    /// refused before the append, hence certainly not applied.
+    async fn propose(&self, batch: Bytes, on_refused: impl FnOnce() + Send + 'static) {
+        let responder = Responder::new(move |result| {
+            if let Err(ClientWriteError::ForwardToLeader(_)) = result {
+                on_refused();
+            }
+        });
+        // An error means that the node is stopping: the batch's fate is told by the next leader's log.
+        let _ = self.raft.client_write_ff(Batch(batch), Some(responder)).await;
+    }
+
+    /// Proposes a batch of another node's clients.
+    pub(crate) async fn forward(&self, batch: Bytes, on_refused: impl FnOnce() + Send + 'static) {
+        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let Ok(mut header) = batch::parse_header(&batch) else {
+            return tracing::warn!("a forwarded batch is malformed");
+        };
+        header.time_ms = self.clock.now_ms();
+        header.seed = self.env.random.next_u64();
+        batch::patch_header(&mut batch, &header);
+        self.propose(batch.freeze(), on_refused).await;
+    }
+}
+
+/// What a node is started with.
+pub struct Start {
+    /// The outside world.
+    pub env: Env,
+    /// Where snapshots go.
+    pub dir: PathBuf,
+    /// The node's log, opened.
+    pub log: Log,
+    /// The shard.
+    pub shard: ShardId,
+    /// Who this node is; it has a number.
+    pub identity: Arc<Identity>,
+    /// Timing.
+    pub timing: Timing,
+    /// Listens for other nodes.
+    pub bus: Box<dyn Listener>,
+}
+
+/// What the serving half needs to begin.
+pub struct Feed {
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) snapshot: Option<(SnapshotMeta, SnapshotFile)>,
+    pub(crate) snapshots: SnapshotStore,
+}
+
+/// A handle on the consensus half: cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) env: Env,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) peers: Peers,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) timing: Timing,
+    pub(crate) log: Log,
+    pub(crate) events: Events,
+    pub(crate) probe: Arc<Mutex<Probe>>,
+    proposals: Proposals,
+    read_option: LinearizerOption,
+    runtime: tokio::runtime::Handle,
+}
+
+/// A node's place in the cluster, as its own consensus sees it.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The present term.
+    pub term: u64,
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// Whether this node does.
+    pub is_leader: bool,
+    /// Members that vote.
+    pub voters: Vec<NodeId>,
+    /// All members.
+    pub members: BTreeMap<NodeId, Member>,
+    /// On the leader: the last entry each member has durably.
+    pub matched: BTreeMap<NodeId, u64>,
+    /// The last entry in the log.
+    pub last: u64,
+    /// The last committed entry that this node knows of.
+    pub committed: u64,
+    /// Whether a membership change is under way.
+    pub joint: bool,
+    /// On the leader: milliseconds since a majority answered.
+    pub quorum_ms: Option<u64>,
+}
+
+impl Consensus {
+    /// Starts consensus on the present runtime.
+    pub async fn start(start: Start, handler: Arc<dyn Handler>) -> io::Result<(Self, Feed)> {
+        let Start { env, dir, log, shard, identity, timing, bus } = start;
+        seed::install(env.random.clone());
+        let snapshots = SnapshotStore::open(&env, dir)?;
+        let snapshot = snapshots.newest()?;
+        let (events, receiver) = Events::new();
+        let machine = Machine::new(events.clone(), snapshots.clone(), snapshot.as_ref().map(|s| s.0.clone()));
+        let peers = Peers::new(Dialer { env: env.clone(), identity: identity.clone() });
+        let network = Network { peers: peers.clone(), snapshots: snapshots.clone() };
+        let storage = Storage::new(log.clone(), shard);
+        // A voter that restarts has forgotten its promise to the leader (R3).
+        let silence = timing.election.1.mul_f64(1.0 + timing.drift);
+        let has_voted = log.vote(shard).is_some();
+        let votes_from = Instant::now() + if has_voted { silence } else { Duration::ZERO };
+        let config = Arc::new(raft_config(&timing).map_err(io::Error::other)?);
+        let raft = Raft::new(identity.node_id(), config, network, storage, machine).await.map_err(io::Error::other)?;
+        let clock = Arc::new(Clock::new(timing.clock_step_max));
+        let proposals = Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone() };
+        let lease = timing.election.1.mul_f64(1.0 - timing.drift);
+        let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
+        let probe = Arc::new(Mutex::new(Probe::default()));
+        let alone = Arc::new(AtomicBool::new(false));
+        let this = Self {
+            raft: raft.clone(),
+            env: env.clone(),
+            identity: identity.clone(),
+            peers,
+            clock: clock.clone(),
+            timing,
+            log,
+            events,
+            probe: probe.clone(),
+            proposals: proposals.clone(),
+            read_option: read_option.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        this.update_members(&alone);
+        raft.runtime_config().elect(!has_voted || alone.load(Ordering::Relaxed));
+        tokio::spawn(this.clone().watch(alone.clone()));
+        if has_voted {
+            let raft = raft.clone();
+            tokio::spawn(async move {
+                clock::sleep_until(votes_from).await;
+                raft.runtime_config().elect(true);
+            });
+        }
+        let server = Server {
+            raft,
+            identity,
+            snapshots: snapshots.clone(),
+            proposals,
+            clock,
+            handler,
+            read_option,
+            votes_from,
+            alone,
+            probe,
+        };
+        tokio::spawn(serve(Arc::new(server), bus));
+        Ok((this, Feed { events: receiver, snapshot, snapshots }))
+    }
+
+    /// Makes this node the only member of a new cluster. Does nothing if it is a member already.
+    pub async fn bootstrap(&self, member: Member) -> io::Result<()> {
+        let members = BTreeMap::from([(self.identity.node_id(), member)]);
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(e) => Err(io::Error::other(e.to_string())),
+        }
+    }
+
+    /// Follows leadership and membership for as long as the node runs.
+    async fn watch(self, alone: Arc<AtomicBool>) {
+        let mut metrics = self.raft.server_metrics();
+        let mut last = (0, None);
+        loop {
+            let now = {
+                let m = metrics.borrow_watched();
+                let leader = m.vote.committed.then_some(m.vote.leader_id.voted_for);
+                (m.vote.leader_id.term, leader)
+            };
+            if now != last {
+                last = now;
+                tracing::info!(term = now.0, leader = now.1, "leadership");
+                let _ = self.events.tx.send(Event::Leader { term: now.0, leader: now.1 });
+            }
+            self.update_members(&alone);
+            if metrics.changed().await.is_err() {
+                let _ = self.events.tx.send(Event::Stopped);
+                return;
+            }
+        }
+    }
+
+    fn update_members(&self, alone: &AtomicBool) {
+        let view = self.view();
+        for (id, member) in &view.members {
+            if *id != self.identity.node_id() {
+                self.peers.set_addr(*id, member);
+            }
+        }
+        if !view.members.is_empty() {
+            self.peers.retain(&view.members);
+        }
+        alone.store(view.voters == [self.identity.node_id()], Ordering::Relaxed);
+        self.identity.set_members(view.members);
+    }
+
+    /// The state of consensus as this node sees it.
+    pub fn view(&self) -> View {
+        let metrics = self.raft.metrics();
+        let m = metrics.borrow_watched();
+        let membership = m.membership_config.membership();
+        let is_leader = m.state == ServerState::Leader;
+        View {
+            term: m.current_term,
+            leader: m.current_leader,
+            is_leader,
+            voters: membership.voter_ids().collect(),
+            members: membership.nodes().map(|(id, n)| (*id, n.clone())).collect(),
+            matched: m.replication.iter().flatten().map(|(id, l)| (*id, l.as_ref().map_or(0, |l| l.index))).collect(),
+            last: m.last_log_index.unwrap_or(0),
+            committed: m.local_committed.as_ref().map_or(0, |l| l.index),
+            joint: membership.get_joint_config().len() > 1,
+            quorum_ms: m.last_quorum_acked.filter(|_| is_leader).map(|t| t.0.elapsed().as_millis() as u64),
+        }
+    }
+
+    /// Proposes a batch on this node, which leads. Trouble comes back as an event.
+    pub(crate) fn propose(&self, batch: Bytes) -> impl Future<Output = ()> + use<> {
+        let (proposals, events) = (self.proposals.clone(), self.events.tx.clone());
+        async move { proposals.propose(batch, move || drop(events.send(Event::Trouble))).await }
+    }
+
+    /// Opens the way to another node that leads.
+    pub(crate) fn forwarder(&self, leader: NodeId) -> Forwarder {
+        let events = self.events.tx.clone();
+        let _in_runtime = self.runtime.enter();
+        Forwarder::start(self.peers.clone(), leader, move || drop(events.send(Event::Trouble)))
+    }
+
+    /// What a linearizable read that begins now must wait for: under the lease on the leader, by one request
+    /// to the leader elsewhere (R4). `None`: nobody could say within `write_timeout`.
+    pub(crate) async fn read_index(&self, leader: Option<NodeId>) -> Option<ReadIndex> {
+        let me = self.identity.node_id();
+        match leader {
+            Some(id) if id == me => {
+                let linearizer = self.raft.get_read_linearizer(self.read_option.clone()).await.ok()?;
+                Some(ReadIndex { index: linearizer.read_log_id().index(), now_ms: self.clock.now_ms() })
+            }
+            Some(id) => match self.call(id, Request::ReadIndex, self.timing.election.1 * 2).await {
+                Ok(Response::ReadIndex(r)) => Some(r),
+                _ => None,
+            },
+            None => None,
+        }
+    }
+
+    /// Calls another member. The links live on the consensus runtime, wherever the caller is.
+    pub(crate) async fn call(&self, to: NodeId, request: Request, limit: Duration) -> io::Result<Response> {
+        self.peers.call(to, request, limit).await
+    }
+
+    /// What this node knows of itself, as of a moment ago.
+    pub fn own_probe(&self) -> Probe {
+        self.probe.lock().expect("not poisoned").clone()
+    }
+
+    /// Asks another member what it knows of itself.
+    pub async fn probe(&self, id: NodeId) -> io::Result<Probe> {
+        if id == self.identity.node_id() {
+            return Ok(self.probe.lock().expect("not poisoned").clone());
+        }
+        match self.call(id, Request::Probe, Duration::from_millis(500)).await? {
+            Response::Probe(p) => Ok(p),
+            other => Err(io::Error::other(format!("an answer that does not fit: {other:?}"))),
+        }
+    }
+
+    /// Passes an operator's request on to the leader.
+    pub async fn admin_on(&self, leader: NodeId, request: Admin) -> Outcome {
+        match self.call(leader, Request::Admin(request), Duration::from_secs(30)).await {
+            Ok(response) => Outcome::from_response(response),
+            Err(e) => Outcome::Failed(format!("the leader (node {leader}) does not answer: {e}; try again")),
+        }
+    }
+
+    /// Asks the node at `bus` to take this one in. Before the node has a number.
+    pub async fn ask_to_join(env: &Env, identity: &Arc<Identity>, bus: &str, id: NodeId, member: Member) -> io::Result<Outcome> {
+        let dialer = Dialer { env: env.clone(), identity: identity.clone() };
+        let request = Request::Join(JoinRequest { id, member });
+        crate::bus::join_rpc(&dialer, bus, request).await.map(Outcome::from_response)
+    }
+
+    /// Adds a member that does not vote.
+    pub async fn add_learner(&self, id: NodeId, member: Member) -> Result<(), String> {
+        self.raft.add_learner(id, member, false).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Changes a member's addresses.
+    pub async fn set_member(&self, id: NodeId, member: Member) -> Result<(), String> {
+        let change = openraft::ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
+        self.raft.change_membership(change, true).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Makes `voters` the voters, in one joint change; members that are none stay as learners.
+    pub async fn set_voters(&self, voters: Vec<NodeId>) -> Result<(), String> {
+        let voters: std::collections::BTreeSet<_> = voters.into_iter().collect();
+        self.raft.change_membership(voters, true).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Removes a learner.
+    pub async fn remove_learner(&self, id: NodeId) -> Result<(), String> {
+        let change = openraft::ChangeMembers::RemoveNodes(std::collections::BTreeSet::from([id]));
+        self.raft.change_membership(change, false).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Hands leadership to `to` and waits until somebody else leads, for at most two seconds.
+    pub async fn transfer(&self, to: NodeId) -> Result<(), String> {
+        self.raft.trigger().transfer_leader(to).await.map_err(|e| e.to_string())?;
+        for _ in 0..200 {
+            clock::sleep(Duration::from_millis(10)).await;
+            let view = self.view();
+            if view.leader == Some(to) {
+                return Ok(());
+            }
+        }
+        Err(format!("node {to} did not take over within 2 s; nothing was lost, this node goes on leading if it can"))
+    }
+
+    /// Asks for a snapshot of the present state.
+    pub(crate) fn trigger_snapshot(&self) {
+        let raft = self.raft.clone();
+        self.runtime.spawn(async move {
+            let _ = raft.trigger().snapshot().await;
+        });
+    }
+
+    /// Gives up log entries up to `index` that a snapshot covers.
+    pub(crate) fn purge(&self, index: u64) {
+        let raft = self.raft.clone();
+        self.runtime.spawn(async move {
+            let _ = raft.trigger().purge_log(index).await;
+        });
+    }
+
+    /// The leader's clock of this node.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Who this node is.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// The node's log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The timing in force.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Why consensus stopped, if it did.
+    pub fn failure(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let state = metrics.borrow_watched().running_state.clone();
+        state.err().map(|e| e.to_string())
+    }
+
+    /// Stops consensus: no more votes, no more entries.
+    pub async fn stop(&self) {
+        let _ = self.raft.shutdown().await;
+    }
+}
+
+fn raft_config(timing: &Timing) -> Result<openraft::Config, String> {
+    let config = openraft::Config {
+        cluster_name: "quorate".to_owned(),
+        heartbeat_interval: timing.heartbeat.as_millis() as u64,
+        election_timeout_min: timing.election.0.as_millis() as u64,
+        election_timeout_max: timing.election.1.as_millis() as u64,
+        install_snapshot_timeout: 3_600_000,
+        max_payload_entries: 1024,
+        replication_lag_threshold: u64::MAX / 2,
+        // Both are decided by bytes, on the serving side: an entry here is a batch.
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX / 2,
+        enable_pre_vote: Some(true),
+        // Unsafe with a state machine in memory; and after a start a voter is silent anyway (R3).
+        enable_leader_restore: Some(false),
+        ..openraft::Config::default()
+    };
+    config.validate().map_err(|e| e.to_string())
+}

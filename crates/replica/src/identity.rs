@@ -1,0 +1,217 @@
+//! Who this node is: a disk is a member, not a number (R5).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use quorate_env::{Env, Op};
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Credentials;
+use crate::types::{Member, NodeId};
+
+/// The file in the data folder.
+const FILE: &str = "identity";
+/// The identity file is a few lines; anything larger is not one.
+const FILE_BYTES_MAX: usize = 64 << 10;
+
+/// What the identity file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    node_id: NodeId,
+    cluster: u64,
+    incarnation: u64,
+    start: u64,
+    /// Whether this folder founded its cluster: only then may it ever initialise one (R19).
+    founder: bool,
+}
+
+/// The identity of this node, and what it knows of the others'.
+pub struct Identity {
+    env: Env,
+    path: PathBuf,
+    nonce: u64,
+    new: bool,
+    stored: Mutex<Stored>,
+    known: Mutex<Known>,
+}
+
+/// What the cluster has agreed on about its members.
+#[derive(Default)]
+struct Known {
+    members: BTreeMap<NodeId, Member>,
+    starts: BTreeMap<NodeId, (u64, u64)>,
+    /// Starts that this node saw and that are not yet in the replicated record.
+    seen: BTreeMap<NodeId, (u64, u64)>,
+}
+
+impl Identity {
+    /// Reads the identity of a data folder, or makes one, and counts this start. Blocks; start of a node only.
+    pub fn open(env: &Env, dir: &Path) -> io::Result<Arc<Self>> {
+        let path = dir.join(FILE);
+        let bytes = match env.disk.len(&path)? {
+            Some(n) if n as usize > FILE_BYTES_MAX => return Err(damaged(&path, "it is too large")),
+            Some(n) => env.disk.read(&path, 0, n as usize)?,
+            None => Bytes::new(),
+        };
+        let new = bytes.is_empty();
+        let mut stored = match new {
+            true => Stored { format: 1, incarnation: env.random.next_u64() | 1, ..Stored::default() },
+            false => parse(&path, &bytes)?,
+        };
+        stored.start += 1;
+        let nonce = env.random.next_u64();
+        let identity =
+            Self { env: env.clone(), path, nonce, new, stored: Mutex::new(stored), known: Mutex::default() };
+        identity.save()?;
+        Ok(Arc::new(identity))
+    }
+
+    /// Whether the folder had no identity before this start.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// The node's number; 0 until it has one.
+    pub fn node_id(&self) -> NodeId {
+        self.stored().node_id
+    }
+
+    /// The cluster's random number; 0 until it belongs to one.
+    pub fn cluster(&self) -> u64 {
+        self.stored().cluster
+    }
+
+    /// The folder's random number.
+    pub fn incarnation(&self) -> u64 {
+        self.stored().incarnation
+    }
+
+    /// How often the folder was started, this time included.
+    pub fn start(&self) -> u64 {
+        self.stored().start
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        let s = self.stored();
+        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce }
+    }
+
+    /// Whether this folder founded its cluster.
+    pub fn is_founder(&self) -> bool {
+        self.stored().founder
+    }
+
+    /// Becomes member `node_id` of `cluster`, durably. Blocks; before the node serves.
+    pub fn adopt(&self, node_id: NodeId, cluster: u64, founder: bool) -> io::Result<()> {
+        {
+            let mut s = self.stored.lock().expect("not poisoned");
+            s.founder = founder;
+            s.node_id = node_id;
+            s.cluster = cluster;
+        }
+        self.save()
+    }
+
+    /// The members by the latest membership.
+    pub fn set_members(&self, members: BTreeMap<NodeId, Member>) {
+        self.known().members = members;
+    }
+
+    /// What the replicated record says of a member's last start and its nonce.
+    pub fn set_known_start(&self, id: NodeId, start: u64, nonce: u64) {
+        let mut known = self.known();
+        known.starts.insert(id, (start, nonce));
+        if known.seen.get(&id).is_some_and(|s| s.0 <= start) {
+            known.seen.remove(&id);
+        }
+    }
+
+    /// Starts of members that the replicated record does not hold yet; the leader writes them down.
+    pub fn unrecorded_starts(&self) -> Vec<(NodeId, u64, u64)> {
+        let mut known = self.known();
+        let (me, mine) = (self.node_id(), (self.start(), self.nonce));
+        if me != 0 && known.starts.get(&me).is_none_or(|s| s.0 < mine.0) {
+            known.seen.insert(me, mine);
+        }
+        known.seen.iter().map(|(id, (start, nonce))| (*id, *start, *nonce)).collect()
+    }
+
+    /// Checks what another node says of itself. The error tells its operator what to do.
+    pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
+        let mut known = self.known();
+        if let Some(member) = known.members.get(&id)
+            && member.incarnation != it.incarnation
+        {
+            return Err(format!(
+                "node {id} is a member with another data folder: if its disk is lost, run QUORATE NODE REMOVE {id} \
+                 on any member and start the new node with --join and without --node-id; otherwise start it on its \
+                 own data folder"
+            ));
+        }
+        let newest = known.starts.get(&id).copied().max(known.seen.get(&id).copied());
+        let old = |(start, nonce)| it.start < start || (it.start == start && it.nonce != nonce);
+        if newest.is_some_and(old) {
+            return Err(format!(
+                "the data folder of node {id} is an older copy: it says start {}, the cluster has seen start {}. It \
+                 may lack writes that it acknowledged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
+                 with --join",
+                it.start,
+                newest.expect("checked").0
+            ));
+        }
+        if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {
+            known.seen.insert(id, (it.start, it.nonce));
+        }
+        Ok(())
+    }
+
+    fn stored(&self) -> std::sync::MutexGuard<'_, Stored> {
+        self.stored.lock().expect("not poisoned")
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().expect("not poisoned")
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let text = serde_json::to_string(&*self.stored()).expect("encoding to memory cannot fail");
+        let content = format!("{text}\n{:08x}\n", crc32c::crc32c(text.as_bytes()));
+        let new: Arc<Path> = self.path.with_extension("new").into();
+        let dir = self.path.parent().expect("it lies in the data folder").to_path_buf();
+        self.env.disk.run(vec![
+            Op::Create { path: new.to_path_buf(), len: 0 },
+            Op::Write { path: new.clone(), offset: 0, bufs: vec![content.into()] },
+            Op::Sync { path: new.clone() },
+            Op::Close { path: new.clone() },
+            Op::Rename { from: new.to_path_buf(), to: self.path.clone() },
+            Op::SyncDir { path: dir },
+        ])
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> io::Result<Stored> {
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged(path, "it is not text"))?;
+    let mut lines = text.lines();
+    let (json, crc) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if u32::from_str_radix(crc, 16) != Ok(crc32c::crc32c(json.as_bytes())) {
+        return Err(damaged(path, "its checksum does not match"));
+    }
+    let stored: Stored = serde_json::from_str(json).map_err(|e| damaged(path, &e.to_string()))?;
+    match stored.format {
+        1 => Ok(stored),
+        f => Err(damaged(path, &format!("format {f} is newer than this version knows"))),
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> io::Error {
+    let text = format!(
+        "{} is damaged: {why}. Without it the node cannot prove which member it is: remove the member from the \
+         cluster (QUORATE NODE REMOVE), empty the folder and join again",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

@@ -1,0 +1,60 @@
+//! One shard's replica on one node: consensus, batches, leases, snapshots.
+//!
+//! A replica has two halves, each on a thread of its own, that talk through channels:
+//!
+//! - [`Consensus`] (Send, cheap to clone): openraft, the [`bus`] to the other nodes, the log. It never waits
+//!   for an apply (R20).
+//! - [`Replica`] (on the serving thread, with the sessions): gathers commands into batches ([`outbox`]), reads
+//!   ([`reads`]), applies committed entries to the keyspace, answers clients, writes snapshots.
+//!
+//! A write walks: [`Replica::write`] → the gathering batch → [`Consensus::propose`] on the leader, or a
+//! [`bus::Forwarder`] to it → [`storage`] (disk) and [`network`] (followers) → committed → [`machine`] →
+//! `Event::Apply` → `Keyspace::apply` → [`Client::answer`] on the node that the client is connected to.
+//!
+//! openraft is behind [`types`], [`storage`], [`machine`], [`network`], [`runtime`] and [`responder`]; nothing
+//! above this crate sees it.
+
+mod bus;
+mod consensus;
+mod identity;
+mod line;
+mod machine;
+mod network;
+mod outbox;
+mod reads;
+mod replica;
+mod responder;
+mod runtime;
+mod snapshot;
+mod storage;
+mod types;
+
+use quorate_keyspace::Reply;
+
+pub use bus::{Admin, Probe};
+pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
+pub use identity::Identity;
+pub use outbox::{Failure, Local, Transaction};
+pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
+pub use types::{Member, NodeId, Role};
+
+/// One connection, as the replica answers it.
+///
+/// Answers come in the order in which the commands were given to the replica, per lane: those behind writes and
+/// the other reads. A connection uses one lane at a time.
+pub trait Client {
+    /// Appends to the answer of the command at hand. Calls `run` exactly once.
+    fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>));
+
+    /// The answer is complete. `index` is the entry that it holds at.
+    fn done(&self, index: u64);
+
+    /// The command is not answered yet after all; nothing was written.
+    fn postpone(&self);
+
+    /// Writes a whole answer.
+    fn answer(&self, index: u64, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        self.write(run);
+        self.done(index);
+    }
+}

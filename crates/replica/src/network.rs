@@ -1,0 +1,279 @@
+//! openraft's network on the bus.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use anyerror::AnyError;
+use futures_util::{Stream, StreamExt};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::sync::mpsc;
+
+use crate::bus::{Class, Connection, Peers, Request, Response, SnapshotHeader, decode_append_reply, encode_append};
+use crate::snapshot::{SnapshotFile, SnapshotStore};
+use crate::storage::{decode, encode};
+use crate::types::{LogId, Member, NodeId, Snapshot, TypeConfig, Vote};
+
+/// How many append requests may be unanswered on one connection.
+const PIPELINE_MAX: usize = 64;
+/// A request without entries tells a follower only that more is committed; it may wait this long for company.
+/// A request with entries carries it along at no cost.
+const COMMIT_DELAY: Duration = Duration::from_micros(500);
+/// A follower that answers nothing for so long on a log connection with requests outstanding is not there.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes connections to the other members.
+pub(crate) struct Network {
+    pub(crate) peers: Peers,
+    pub(crate) snapshots: SnapshotStore,
+}
+
+impl Network {
+    fn client(&self, target: NodeId, node: &Member, purpose: Purpose) -> Client {
+        self.peers.set_addr(target, node);
+        Client { peers: self.peers.clone(), snapshots: self.snapshots.clone(), target, purpose }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: NodeId, node: &Member) -> Client {
+        self.client(target, node, Purpose::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Member) -> Client {
+        self.client(target, node, Purpose::Heartbeat)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Log,
+    Heartbeat,
+}
+
+/// What openraft calls to reach one member.
+pub(crate) struct Client {
+    peers: Peers,
+    snapshots: SnapshotStore,
+    target: NodeId,
+    purpose: Purpose,
+}
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+type Appended = Rpc<StreamAppendResult<TypeConfig>>;
+
+fn unreachable(e: &io::Error) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(e))
+}
+
+fn unexpected(response: Response) -> RPCError<TypeConfig> {
+    let text = match response {
+        Response::Failed(why) => why,
+        other => format!("an answer that does not fit: {other:?}"),
+    };
+    RPCError::Network(NetworkError::new(&AnyError::error(text)))
+}
+
+impl Client {
+    async fn call(&self, request: Request, option: &RPCOption) -> Rpc<Response> {
+        self.peers.call(self.target, request, option.soft_ttl()).await.map_err(|e| unreachable(&e))
+    }
+
+    async fn heartbeat(&self, request: AppendEntriesRequest<TypeConfig>, option: &RPCOption) -> Appended {
+        match self.call(Request::Heartbeat(request), option).await? {
+            Response::Append(result) => Ok(result),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Client {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        self.heartbeat(request, &option).await.map(AppendEntriesResponse::from)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Appended>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            if self.purpose == Purpose::Heartbeat {
+                let Some(request) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
+                let result = self.heartbeat(request, &option).await;
+                return Ok(futures_util::stream::once(async { result }).boxed());
+            }
+            let connection = self.peers.dial(self.target, Class::Log).await.map_err(|e| unreachable(&e))?;
+            let (tx, rx) = mpsc::channel(PIPELINE_MAX);
+            // Ends with the stream: a dropped receiver ends the task, and the connection with it.
+            tokio::spawn(async move {
+                if let Err(error) = pump(connection, input, &tx).await {
+                    let _ = tx.send(Err(unreachable(&error))).await;
+                }
+            });
+            let stream = futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|r| (r, rx)) });
+            Ok(stream.boxed())
+        })
+    }
+
+    async fn vote(&mut self, r: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        match self.call(Request::Vote(r), &option).await? {
+            Response::Vote(v) => Ok(v),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn pre_vote(&mut self, r: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        match self.call(Request::PreVote(r), &option).await? {
+            Response::Vote(v) => Ok(v),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        r: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        match self.call(Request::Transfer(r), &option).await? {
+            Response::Transfer(t) => Ok(t),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::pin!(cancel);
+        let transfer = send_snapshot(&self.peers, &self.snapshots, self.target, vote, snapshot);
+        tokio::select! {
+            biased;
+            closed = &mut cancel => Err(StreamingError::Closed(closed)),
+            result = transfer => match result {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(e) => Err(StreamingError::Unreachable(Unreachable::new(&e))),
+            },
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(Duration::from_millis(50))))
+    }
+}
+
+/// Sends requests as they come and yields their answers in order.
+async fn pump<S>(connection: Connection, mut input: S, answers: &mpsc::Sender<Appended>) -> io::Result<()>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+{
+    let Connection { mut reader, mut writer } = connection;
+    // For each message on the wire, the requests that travel with it: those only told of a commit. What the
+    // follower says after it has taken the message holds for them, too, and was said later than they were made.
+    let mut outstanding: VecDeque<Vec<Option<LogId>>> = VecDeque::new();
+    let mut held: Option<AppendEntriesRequest<TypeConfig>> = None;
+    let mut companions = Vec::new();
+    let mut open = true;
+    while open || held.is_some() || !outstanding.is_empty() {
+        let wait = quorate_env::sleep(if held.is_some() { COMMIT_DELAY } else { STALL_TIMEOUT });
+        let send = tokio::select! {
+            biased;
+            message = reader.next(), if !outstanding.is_empty() => {
+                let mut next = Some(message?.ok_or(io::ErrorKind::UnexpectedEof)?);
+                while let Some(message) = next {
+                    let with = outstanding.pop_front().ok_or(io::ErrorKind::InvalidData)?;
+                    if !answer(answers, with, decode_append_reply(&message)?).await {
+                        return Ok(());
+                    }
+                    next = reader.buffered()?;
+                }
+                continue;
+            }
+            request = input.next(), if open && outstanding.len() < PIPELINE_MAX => {
+                let Some(request) = request else { open = false; continue };
+                if let Some(earlier) = held.take() {
+                    companions.push(earlier.prev_log_id);
+                }
+                if request.entries.is_empty() && !outstanding.is_empty() {
+                    held = Some(request);
+                    continue;
+                }
+                request
+            }
+            () = answers.closed() => return Ok(()),
+            () = wait, if held.is_some() || !outstanding.is_empty() => match held.take() {
+                Some(request) => request,
+                None => return Err(io::ErrorKind::TimedOut.into()),
+            },
+        };
+        encode_append(&mut writer, &send);
+        outstanding.push_back(std::mem::take(&mut companions));
+        writer.flush().await?;
+    }
+    Ok(())
+}
+
+/// Passes on what a follower said to a message and to those that travelled with it. False ends the stream.
+async fn answer(
+    answers: &mpsc::Sender<Appended>,
+    companions: Vec<Option<LogId>>,
+    result: StreamAppendResult<TypeConfig>,
+) -> bool {
+    if result.is_ok() {
+        for last in companions {
+            if answers.send(Ok(Ok(last))).await.is_err() {
+                return false;
+            }
+        }
+    }
+    let go_on = result.is_ok();
+    answers.send(Ok(result)).await.is_ok() && go_on
+}
+
+async fn send_snapshot(
+    peers: &Peers,
+    store: &SnapshotStore,
+    to: NodeId,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> io::Result<Vote> {
+    let mut c = peers.dial(to, Class::Snapshot).await?;
+    let file = snapshot.snapshot;
+    let bytes = file.bytes;
+    tracing::info!(peer = to, bytes, "sending a snapshot");
+    c.writer.push(&[&encode(&SnapshotHeader { vote, meta: snapshot.meta, bytes })]);
+    let mut offset = 0;
+    while offset < bytes {
+        let piece = store.read_raw(&file, offset)?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += piece.len() as u64;
+        c.writer.push(&[&piece]);
+        c.writer.flush().await?;
+        tokio::task::yield_now().await;
+    }
+    let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    decode::<Result<Vote, String>>(&answer)?.map_err(io::Error::other)
+}

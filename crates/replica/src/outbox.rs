@@ -1,0 +1,426 @@
+//! The writing half of a node: what its clients wrote, from the gathering batch to the reply.
+//!
+//! Commands that arrive while a batch is on its way gather into the next one. A batch carries (origin, start,
+//! epoch, number): apply takes the batches of one origin in exactly that order and each once, so the origin may
+//! send a batch again whenever in doubt, to the same leader or to the next (R15). Whoever sent it answers its
+//! clients from its own apply: no reply travels between nodes.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_env::Instant;
+use quorate_keyspace::batch::{self, BatchBuilder, Header, Watch};
+use quorate_keyspace::{CommandError, Keyspace, Reply};
+
+use crate::{Client, line};
+
+/// How many batches may be on their way. While they are, the next one gathers.
+const IN_FLIGHT_MAX: usize = 2;
+/// A batch that reaches this size is closed and the next one begun.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How often sends are repeated at most while the leader refuses them.
+const RESEND_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a client waits for at its place in a batch.
+pub(crate) enum Item {
+    /// The next command of the entry.
+    Write(Rc<dyn Client>, Vec<Local>),
+    /// A read: executed by the origin at this place, never part of the entry.
+    Read(Rc<dyn Client>),
+    /// Something that only the connection needs, in order.
+    Local(Box<dyn FnOnce(&Keyspace, u64)>),
+}
+
+/// A command of a transaction that only the origin executes: it appends one reply.
+pub type Local = Box<dyn FnMut(&mut Reply<'_>)>;
+
+/// The commands between MULTI and EXEC.
+#[derive(Default)]
+pub struct Transaction {
+    commands: Vec<u8>,
+    /// In order: a command for every replica, or one for the origin alone.
+    steps: Vec<Option<Local>>,
+    watches: Vec<(usize, Vec<u8>, u64, bool)>,
+}
+
+impl Transaction {
+    /// Adds a command for every replica.
+    pub fn command(&mut self, db: usize, args: &[&[u8]]) {
+        line::put(&mut self.commands, db, args);
+        self.steps.push(None);
+    }
+
+    /// Adds a command that only the origin executes.
+    pub fn local(&mut self, local: Local) {
+        self.steps.push(Some(local));
+    }
+
+    /// Makes it depend on a key being as it was (R16).
+    pub fn watch(&mut self, db: usize, key: Vec<u8>, as_of_version: u64, existed: bool) {
+        self.watches.push((db, key, as_of_version, existed));
+    }
+
+    /// How many commands there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Bytes of the commands.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.commands.len() + self.watches.iter().map(|w| w.1.len() + 16).sum::<usize>()
+    }
+
+    /// Writes it into a batch; what remains is what only the origin executes.
+    fn put(self, entry: &mut BatchBuilder) -> Vec<Local> {
+        let watches: Vec<Watch<'_>> = self
+            .watches
+            .iter()
+            .map(|(db, key, as_of_version, existed)| Watch {
+                db: *db,
+                key,
+                as_of_version: *as_of_version,
+                existed: *existed,
+            })
+            .collect();
+        entry.begin_transaction(&watches, self.steps.len());
+        let (mut rest, mut locals) = (&self.commands[..], Vec::new());
+        for step in self.steps {
+            match step {
+                None => {
+                    let (db, args, after) = line::take(rest);
+                    entry.step_command(db, &args);
+                    rest = after;
+                }
+                Some(local) => {
+                    entry.step_local(locals.len() as u64);
+                    locals.push(local);
+                }
+            }
+        }
+        locals
+    }
+}
+
+/// Commands that travel together, and who waits for them.
+pub(crate) struct Batch {
+    entry: BatchBuilder,
+    /// The reads' command lines, in the order of the items.
+    pub(crate) reads: Vec<u8>,
+    pub(crate) items: VecDeque<Item>,
+    since: Instant,
+    /// The bytes as sent, the term stamped in them.
+    wire: Option<Bytes>,
+    pub(crate) seq: u64,
+    sent_term: u64,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            entry: BatchBuilder::new(),
+            reads: Vec::new(),
+            items: VecDeque::new(),
+            since: Instant::now(),
+            wire: None,
+            seq: 0,
+            sent_term: 0,
+        }
+    }
+
+    /// The bytes of the batch for `header`. They are kept (shared, not copied) for sending them again.
+    fn send(&mut self, mut header: Header) -> Bytes {
+        header.origin_seq = self.seq;
+        let bytes = match &self.wire {
+            Some(sent) => {
+                let mut bytes = sent.to_vec();
+                batch::patch_header(&mut bytes, &header);
+                bytes
+            }
+            None => std::mem::take(&mut self.entry).finish(&header),
+        };
+        self.sent_term = header.term;
+        self.wire.insert(bytes.into()).clone()
+    }
+
+    fn bytes(&self) -> usize {
+        self.wire.as_ref().map_or(0, Bytes::len).max(self.entry.len()) + self.reads.len() + self.items.len() * 64
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// Why a client gets an error instead of a reply (R14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not applied and never will be.
+    NoQuorum,
+    /// It may have been applied.
+    Unknown,
+    /// It was not applied: too much is waiting already.
+    Overloaded,
+}
+
+impl Failure {
+    /// The error as clients see it.
+    #[must_use]
+    pub fn error(self) -> CommandError {
+        CommandError::fixed(match self {
+            Self::NoQuorum => {
+                "NOQUORUM the command was not applied: no majority of the replicas answers this node. It is safe to \
+                 retry; QUORATE STATUS says which nodes are missing"
+            }
+            Self::Unknown => {
+                "UNKNOWN the command may have been applied: the leader was lost before its outcome was known. Read \
+                 before you write it again"
+            }
+            Self::Overloaded => {
+                "OVERLOADED the command was not applied: too many writes wait already. Retry later, or send less at \
+                 once"
+            }
+        })
+    }
+}
+
+/// Where batches go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Target {
+    pub(crate) term: u64,
+    pub(crate) leader: Option<u64>,
+}
+
+/// See the module.
+pub(crate) struct Outbox {
+    node: u64,
+    start: u64,
+    epoch: u32,
+    next_seq: u64,
+    gathering: Batch,
+    /// Closed batches that were not sent yet.
+    closed: VecDeque<Batch>,
+    /// Batches on their way, oldest first.
+    in_flight: VecDeque<Batch>,
+    /// An entry is wanted even if nobody writes: it carries the time (R2).
+    tick: bool,
+    bytes: usize,
+    bytes_max: usize,
+    resend_at: Option<Instant>,
+}
+
+impl Outbox {
+    pub(crate) fn new(node: u64, start: u64, bytes_max: usize) -> Self {
+        Self {
+            node,
+            start,
+            epoch: 0,
+            next_seq: 1,
+            gathering: Batch::new(),
+            closed: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            tick: false,
+            bytes: 0,
+            bytes_max,
+            resend_at: None,
+        }
+    }
+
+    /// Adds a command. False: there is no room, and it was not added.
+    pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> bool {
+        let bytes: usize = args.iter().map(|a| a.len() + 8).sum();
+        if !self.reserve(bytes) {
+            return false;
+        }
+        self.gathering.entry.command(db, args);
+        self.gathering.items.push_back(Item::Write(client, Vec::new()));
+        self.close_if_full();
+        true
+    }
+
+    /// Adds a transaction. False: there is no room, and it was not added.
+    pub(crate) fn transaction(&mut self, client: Rc<dyn Client>, transaction: Transaction) -> bool {
+        if !self.reserve(transaction.bytes()) {
+            return false;
+        }
+        let locals = transaction.put(&mut self.gathering.entry);
+        self.gathering.items.push_back(Item::Write(client, locals));
+        self.close_if_full();
+        true
+    }
+
+    /// Adds a read at its place among the writes of its connection (R1).
+    pub(crate) fn read(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        line::put(&mut self.gathering.reads, db, args);
+        self.gathering.items.push_back(Item::Read(client));
+    }
+
+    /// Adds something to be done at this place.
+    pub(crate) fn local(&mut self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+        self.gathering.items.push_back(Item::Local(f));
+    }
+
+    /// Asks for an entry that carries the time.
+    pub(crate) fn tick(&mut self) {
+        self.tick = true;
+    }
+
+    /// Whether an entry of this node is on its way or about to be.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || !self.closed.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn reserve(&mut self, bytes: usize) -> bool {
+        // One command of any size is let in when nothing else waits.
+        if self.bytes > 0 && self.bytes + bytes > self.bytes_max {
+            return false;
+        }
+        if self.gathering.is_empty() {
+            self.gathering.since = Instant::now();
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    fn close_if_full(&mut self) {
+        if self.gathering.entry.len() >= BATCH_BYTES_MAX {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let batch = std::mem::replace(&mut self.gathering, Batch::new());
+        self.closed.push_back(batch);
+    }
+
+    /// The batches to send now to `target`, in order.
+    /// `stamp` is the leader's time and a new seed; on another node the leader fills them in.
+    pub(crate) fn take_sendable(&mut self, target: Target, stamp: impl Fn() -> (u64, u64)) -> Vec<Bytes> {
+        let mut out = Vec::new();
+        if target.leader.is_none() {
+            return out;
+        }
+        let (origin_node, origin_start, origin_epoch) = (self.node, self.start, self.epoch);
+        let header = move || {
+            let (time_ms, seed) = stamp();
+            Header {
+                semantics: batch::SEMANTICS,
+                time_ms,
+                seed,
+                term: target.term,
+                origin_node,
+                origin_start,
+                origin_epoch,
+                ..Header::default()
+            }
+        };
+        if self.resend_at.is_some_and(|at| Instant::now() >= at) {
+            self.resend_at = None;
+            for batch in &mut self.in_flight {
+                batch.sent_term = 0;
+            }
+        }
+        // A new leader gets everything again that was on its way; what it has already, apply skips.
+        for batch in self.in_flight.iter_mut().filter(|b| b.sent_term != target.term) {
+            out.push(batch.send(header()));
+        }
+        while self.in_flight.len() < IN_FLIGHT_MAX {
+            let wanted = !self.gathering.is_empty() || (self.tick && self.closed.is_empty());
+            if self.closed.is_empty() && wanted {
+                self.close();
+            }
+            let Some(mut batch) = self.closed.pop_front() else { break };
+            self.tick = false;
+            batch.seq = self.next_seq;
+            self.next_seq += 1;
+            out.push(batch.send(header()));
+            self.in_flight.push_back(batch);
+        }
+        out
+    }
+
+    /// Something went wrong on the way: everything is sent again soon.
+    pub(crate) fn trouble(&mut self) {
+        self.resend_at.get_or_insert_with(|| Instant::now() + RESEND_PAUSE);
+    }
+
+    /// A batch was passed over by apply. If its clients still wait for it, it must be sent again.
+    pub(crate) fn passed_over(&mut self, h: &Header) {
+        let waits = self.in_flight.iter().any(|b| b.seq == h.origin_seq && b.sent_term == h.term);
+        if self.is_own(h) && waits {
+            self.trouble();
+        }
+    }
+
+    /// Whether a batch with this header is of this start and epoch of this node.
+    fn is_own(&self, h: &Header) -> bool {
+        h.origin_node == self.node && h.origin_start == self.start && h.origin_epoch == self.epoch
+    }
+
+    /// The batch that apply is about to execute, if its clients still wait.
+    pub(crate) fn take_applied(&mut self, h: &Header) -> Option<Batch> {
+        if !self.is_own(h) || self.in_flight.front().is_none_or(|b| b.seq != h.origin_seq) {
+            return None;
+        }
+        let batch = self.in_flight.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(batch.bytes());
+        if !self.is_busy() {
+            self.bytes = 0;
+        }
+        Some(batch)
+    }
+
+    /// A snapshot took the place of entries up to this node's batch `seq`: those were applied, and their
+    /// replies are lost (R14).
+    pub(crate) fn covered_by_snapshot(&mut self, start: u64, epoch: u32, seq: u64) -> Vec<(Batch, Failure)> {
+        let mut lost = Vec::new();
+        while start == self.start && epoch == self.epoch && self.in_flight.front().is_some_and(|b| b.seq <= seq) {
+            lost.extend(self.in_flight.pop_front().map(|b| (b, Failure::Unknown)));
+        }
+        lost
+    }
+
+    /// Gives up what waited for longer than `limit`. What was sent is UNKNOWN, unless an entry of a later term
+    /// was applied since: then the log of the term it was sent for is complete, and it is not in it (R14).
+    pub(crate) fn expire(&mut self, limit: Duration, applied_term: u64) -> Vec<(Batch, Failure)> {
+        let mut lost = Vec::new();
+        // Batches close now and then while none can be sent, so that a late command is not judged by an early one.
+        if !self.gathering.is_empty() && self.gathering.since.elapsed() > limit / 20 {
+            self.close();
+        }
+        if self.in_flight.front().is_some_and(|b| b.since.elapsed() > limit) {
+            // What was sent after it may be in the log behind it: none of it may be sent again under a number
+            // that apply would take, and a new epoch makes apply refuse what still comes late.
+            for batch in self.in_flight.drain(..) {
+                let applied_elsewhere = batch.sent_term != 0 && applied_term > batch.sent_term;
+                lost.push((batch, if applied_elsewhere { Failure::NoQuorum } else { Failure::Unknown }));
+            }
+            self.epoch += 1;
+            self.next_seq = 1;
+        }
+        while self.closed.front().is_some_and(|b| b.since.elapsed() > limit) {
+            lost.extend(self.closed.pop_front().map(|b| (b, Failure::NoQuorum)));
+        }
+        if !self.is_busy() {
+            self.bytes = 0;
+        } else {
+            let freed: usize = lost.iter().map(|(b, _)| b.bytes()).sum();
+            self.bytes = self.bytes.saturating_sub(freed);
+        }
+        lost
+    }
+}

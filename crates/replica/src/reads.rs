@@ -1,0 +1,118 @@
+//! Linearizable reads of connections that have no write under way (R4).
+//!
+//! Reads gather while a question to the leader ("up to which entry must I have applied?") is on its way, and
+//! share the next one. They are executed in the order they came, as soon as that entry is applied.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use quorate_env::Instant;
+use quorate_keyspace::Keyspace;
+
+use crate::bus::ReadIndex;
+use crate::{Client, line};
+
+/// How many questions may be under way.
+const QUESTIONS_MAX: usize = 2;
+
+/// A read, or something else that must happen at its place among the reads of its connection.
+pub(crate) enum Read {
+    Command(Rc<dyn Client>),
+    Local(Box<dyn FnOnce(&Keyspace, u64)>),
+}
+
+/// Reads that share one question.
+pub(crate) struct Chunk {
+    /// The command lines, in the order of the items.
+    pub(crate) lines: Vec<u8>,
+    /// How many bytes of them are done.
+    pub(crate) done: usize,
+    pub(crate) items: VecDeque<Read>,
+    /// When the oldest of them came.
+    pub(crate) since: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Gathering,
+    Asked(u64),
+    Ready(u64, u64),
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Self { lines: Vec::new(), done: 0, items: VecDeque::new(), since: Instant::now(), state: State::Gathering }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Reads {
+    chunks: VecDeque<Chunk>,
+    asked: usize,
+    next: u64,
+}
+
+impl Reads {
+    fn gathering(&mut self) -> &mut Chunk {
+        if self.chunks.back().is_none_or(|c| c.state != State::Gathering) {
+            self.chunks.push_back(Chunk::new());
+        }
+        self.chunks.back_mut().expect("just made")
+    }
+
+    /// Adds a read.
+    pub(crate) fn command(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let chunk = self.gathering();
+        line::put(&mut chunk.lines, db, args);
+        chunk.items.push_back(Read::Command(client));
+    }
+
+    /// Adds something to be done at this place.
+    pub(crate) fn local(&mut self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+        self.gathering().items.push_back(Read::Local(f));
+    }
+
+    /// Begins a question if there is something to ask for; its number.
+    pub(crate) fn ask(&mut self) -> Option<u64> {
+        if self.asked >= QUESTIONS_MAX {
+            return None;
+        }
+        let chunk = self.chunks.iter_mut().find(|c| c.state == State::Gathering)?;
+        self.next += 1;
+        self.asked += 1;
+        chunk.state = State::Asked(self.next);
+        Some(self.next)
+    }
+
+    /// The answer to a question; without one, it is asked again.
+    pub(crate) fn answer(&mut self, number: u64, answer: Option<ReadIndex>) {
+        self.asked -= 1;
+        if let Some(chunk) = self.chunks.iter_mut().find(|c| c.state == State::Asked(number)) {
+            chunk.state = answer.map_or(State::Gathering, |a| State::Ready(a.index, a.now_ms));
+        }
+    }
+
+    /// The oldest reads, if they may be executed now that `applied` is applied; and the leader's time.
+    pub(crate) fn take_ready(&mut self, applied: u64) -> Option<(Chunk, u64)> {
+        match self.chunks.front()?.state {
+            State::Ready(index, now_ms) if index <= applied => Some((self.chunks.pop_front()?, now_ms)),
+            _ => None,
+        }
+    }
+
+    /// Puts back what could not be executed yet: it keeps its place and its answer.
+    pub(crate) fn put_back(&mut self, chunk: Chunk) {
+        self.chunks.push_front(chunk);
+    }
+
+    /// Gives up reads that waited for longer than `limit`.
+    pub(crate) fn expire(&mut self, limit: std::time::Duration) -> Vec<Chunk> {
+        let mut lost = Vec::new();
+        while self.chunks.front().is_some_and(|c| c.since.elapsed() > limit) {
+            lost.extend(self.chunks.pop_front());
+        }
+        lost
+    }
+}

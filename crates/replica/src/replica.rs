@@ -1,0 +1,893 @@
+//! The serving half of a replica: gathers what clients send, applies what is committed, answers.
+//!
+//! It lives on the serving thread, with the sessions. A turn of [`Replica::run`] takes everything that has
+//! happened: applies entries, executes reads, sends what gathered meanwhile. All costs are per turn or batch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_env::{Instant, clock};
+use quorate_keyspace::batch::{self, Header};
+use quorate_keyspace::{Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore};
+use quorate_resp::Protocol;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::bus::{Forwarder, Probe, ReadIndex};
+use crate::consensus::{Consensus, Feed};
+use crate::identity::Identity;
+use crate::machine::{Committed, CommittedPayload, Event};
+use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
+use crate::reads::{Chunk, Read, Reads};
+use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
+use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
+use crate::{Client, line};
+
+/// Is told of the replicated directory at the start and after each change of it, before anything else happens.
+pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
+
+/// Limits and habits of the serving half.
+#[derive(Clone)]
+pub struct Options {
+    /// Follows the directory.
+    pub on_directory: OnDirectory,
+    /// Databases.
+    pub databases: usize,
+    /// How many bytes of writes may wait before clients get -OVERLOADED.
+    pub pending_bytes_max: usize,
+    /// A snapshot is due when the log has grown by this many bytes since the last one, or by the size of that
+    /// one if it is larger.
+    pub snapshot_log_bytes: u64,
+    /// How many bytes of log stay behind a snapshot, for followers that are a little behind.
+    pub log_keep_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { on_directory: Rc::new(|_| ()), databases: 16, pending_bytes_max: 1 << 30, snapshot_log_bytes: 256 << 20, log_keep_bytes: 64 << 20 }
+    }
+}
+
+/// How much of a snapshot is made in one turn: well under a millisecond (R9).
+const SNAPSHOT_SLICE_BYTES: usize = 128 << 10;
+/// How many keys and values of what was dropped are freed in one turn.
+const GARBAGE_SLICE: usize = 2000;
+/// How often waiting commands are checked against the write timeout, and expiry against the clock.
+const SWEEP: Duration = Duration::from_millis(100);
+/// Names in the directory under which the starts of members stand.
+const START_PREFIX: &str = "member.start.";
+/// Committed entries applied between two looks at everything else.
+const EVENTS_PER_TURN: usize = 64;
+
+/// The serving half. Single-threaded; cheap to clone.
+#[derive(Clone)]
+pub struct Replica {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    consensus: Consensus,
+    kick: Notify,
+    /// Where the answers to read questions come back.
+    answers: mpsc::UnboundedSender<(u64, Option<ReadIndex>)>,
+    inner: RefCell<Inner>,
+    ready: Cell<bool>,
+}
+
+struct Inner {
+    keyspace: Keyspace,
+    options: Options,
+    outbox: Outbox,
+    reads: Reads,
+    target: Target,
+    forwarder: Option<Forwarder>,
+    applied_term: u64,
+    identity: Arc<Identity>,
+    membership: StoredMembership,
+    building: Option<Building>,
+    snapshots: SnapshotStore,
+    growth: Growth,
+    /// Starts of members that this node has proposed to write down.
+    starts_proposed: BTreeSet<(u64, u64, u64)>,
+    next_sweep: Instant,
+    /// The changes of the directory that [`Options::on_directory`] was told of.
+    directory_seen: Option<u64>,
+    stats: Stats,
+}
+
+/// Counters of a replica, for INFO.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stats {
+    /// Entries applied since the start.
+    pub entries: u64,
+    /// Write commands of this node's own clients executed.
+    pub writes: u64,
+    /// Reads executed.
+    pub reads: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// Snapshots taken over from a leader.
+    pub installs: u64,
+    /// Commands answered NOQUORUM.
+    pub not_applied: u64,
+    /// Commands answered UNKNOWN.
+    pub unknown: u64,
+    /// Commands answered OVERLOADED.
+    pub overloaded: u64,
+    /// How often the leader changed.
+    pub leader_changes: u64,
+}
+
+/// A snapshot being written.
+struct Building {
+    meta: SnapshotMeta,
+    writer: Writer,
+    ack: oneshot::Sender<io::Result<Snapshot>>,
+}
+
+/// How the log has grown, to know when a snapshot is due and what may be purged.
+#[derive(Default)]
+struct Growth {
+    total: u64,
+    at_snapshot: u64,
+    last_snapshot_bytes: u64,
+    /// (index, total at it), every [`Growth::STEP`] bytes.
+    marks: VecDeque<(u64, u64)>,
+    requested: bool,
+}
+
+impl Growth {
+    const STEP: u64 = 1 << 20;
+
+    fn add(&mut self, index: u64, bytes: u64) {
+        self.total += bytes + 64;
+        if self.marks.back().is_none_or(|m| self.total - m.1 >= Self::STEP) {
+            self.marks.push_back((index, self.total));
+        }
+    }
+
+    /// The last index that is more than `keep` bytes ago.
+    fn purgeable(&mut self, keep: u64) -> Option<u64> {
+        let mut index = None;
+        while self.marks.front().is_some_and(|m| m.1 + keep < self.total) {
+            index = self.marks.pop_front().map(|m| m.0);
+        }
+        index
+    }
+}
+
+impl Replica {
+    /// Loads the snapshot that consensus began with. Then [`Self::run`] must be driven.
+    pub fn new(consensus: Consensus, feed: Feed, options: Options) -> io::Result<(Self, Runner)> {
+        let mut keyspace = Keyspace::new(options.databases);
+        let mut membership = StoredMembership::default();
+        let mut growth = Growth::default();
+        if let Some((meta, file)) = &feed.snapshot {
+            tracing::info!(bytes = file.bytes, "loading the snapshot");
+            keyspace = load(&feed.snapshots, file)?;
+            membership = meta.last_membership.clone();
+            growth.last_snapshot_bytes = file.bytes;
+        }
+        let outbox = Outbox::new(consensus.identity.node_id(), consensus.identity.start(), options.pending_bytes_max);
+        let (answers, answers_rx) = mpsc::unbounded_channel();
+        let inner = Inner {
+            applied_term: keyspace.term(),
+            identity: consensus.identity.clone(),
+            keyspace,
+            options,
+            outbox,
+            reads: Reads::default(),
+            target: Target::default(),
+            forwarder: None,
+            membership,
+            building: None,
+            snapshots: feed.snapshots,
+            growth,
+            starts_proposed: BTreeSet::new(),
+            next_sweep: Instant::now(),
+            directory_seen: None,
+            stats: Stats::default(),
+        };
+        let shared = Shared {
+            consensus,
+            kick: Notify::new(),
+            answers,
+            inner: RefCell::new(inner),
+            ready: Cell::new(false),
+        };
+        let this = Self { shared: Rc::new(shared) };
+        this.shared.inner.borrow_mut().follow_directory();
+        Ok((this.clone(), Runner { replica: this, events: feed.events, answers: answers_rx }))
+    }
+
+    /// The consensus half.
+    #[must_use]
+    pub fn consensus(&self) -> &Consensus {
+        &self.shared.consensus
+    }
+
+    /// Whether this node leads, as far as it knows. Never to be relied on for correctness.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.shared.inner.borrow().target.leader == Some(self.shared.consensus.identity.node_id())
+    }
+
+    /// Whether the node has applied what was committed before it started, as far as a leader told it.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.get()
+    }
+
+    /// Puts a write into the gathering batch. The client is answered when it was applied, or got an error.
+    pub fn write(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let mut inner = self.shared.inner.borrow_mut();
+        if !inner.outbox.write(client.clone(), db, args) {
+            inner.refuse(client.clone());
+        }
+        self.shared.kick.notify_one();
+    }
+
+    /// Writes on the node's own behalf; the encoded answer (RESP2).
+    pub async fn write_internal(&self, args: &[&[u8]]) -> Vec<u8> {
+        let waiter = Rc::new(Waiter::default());
+        let client: Rc<dyn Client> = waiter.clone();
+        self.write(&client, 0, args);
+        waiter.done.notified().await;
+        waiter.answer.take()
+    }
+
+    /// How many other replicas have entry `index` on disk, as far as the leader tells.
+    pub async fn replicas_with(&self, index: u64) -> i64 {
+        let consensus = &self.shared.consensus;
+        let me = consensus.identity.node_id();
+        let leader = self.shared.inner.borrow().target.leader;
+        let matched = match leader {
+            Some(id) if id == me => consensus.view().matched,
+            Some(id) => consensus.probe(id).await.map(|p| p.matched).unwrap_or_default(),
+            None => return 0,
+        };
+        matched.iter().filter(|(id, m)| **id != me && **m >= index).count() as i64
+    }
+
+    /// Makes this node's log durable up to here, whatever `appendfsync` says.
+    pub async fn sync_log(&self) {
+        let (tx, rx) = oneshot::channel();
+        self.shared.consensus.log.sync(Box::new(move |_| {
+            let _ = tx.send(());
+        }));
+        let _ = rx.await;
+    }
+
+    /// What other members say of themselves, side by side; `None` for those that do not answer.
+    pub async fn probe_all(&self, ids: &[u64]) -> Vec<Option<Probe>> {
+        let probe = |id: &u64| {
+            let (consensus, id) = (self.shared.consensus.clone(), *id);
+            tokio::task::spawn_local(async move { consensus.probe(id).await.ok() })
+        };
+        let tasks: Vec<_> = ids.iter().map(probe).collect();
+        let mut probes = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            probes.push(task.await.ok().flatten());
+        }
+        probes
+    }
+
+    /// Puts a transaction into the gathering batch.
+    pub fn transaction(&self, client: &Rc<dyn Client>, transaction: Transaction) {
+        let mut inner = self.shared.inner.borrow_mut();
+        if !inner.outbox.transaction(client.clone(), transaction) {
+            inner.refuse(client.clone());
+        }
+        self.shared.kick.notify_one();
+    }
+
+    /// Puts a read behind the writes of its connection that are under way (R1).
+    pub fn read_behind_writes(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        self.shared.inner.borrow_mut().outbox.read(client.clone(), db, args);
+        self.shared.kick.notify_one();
+    }
+
+    /// Executes a linearizable read as soon as this node knows that it has seen everything acknowledged.
+    pub fn read(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        self.shared.inner.borrow_mut().reads.command(client.clone(), db, args);
+        self.shared.kick.notify_one();
+    }
+
+    /// Calls `f` with the state and its index behind the writes of its connection that are under way.
+    pub fn local_behind_writes(&self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+        self.shared.inner.borrow_mut().outbox.local(f);
+        self.shared.kick.notify_one();
+    }
+
+    /// Calls `f` with the state and its index as if it were a linearizable read.
+    pub fn local(&self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+        self.shared.inner.borrow_mut().reads.local(f);
+        self.shared.kick.notify_one();
+    }
+
+    /// Looks at the state as this node has applied it: never older than what this node's clients wrote or
+    /// read (session-reads), for READONLY connections and for what is not data.
+    pub fn with_keyspace<R>(&self, f: impl FnOnce(&Keyspace) -> R) -> R {
+        f(&self.shared.inner.borrow().keyspace)
+    }
+
+    /// A seed for reads that pick at random.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.shared.consensus.env.random.next_u64()
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.inner.borrow().stats
+    }
+
+    /// How many bytes of writes wait.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.shared.inner.borrow().outbox.bytes()
+    }
+
+    /// Asks for a snapshot now.
+    pub fn snapshot(&self) {
+        self.shared.consensus.trigger_snapshot();
+    }
+
+    /// Whether a snapshot is being written.
+    #[must_use]
+    pub fn is_snapshotting(&self) -> bool {
+        self.shared.inner.borrow().building.is_some()
+    }
+}
+
+/// Waits for the answer to a write of the node itself.
+#[derive(Default)]
+struct Waiter {
+    answer: RefCell<Vec<u8>>,
+    done: Notify,
+}
+
+impl Client for Waiter {
+    fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        run(&mut Reply::new(&mut self.answer.borrow_mut(), Protocol::Resp2));
+    }
+
+    fn done(&self, _index: u64) {
+        self.done.notify_one();
+    }
+
+    fn postpone(&self) {}
+}
+
+/// Drives a replica; see [`Runner::run`].
+pub struct Runner {
+    replica: Replica,
+    events: mpsc::UnboundedReceiver<Event>,
+    answers: mpsc::UnboundedReceiver<(u64, Option<ReadIndex>)>,
+}
+
+impl Runner {
+    /// Turns until consensus stops. The error says why the node must stop.
+    pub async fn run(mut self) -> io::Result<()> {
+        loop {
+            let sleep = clock::sleep_until(self.replica.shared.inner.borrow().next_sweep);
+            let busy = self.replica.shared.inner.borrow().building.is_some() && self.replica.has_room();
+            tokio::select! {
+                biased;
+                event = self.events.recv() => match event {
+                    Some(Event::Stopped) | None => return Ok(()),
+                    Some(event) => self.replica.event(event).await?,
+                },
+                answer = self.answers.recv() => {
+                    let (number, answer) = answer.expect("the replica holds a sender");
+                    self.replica.shared.inner.borrow_mut().reads.answer(number, answer);
+                }
+                () = self.replica.shared.kick.notified() => {}
+                () = sleep => {}
+                () = tokio::task::yield_now(), if busy => {}
+            }
+            self.drain().await?;
+            self.replica.turn();
+        }
+    }
+
+    /// Takes what has happened besides, so that one turn serves all of it.
+    async fn drain(&mut self) -> io::Result<()> {
+        for _ in 0..EVENTS_PER_TURN {
+            match self.events.try_recv() {
+                Ok(event) => self.replica.event(event).await?,
+                Err(_) => break,
+            }
+        }
+        while let Ok((number, answer)) = self.answers.try_recv() {
+            self.replica.shared.inner.borrow_mut().reads.answer(number, answer);
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    async fn event(&self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Apply(entries, _room) => {
+                for entry in entries {
+                    let slept = self.shared.inner.borrow_mut().apply(entry)?;
+                    if slept > Duration::ZERO {
+                        clock::stall(slept).await;
+                    }
+                }
+                self.shared.ready.set(true);
+            }
+            Event::Build(ack) => self.shared.inner.borrow_mut().begin_snapshot(ack),
+            Event::Install(meta, file, ack) => {
+                let result = self.install(meta, &file).await;
+                let failed = result.as_ref().err().map(|e| io::Error::new(e.kind(), e.to_string()));
+                let _ = ack.send(result);
+                failed.map_or(Ok(()), Err)?;
+            }
+            Event::Leader { term, leader } => self.set_target(Target { term, leader }),
+            Event::Stopped => return Err(io::Error::other("consensus has ended")),
+            Event::Trouble => self.shared.inner.borrow_mut().outbox.trouble(),
+        }
+        Ok(())
+    }
+
+    fn set_target(&self, target: Target) {
+        let mut inner = self.shared.inner.borrow_mut();
+        if inner.target != target {
+            inner.stats.leader_changes += u64::from(target.leader.is_some());
+            inner.target = target;
+            let me = self.shared.consensus.identity.node_id();
+            inner.forwarder = target.leader.filter(|id| *id != me).map(|id| self.shared.consensus.forwarder(id));
+        }
+    }
+
+    /// Everything that follows from what has happened.
+    fn turn(&self) {
+        let mut inner = self.shared.inner.borrow_mut();
+        inner.execute_reads();
+        if Instant::now() >= inner.next_sweep {
+            inner.next_sweep = Instant::now() + SWEEP;
+            self.sweep(&mut inner);
+        }
+        self.send(&mut inner);
+        self.ask(&mut inner);
+        self.snapshot_slice(&mut inner);
+        inner.keyspace.take_garbage(GARBAGE_SLICE);
+    }
+
+    /// Sends what gathered, if the leader is known and not too much is on its way.
+    fn send(&self, inner: &mut Inner) {
+        let me = self.shared.consensus.identity.node_id();
+        let leads = inner.target.leader == Some(me);
+        let stamp = || match leads {
+            true => (self.shared.consensus.clock.now_ms(), self.shared.consensus.env.random.next_u64()),
+            false => (0, 0),
+        };
+        let batches = inner.outbox.take_sendable(inner.target, stamp);
+        if batches.is_empty() {
+            return;
+        }
+        if let Some(forwarder) = &inner.forwarder {
+            batches.into_iter().for_each(|b| forwarder.send(b));
+        } else {
+            let consensus = self.shared.consensus.clone();
+            tokio::task::spawn_local(async move {
+                for batch in batches {
+                    consensus.propose(batch).await;
+                }
+            });
+        }
+    }
+
+    fn ask(&self, inner: &mut Inner) {
+        while let Some(number) = inner.reads.ask() {
+            let (shared, leader) = (self.shared.clone(), inner.target.leader);
+            tokio::task::spawn_local(async move {
+                let answer = shared.consensus.read_index(leader).await;
+                if answer.is_none() {
+                    clock::sleep(Duration::from_millis(10)).await;
+                }
+                let _ = shared.answers.send((number, answer));
+            });
+        }
+    }
+
+    fn sweep(&self, inner: &mut Inner) {
+        let limit = self.shared.consensus.timing.write_timeout;
+        let lost = inner.outbox.expire(limit, inner.applied_term);
+        for (batch, failure) in lost {
+            inner.fail_batch(batch, failure);
+        }
+        for chunk in inner.reads.expire(limit) {
+            inner.fail_reads(chunk);
+        }
+        let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
+        if leads {
+            let now = self.shared.consensus.clock.now_ms();
+            if inner.keyspace.next_deadline().is_some_and(|d| d <= now) {
+                inner.outbox.tick();
+            }
+            self.record_starts(inner);
+        }
+        let grown = inner.growth.total - inner.growth.at_snapshot;
+        let due = inner.options.snapshot_log_bytes.max(inner.growth.last_snapshot_bytes);
+        if grown >= due && !inner.growth.requested && inner.building.is_none() {
+            inner.growth.requested = true;
+            self.shared.consensus.trigger_snapshot();
+        }
+        let mut probe = self.shared.consensus.probe.lock().expect("not poisoned");
+        probe.applied = inner.keyspace.index();
+        probe.digest = (inner.keyspace.index(), inner.keyspace.digest());
+        probe.term = inner.target.term;
+        probe.leader = leads;
+        let view = self.shared.consensus.view();
+        probe.last = view.last;
+        probe.matched = view.matched;
+    }
+
+    /// The leader writes down how often each member was started, so that an older copy of a data folder is told
+    /// from the folder itself (R5).
+    fn record_starts(&self, inner: &mut Inner) {
+        for (id, start, nonce) in self.shared.consensus.identity.unrecorded_starts() {
+            if inner.starts_proposed.insert((id, start, nonce)) {
+                let name = format!("{START_PREFIX}{id}");
+                let value = format!("{start} {nonce}");
+                let client: Rc<dyn Client> = Rc::new(Waiter::default());
+                inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.inner.borrow().building.as_ref().is_some_and(|b| b.writer.has_room())
+    }
+
+    fn snapshot_slice(&self, inner: &mut Inner) {
+        let Some(building) = &mut inner.building else { return };
+        if !building.writer.has_room() {
+            return;
+        }
+        let mut slice = Vec::with_capacity(SNAPSHOT_SLICE_BYTES + 4096);
+        let done = inner.keyspace.snapshot_slice(&mut slice, SNAPSHOT_SLICE_BYTES);
+        if !slice.is_empty() {
+            building.writer.piece(&slice);
+        }
+        if done {
+            let building = inner.building.take().expect("checked");
+            tokio::task::spawn_local(self.clone().finish_snapshot(building));
+        }
+    }
+
+    async fn finish_snapshot(self, building: Building) {
+        let Building { meta, writer, ack } = building;
+        let result = writer.finish_pieces().await;
+        if let Ok(file) = &result {
+            let mut inner = self.shared.inner.borrow_mut();
+            let index = meta.last_log_id.as_ref().map_or(0, |id| id.index);
+            tracing::info!(index, bytes = file.bytes, "snapshot written");
+            inner.stats.snapshots += 1;
+            inner.growth.last_snapshot_bytes = file.bytes;
+            inner.snapshots.remove_old();
+        }
+        let done = result.is_ok();
+        let _ = ack.send(result.map(|snapshot| Snapshot { meta: meta.clone(), snapshot }));
+        if done {
+            self.purge(meta.last_log_id.as_ref().map_or(0, |id| id.index)).await;
+        }
+    }
+
+    /// Gives up the log behind a snapshot, but for what followers that are a little behind may need.
+    async fn purge(&self, covered: u64) {
+        // openraft must have taken note of the snapshot first; a purge beyond it is ignored.
+        clock::sleep(SWEEP).await;
+        let upto = {
+            let mut inner = self.shared.inner.borrow_mut();
+            let keep = inner.options.log_keep_bytes.max(inner.growth.last_snapshot_bytes / 4);
+            inner.growth.purgeable(keep)
+        };
+        if let Some(upto) = upto.map(|i| i.min(covered)) {
+            self.shared.consensus.purge(upto);
+        }
+    }
+
+    /// Replaces the state by a snapshot that a leader sent. The old state serves session-reads meanwhile.
+    async fn install(&self, meta: SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
+        let snapshots = self.shared.inner.borrow().snapshots.clone();
+        let mut reader = snapshots.reader(file)?;
+        let mut restore = Restore::new();
+        while let Some(piece) = reader.piece()? {
+            restore.push(&piece).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+            tokio::task::yield_now().await;
+        }
+        let keyspace = restore.finish().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        let mut inner = self.shared.inner.borrow_mut();
+        if let Some(building) = inner.building.take() {
+            let _ = building.ack.send(Err(io::Error::other("a newer snapshot was installed")));
+        }
+        let node = self.shared.consensus.identity.node_id();
+        if let Some(o) = keyspace.origin(node) {
+            for (batch, failure) in inner.outbox.covered_by_snapshot(o.start, o.epoch, o.seq) {
+                inner.fail_batch(batch, failure);
+            }
+        }
+        tracing::info!(index = keyspace.index(), bytes = file.bytes, "installed a snapshot");
+        inner.applied_term = keyspace.term();
+        inner.keyspace = keyspace;
+        inner.membership = meta.last_membership;
+        inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
+        inner.stats.installs += 1;
+        inner.directory_seen = None;
+        inner.follow_directory();
+        self.shared.ready.set(true);
+        drop(inner);
+        Ok(())
+    }
+}
+
+/// Reads a whole snapshot. Blocks; start of a node only.
+fn load(store: &SnapshotStore, file: &SnapshotFile) -> io::Result<Keyspace> {
+    let invalid = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
+    let mut reader = store.reader(file)?;
+    let mut restore = Restore::new();
+    while let Some(piece) = reader.piece()? {
+        restore.push(&piece).map_err(|e| invalid(&e))?;
+    }
+    restore.finish().map_err(|e| invalid(&e))
+}
+
+impl Inner {
+    /// Applies one entry and answers this node's clients in it. How long its commands ask to pause.
+    fn apply(&mut self, entry: Committed) -> io::Result<Duration> {
+        self.stats.entries += 1;
+        self.applied_term = entry.term;
+        let bytes = match entry.payload {
+            CommittedPayload::Batch(bytes) => bytes,
+            CommittedPayload::Blank => return Ok(self.apply_blank(entry.index, entry.term)),
+            CommittedPayload::Membership(membership) => {
+                self.membership = membership;
+                return Ok(self.apply_blank(entry.index, entry.term));
+            }
+        };
+        self.growth.add(entry.index, bytes.len() as u64);
+        let header = batch::parse_header(&bytes).unwrap_or_default();
+        let mut host = Origin::new(&mut self.outbox, header, entry.index);
+        let applied = self.keyspace.apply(entry.index, entry.term, &bytes, &mut host);
+        host.finish(&self.keyspace);
+        self.stats.writes += host.writes;
+        self.stats.reads += host.reads;
+        let pause = Duration::from_millis(host.pause_ms);
+        self.follow_directory();
+        match applied.outcome {
+            Outcome::Applied | Outcome::Damaged => {}
+            Outcome::WrongTerm | Outcome::OutOfSequence => self.outbox.passed_over(&header),
+            Outcome::Unsupported => return Err(io::Error::new(io::ErrorKind::Unsupported, UPGRADE)),
+        }
+        Ok(pause)
+    }
+
+    /// Tells whoever follows the directory that it has changed.
+    fn follow_directory(&mut self) {
+        let now = Some(self.keyspace.directory_changes());
+        if now != self.directory_seen {
+            self.directory_seen = now;
+            (self.options.on_directory)(self.keyspace.directory());
+            for (name, value) in self.keyspace.directory().range(START_PREFIX.to_owned()..) {
+                let Some(id) = name.strip_prefix(START_PREFIX) else { break };
+                let value = String::from_utf8_lossy(value);
+                let fields = value.split_once(' ').map(|(start, nonce)| (start.parse(), nonce.parse()));
+                if let (Ok(id), Some((Ok(start), Ok(nonce)))) = (id.parse(), fields) {
+                    self.identity.set_known_start(id, start, nonce);
+                }
+            }
+        }
+    }
+
+    fn apply_blank(&mut self, index: u64, term: u64) -> Duration {
+        self.growth.add(index, 0);
+        // The entry that founds a cluster has index 0, which is also the index of a state before any entry.
+        if index > 0 {
+            self.keyspace.apply_blank(index, term);
+        }
+        Duration::ZERO
+    }
+
+    fn begin_snapshot(&mut self, ack: oneshot::Sender<io::Result<Snapshot>>) {
+        self.growth.requested = false;
+        if self.building.is_some() {
+            let _ = ack.send(Err(io::Error::other("a snapshot is being written already")));
+            return;
+        }
+        self.growth.at_snapshot = self.growth.total;
+        let index = self.keyspace.index();
+        let last_log_id = (index > 0 || self.applied_term > 0).then(|| log_id(self.applied_term, index));
+        let meta = SnapshotMeta { last_log_id, last_membership: self.membership.clone() };
+        let writer = self.snapshots.create(&meta);
+        self.keyspace.snapshot_begin();
+        self.building = Some(Building { meta, writer, ack });
+    }
+
+    fn execute_reads(&mut self) {
+        while let Some((chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
+            if let Err(chunk) = self.execute(chunk, now_ms) {
+                // A key may have expired that the log does not know to be expired yet: its time first (R2).
+                self.outbox.tick();
+                return self.reads.put_back(chunk);
+            }
+        }
+    }
+
+    fn execute(&mut self, mut chunk: Chunk, now_ms: u64) -> Result<(), Chunk> {
+        let index = self.keyspace.index();
+        while let Some(item) = chunk.items.pop_front() {
+            match item {
+                Read::Local(f) => f(&self.keyspace, index),
+                Read::Command(client) => {
+                    let lines = &chunk.lines[chunk.done..];
+                    let seed = index ^ now_ms.rotate_left(32) ^ (chunk.done as u64).rotate_left(16);
+                    let Some(rest) = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed) else {
+                        chunk.items.push_front(Read::Command(client));
+                        return Err(chunk);
+                    };
+                    chunk.done = chunk.lines.len() - rest;
+                    self.stats.reads += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a command that there is no room for, behind the writes of its connection.
+    fn refuse(&mut self, client: Rc<dyn Client>) {
+        self.stats.overloaded += 1;
+        let answer = move |_: &Keyspace, index| {
+            client.answer(index, &mut |reply| reply.error(&Failure::Overloaded.error()));
+        };
+        self.outbox.local(Box::new(answer));
+    }
+
+    fn fail_batch(&mut self, batch: Batch, failure: Failure) {
+        let index = self.keyspace.index();
+        for item in batch.items {
+            match item {
+                Item::Write(client, _) => {
+                    match failure {
+                        Failure::Unknown => self.stats.unknown += 1,
+                        _ => self.stats.not_applied += 1,
+                    }
+                    client.answer(index, &mut |reply| reply.error(&failure.error()));
+                }
+                Item::Read(client) => {
+                    client.answer(index, &mut |reply| reply.error(&Failure::NoQuorum.error()));
+                }
+                Item::Local(f) => f(&self.keyspace, index),
+            }
+        }
+    }
+
+    fn fail_reads(&mut self, chunk: Chunk) {
+        let index = self.keyspace.index();
+        for item in chunk.items {
+            match item {
+                Read::Command(client) => {
+                    self.stats.not_applied += 1;
+                    client.answer(index, &mut |reply| reply.error(&Failure::NoQuorum.error()));
+                }
+                Read::Local(f) => f(&self.keyspace, index),
+            }
+        }
+    }
+}
+
+/// What a node says when it meets entries of a newer version.
+const UPGRADE: &str = "the log holds entries that this version does not know: upgrade this node and start it again; \
+                       nothing is lost";
+
+/// Executes the read at the start of `lines` for its client; how many bytes follow it. `None`: it needs a later
+/// time first, and nothing was answered.
+fn answer_read(
+    keyspace: &Keyspace,
+    client: &dyn Client,
+    index: u64,
+    lines: &[u8],
+    now_ms: u64,
+    seed: u64,
+) -> Option<usize> {
+    let (db, args, rest) = line::take(lines);
+    let mut outcome = ReadOutcome::Done;
+    client.write(&mut |reply| outcome = keyspace.read(db, &args, now_ms, seed, reply));
+    if outcome == ReadOutcome::Done {
+        client.done(index);
+        return Some(rest.len());
+    }
+    client.postpone();
+    None
+}
+
+/// What apply finds at the origin of a batch: the clients that wait, in order.
+struct Origin<'a> {
+    outbox: &'a mut Outbox,
+    header: Header,
+    /// There from the first command on, if this node is the origin and the clients still wait.
+    batch: Option<Batch>,
+    reads_done: usize,
+    index: u64,
+    pause_ms: u64,
+    writes: u64,
+    reads: u64,
+}
+
+impl<'a> Origin<'a> {
+    fn new(outbox: &'a mut Outbox, header: Header, index: u64) -> Self {
+        Self { outbox, header, batch: None, reads_done: 0, index, pause_ms: 0, writes: 0, reads: 0 }
+    }
+
+    /// Executes what stands before the next write.
+    fn run_until_write(&mut self, keyspace: &Keyspace) {
+        let Some(batch) = &mut self.batch else { return };
+        while let Some(item) = batch.items.pop_front() {
+            match item {
+                Item::Write(..) => return batch.items.push_front(item),
+                Item::Local(f) => f(keyspace, self.index),
+                Item::Read(client) => {
+                    self.reads += 1;
+                    let seed = Random::for_command(self.header.seed, u64::MAX, self.reads);
+                    let lines = &batch.reads[self.reads_done..];
+                    let rest = answer_read(keyspace, &*client, self.index, lines, keyspace.time_ms(), seed);
+                    let rest = rest.expect("the time of the entry is the time of the read");
+                    self.reads_done = batch.reads.len() - rest;
+                }
+            }
+        }
+    }
+
+    /// The client of the command at hand.
+    fn front(&mut self) -> Option<(&Rc<dyn Client>, &mut Vec<crate::Local>)> {
+        match self.batch.as_mut()?.items.front_mut()? {
+            Item::Write(client, locals) => Some((client, locals)),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, _keyspace: &Keyspace) {
+        let left = self.batch.as_ref().map_or(0, |b| b.items.len());
+        assert_eq!(left, 0, "a batch has as many commands as clients that wait");
+    }
+}
+
+impl Host for Origin<'_> {
+    fn before(&mut self, n: usize, keyspace: &Keyspace) {
+        if n == 0 {
+            self.batch = self.outbox.take_applied(&self.header);
+        } else if let Some(batch) = &mut self.batch
+            && let Some(Item::Write(client, _)) = batch.items.pop_front()
+        {
+            self.writes += 1;
+            client.done(self.index);
+        }
+        self.run_until_write(keyspace);
+    }
+
+    fn reply(&mut self, _n: usize, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        match self.front() {
+            Some((client, _)) => client.write(run),
+            None => run(&mut Reply::discard()),
+        }
+    }
+
+    fn local(&mut self, _n: usize, number: u64) {
+        if let Some((client, locals)) = self.front()
+            && let Some(local) = locals.get_mut(number as usize)
+        {
+            client.write(local);
+        }
+    }
+
+    fn debug_sleep(&mut self, ms: u64) {
+        self.pause_ms += ms;
+    }
+}

@@ -1,0 +1,279 @@
+//! Snapshot files: the complete state at one index, in checksummed pieces (R9).
+//!
+//! A file is a header (magic, what it covers), pieces, and an end mark; each with its length and CRC-32C. It is
+//! written under a temporary name and renamed when it is durable, so a snapshot either is there or is not.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_env::{Env, Op, Queue};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::storage::{decode, encode};
+use crate::types::{SnapshotMeta, term_of};
+
+/// What a snapshot file begins with; the last byte is the format.
+const MAGIC: &[u8; 8] = b"QUORSNP\x01";
+/// How much may be on its way to the disk.
+const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+/// The largest piece; larger ones are damage.
+const PIECE_BYTES_MAX: usize = 64 << 20;
+/// How much of a file is read at once.
+pub(crate) const READ_BYTES: usize = 1 << 20;
+
+/// A finished snapshot on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotFile {
+    pub(crate) path: Arc<Path>,
+    pub(crate) bytes: u64,
+}
+
+/// The snapshots of one replica.
+#[derive(Clone)]
+pub(crate) struct SnapshotStore {
+    env: Env,
+    dir: PathBuf,
+    unique: Arc<AtomicU64>,
+}
+
+impl SnapshotStore {
+    /// Opens the folder and removes what was never finished. Blocks; start of a node only.
+    pub(crate) fn open(env: &Env, dir: PathBuf) -> io::Result<Self> {
+        env.disk.create_dir(&dir)?;
+        let unfinished = env.disk.list(&dir)?.into_iter().filter(|n| n.ends_with(".tmp"));
+        env.disk.run(unfinished.map(|n| Op::Remove { path: dir.join(n) }).collect())?;
+        Ok(Self { env: env.clone(), dir, unique: Arc::default() })
+    }
+
+    /// The newest snapshot. A damaged one is an error: what it covers is no longer in the log.
+    pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
+        let mut names = self.env.disk.list(&self.dir)?;
+        names.retain(|n| n.ends_with(".snap"));
+        let Some(name) = names.pop() else { return Ok(None) };
+        let path: Arc<Path> = self.dir.join(name).into();
+        let bytes = self.env.disk.len(&path)?.ok_or(io::ErrorKind::NotFound)?;
+        let file = SnapshotFile { path, bytes };
+        let meta = self.reader(&file)?.meta;
+        Ok(Some((meta, file)))
+    }
+
+    /// Removes all but the newest two: the one before may still be on its way to a follower.
+    pub(crate) fn remove_old(&self) {
+        let Ok(mut names) = self.env.disk.list(&self.dir) else { return };
+        names.retain(|n| n.ends_with(".snap"));
+        let old = names.len().saturating_sub(2);
+        let ops = names.drain(..old).map(|n| Op::Remove { path: self.dir.join(n) }).collect();
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|_| ()));
+    }
+
+    /// Begins a snapshot of this replica's own state.
+    pub(crate) fn create(&self, meta: &SnapshotMeta) -> Writer {
+        let mut head = BytesMut::new();
+        head.put_slice(MAGIC);
+        put_piece(&mut head, &encode(meta));
+        let mut writer = self.writer(meta);
+        writer.submit(head.freeze());
+        writer
+    }
+
+    /// Begins a snapshot that a leader sends: the bytes are a whole file already.
+    pub(crate) fn receive(&self, meta: &SnapshotMeta) -> io::Result<Writer> {
+        Ok(self.writer(meta))
+    }
+
+    fn writer(&self, meta: &SnapshotMeta) -> Writer {
+        let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (term_of(id), id.index));
+        let n = self.unique.fetch_add(1, Ordering::Relaxed);
+        let tmp: Arc<Path> = self.dir.join(format!("{term:016x}-{index:016x}-{n}.tmp")).into();
+        // The name sorts by index, which never goes back.
+        let path: Arc<Path> = self.dir.join(format!("{index:016x}-{term:016x}.snap")).into();
+        let writer = Writer {
+            env: self.env.clone(),
+            dir: self.dir.clone(),
+            tmp: tmp.clone(),
+            path,
+            offset: 0,
+            room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
+            failed: Arc::default(),
+            finished: false,
+        };
+        writer.run(vec![Op::Create { path: tmp.to_path_buf(), len: 0 }], 0);
+        writer
+    }
+
+    /// Reads a snapshot and checks it on the way.
+    pub(crate) fn reader(&self, file: &SnapshotFile) -> io::Result<Reader> {
+        let mut r = Reader {
+            env: self.env.clone(),
+            file: file.clone(),
+            offset: 0,
+            buf: BytesMut::new(),
+            meta: SnapshotMeta { last_log_id: None, last_membership: Default::default() },
+        };
+        if r.take(MAGIC.len())? != MAGIC.as_slice() {
+            return Err(r.damaged("it does not begin as a snapshot of this version does"));
+        }
+        let meta = r.piece()?.ok_or_else(|| r.damaged("it says nothing of what it covers"))?;
+        r.meta = decode(&meta)?;
+        Ok(r)
+    }
+
+    /// A part of a file as it is, for sending it.
+    pub(crate) fn read_raw(&self, file: &SnapshotFile, offset: u64) -> io::Result<Bytes> {
+        self.env.disk.read(&file.path, offset, READ_BYTES)
+    }
+}
+
+fn put_piece(out: &mut BytesMut, data: &[u8]) {
+    out.put_u32_le(data.len() as u32);
+    out.put_u32_le(crc32c::crc32c(data));
+    out.put_slice(data);
+}
+
+/// A snapshot being written.
+pub(crate) struct Writer {
+    env: Env,
+    dir: PathBuf,
+    tmp: Arc<Path>,
+    path: Arc<Path>,
+    offset: u64,
+    room: Arc<Semaphore>,
+    failed: Arc<std::sync::Mutex<Option<String>>>,
+    finished: bool,
+}
+
+impl Writer {
+    /// Whether another piece may be written without waiting.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.available_permits() > IN_FLIGHT_BYTES_MAX / 2
+    }
+
+    /// Adds a piece of the state, framed.
+    pub(crate) fn piece(&mut self, data: &[u8]) {
+        let mut framed = BytesMut::with_capacity(data.len() + 8);
+        put_piece(&mut framed, data);
+        self.submit(framed.freeze());
+    }
+
+    /// Adds bytes as they are, when there is room.
+    pub(crate) async fn write(&mut self, data: Bytes) -> io::Result<()> {
+        while !self.has_room() {
+            quorate_env::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        self.check()?;
+        self.submit(data);
+        Ok(())
+    }
+
+    /// Ends a snapshot that was made of pieces, then as [`Self::finish`].
+    pub(crate) async fn finish_pieces(mut self) -> io::Result<SnapshotFile> {
+        self.piece(&[]);
+        self.finish().await
+    }
+
+    /// Makes the file durable and gives it its name.
+    pub(crate) async fn finish(mut self) -> io::Result<SnapshotFile> {
+        let (tx, rx) = oneshot::channel();
+        let ops = vec![
+            Op::Sync { path: self.tmp.clone() },
+            Op::Close { path: self.tmp.clone() },
+            Op::Rename { from: self.tmp.to_path_buf(), to: self.path.to_path_buf() },
+            Op::SyncDir { path: self.dir.clone() },
+        ];
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop(tx.send(r))));
+        rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
+        self.check()?;
+        self.finished = true;
+        Ok(SnapshotFile { path: self.path.clone(), bytes: self.offset })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.failed.lock().expect("not poisoned").clone() {
+            Some(why) => Err(io::Error::other(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&mut self, data: Bytes) {
+        let len = data.len();
+        let op = Op::Write { path: self.tmp.clone(), offset: self.offset, bufs: vec![data] };
+        self.offset += len as u64;
+        self.run(vec![op], len);
+    }
+
+    fn run(&self, ops: Vec<Op>, bytes: usize) {
+        let take = bytes.min(self.room.available_permits()) as u32;
+        if let Ok(permit) = self.room.try_acquire_many(take) {
+            permit.forget();
+        }
+        let (room, failed) = (self.room.clone(), self.failed.clone());
+        let done = move |result: io::Result<()>| {
+            room.add_permits(take as usize);
+            if let Err(e) = result {
+                failed.lock().expect("not poisoned").get_or_insert(e.to_string());
+            }
+        };
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(done));
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            let ops = vec![Op::Close { path: self.tmp.clone() }, Op::Remove { path: self.tmp.to_path_buf() }];
+            self.env.disk.submit(Queue::Snapshot, ops, Box::new(|_| ()));
+        }
+    }
+}
+
+/// A snapshot being read.
+pub(crate) struct Reader {
+    env: Env,
+    file: SnapshotFile,
+    offset: u64,
+    buf: BytesMut,
+    /// What the snapshot covers.
+    pub(crate) meta: SnapshotMeta,
+}
+
+impl Reader {
+    /// The next piece of the state; `None` at the end mark.
+    pub(crate) fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        let head = self.take(8)?;
+        let len = u32::from_le_bytes(head[..4].try_into().expect("four bytes")) as usize;
+        let crc = u32::from_le_bytes(head[4..].try_into().expect("four bytes"));
+        if len > PIECE_BYTES_MAX {
+            return Err(self.damaged("a piece has an impossible length"));
+        }
+        let data = self.take(len)?;
+        if crc32c::crc32c(&data) != crc {
+            return Err(self.damaged("a piece has a wrong checksum"));
+        }
+        Ok((len > 0).then_some(data))
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<Bytes> {
+        while self.buf.len() < len {
+            let more = self.env.disk.read(&self.file.path, self.offset, READ_BYTES)?;
+            if more.is_empty() {
+                return Err(self.damaged("it ends too early"));
+            }
+            self.offset += more.len() as u64;
+            self.buf.extend_from_slice(&more);
+        }
+        Ok(self.buf.split_to(len).freeze())
+    }
+
+    fn damaged(&self, why: &str) -> io::Error {
+        let at = self.offset - self.buf.len() as u64;
+        let text = format!(
+            "snapshot {} is damaged near offset {at}: {why}. The log no longer holds what it covers: remove this node \
+             from the cluster (QUORATE NODE REMOVE), empty its folder and join again",
+            self.file.path.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}

@@ -1,0 +1,223 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::args::Role;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate server                                     a durable database on this machine, port 6379
+  quorate server --listen 10.0.0.2:6379 --join 10.0.0.1:6379
+                                                     a further node of the cluster of 10.0.0.1
+  quorate dev                                        three nodes on this machine, ports 7001 to 7003
+  quorate demo                                       what happens when a leader is killed
+  quorate status --addr 127.0.0.1:7001               the nodes of a cluster
+
+Any Redis client connects to any node.";
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  quorate server
+      One node, complete and durable. Clients on 127.0.0.1:6379, HTTP on 127.0.0.1:9379.
+
+  quorate server --listen 10.0.0.1:6379 --data-dir /var/lib/quorate
+  quorate server --listen 10.0.0.2:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379
+  quorate server --listen 10.0.0.3:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379
+      One line per machine: a replicated cluster. From the third node on it survives the loss of any one.
+
+  quorate server --config quorate.toml --set appendfsync=everysec
+      A parameter on the command line wins over the file. docs/CONFIGURATION.md lists them all.
+
+The bus between nodes listens on the client port + 10000. SIGTERM stops the node cleanly; a second one at once.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  quorate dev
+  quorate dev --nodes 5 --port 8001 --data-dir /tmp/five --restart
+
+Node i listens on port + i - 1. Its log is DIR/node-i/quorate.log. DIR/cluster.json tells addresses, process ids and
+command lines as soon as every node serves. Started again on the same DIR, the same cluster comes back with its data.";
+
+/// A strongly consistent database that speaks the Redis protocol and never loses an acknowledged write.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one node.
+    Server(Server),
+    /// Run a local cluster of real processes, in the foreground.
+    Dev(Dev),
+    /// Take the tour: start a cluster, write, kill its leader, and see what was lost (nothing) and how long it paused.
+    Demo,
+    /// Show the nodes of a cluster. Exits with 1 if it has no leader or does not answer.
+    Status(Status),
+}
+
+/// Run one node.
+///
+/// Alone it is a complete, durable database. A second and a third with --join make it a replicated one.
+#[derive(Debug, Default, Args)]
+#[command(after_help = SERVER_EXAMPLES)]
+pub(crate) struct Server {
+    /// Address and port for clients [default: 127.0.0.1:6379]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Addresses")]
+    pub(crate) listen: Option<String>,
+
+    /// Address and port for HTTP: /health/live, /health/ready, /status [default: the client port + 3000]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Addresses")]
+    pub(crate) http_listen: Option<String>,
+
+    /// Where clients and other nodes reach this one, if that is not the listen address
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Addresses")]
+    pub(crate) announce: Option<String>,
+
+    /// Folder of this node's data, made if missing [default: ./quorate-data]
+    #[arg(long, value_name = "DIR", help_heading = "Storage")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// A node of the cluster to join, by its client address; may be repeated. A node that has joined keeps to its cluster
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
+    pub(crate) join: Vec<String>,
+
+    /// Failure domain of this node: rack, availability zone, region
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Cluster")]
+    pub(crate) zone: String,
+
+    /// data: may vote and lead; reader: gets the log and answers reads, never votes
+    #[arg(long, value_name = "ROLE", default_value = "data", value_parser = parse_role, help_heading = "Cluster")]
+    pub(crate) role: Role,
+
+    /// Number of this node in its cluster [default: the next free one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Cluster")]
+    pub(crate) node_id: Option<u64>,
+
+    /// TOML file with parameters
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Set a parameter; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Configuration")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Run a local cluster of real processes, in the foreground.
+#[derive(Debug, Args)]
+#[command(after_help = DEV_EXAMPLES)]
+pub(crate) struct Dev {
+    /// How many nodes [default: 3, or as many as DIR has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) nodes: Option<u16>,
+
+    /// Client port of the first node [default: 7001, or what DIR has]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// Folder of the cluster
+    #[arg(long, value_name = "DIR", default_value = "quorate-dev")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Start a node again when it dies
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// How many shards; 1 is all there is so far
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) shards: u16,
+
+    /// Set a parameter on every node; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Show the nodes of a cluster. Exits with 1 if it has no leader or does not answer.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Any node of the cluster
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    pub(crate) addr: String,
+
+    /// Password, if the cluster has one
+    #[arg(long, value_name = "PASSWORD", env = "QUORATE_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    match text {
+        "data" => Ok(Role::Data),
+        "reader" => Ok(Role::Reader),
+        "witness" => Err("the role witness is not implemented yet; use data or reader".into()),
+        _ => Err("the roles are data and reader".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(args: &str) -> Result<Server, String> {
+        let words = ["quorate", "server"].into_iter().chain(args.split_ascii_whitespace());
+        match Cli::try_parse_from(words).map_err(|error| error.to_string())?.command {
+            Command::Server(server) => Ok(server),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_server_needs_no_arguments() {
+        let server = server("").unwrap();
+        assert_eq!((server.role, server.zone.as_str(), server.node_id), (Role::Data, "", None));
+        assert!(server.join.is_empty() && server.listen.is_none());
+    }
+
+    #[test]
+    fn a_server_takes_what_the_design_lists() {
+        let server = server(
+            "--config q.toml --listen 127.0.0.1:7001 --data-dir d --http-listen 127.0.0.1:9999 --join a:1 --join b:2 \
+             --zone z1 --role reader --node-id 4 --announce host:7001 --set a=b --set c=d",
+        )
+        .unwrap();
+        assert_eq!(server.join, ["a:1", "b:2"]);
+        assert_eq!(server.set, ["a=b", "c=d"]);
+        assert_eq!((server.role, server.zone.as_str(), server.node_id), (Role::Reader, "z1", Some(4)));
+    }
+
+    #[test]
+    fn roles_that_do_not_exist_are_refused_with_a_reason() {
+        assert!(server("--role witness").unwrap_err().contains("not implemented yet"));
+        assert!(server("--role boss").unwrap_err().contains("data and reader"));
+        assert!(server("--node-id 0").is_err());
+    }
+
+    #[test]
+    fn dev_has_defaults() {
+        let Command::Dev(dev) = Cli::try_parse_from(["quorate", "dev"]).unwrap().command else { panic!() };
+        assert_eq!((dev.nodes, dev.port, dev.shards, dev.restart), (None, None, 1, false));
+    }
+
+    #[test]
+    fn help_names_what_is_there_and_nothing_else() {
+        let help = <Cli as clap::CommandFactory>::command().render_long_help().to_string();
+        for word in ["server", "dev", "demo", "status", "Examples:"] {
+            assert!(help.contains(word), "{word}");
+        }
+        for word in ["torture", "recover", "witness"] {
+            assert!(!help.contains(word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `cluster.json`: what `quorate dev` says about its nodes to programs, and to itself when it is started again.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a file of the tool, not of a node: it needs no env"
+)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// While it is there, every node serves or has served since.
+const FILE: &str = "cluster.json";
+/// The same of the last time, while the nodes start: nobody may take it for the present.
+const LAST: &str = "cluster.last.json";
+
+/// The nodes of a local cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClusterFile {
+    /// In the order of their numbers.
+    pub(crate) nodes: Vec<NodeEntry>,
+}
+
+/// One node of a local cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeEntry {
+    /// Its number.
+    pub(crate) id: u64,
+    /// Where clients connect.
+    pub(crate) addr: String,
+    /// Where it serves HTTP.
+    pub(crate) http: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its folder, absolute.
+    pub(crate) data_dir: PathBuf,
+    /// The command line that starts it again.
+    pub(crate) argv: Vec<String>,
+}
+
+/// Takes away the file of the last time, if there is one, and says what stood in it.
+pub(crate) fn take_last(dir: &Path) -> anyhow::Result<Option<ClusterFile>> {
+    let (file, last) = (dir.join(FILE), dir.join(LAST));
+    match fs::rename(&file, &last) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{}", file.display()));
+        }
+        _ => {}
+    }
+    match fs::read(&last) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+            format!("{} is damaged; without it, give --nodes and --port as they were", last.display())
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{}", last.display())),
+    }
+}
+
+/// Writes the file, whole or not at all.
+pub(crate) fn write(dir: &Path, cluster: &ClusterFile) -> anyhow::Result<()> {
+    let path = dir.join(FILE);
+    let write = || -> io::Result<()> {
+        let file = tempfile::NamedTempFile::with_prefix_in(".cluster-", dir)?;
+        serde_json::to_writer_pretty(&file, cluster)?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> ClusterFile {
+        ClusterFile {
+            nodes: vec![NodeEntry {
+                id: 1,
+                addr: "127.0.0.1:7001".into(),
+                http: "127.0.0.1:10001".into(),
+                pid: 123,
+                data_dir: "/d/node-1".into(),
+                argv: vec!["quorate".into(), "server".into()],
+            }],
+        }
+    }
+
+    #[test]
+    fn the_form_is_the_documented_one() {
+        assert_eq!(
+            serde_json::to_string(&cluster()).unwrap(),
+            r#"{"nodes":[{"id":1,"addr":"127.0.0.1:7001","http":"127.0.0.1:10001","pid":123,"data_dir":"/d/node-1","argv":["quorate","server"]}]}"#
+        );
+    }
+
+    #[test]
+    fn the_last_file_is_remembered_but_not_left_lying() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(take_last(dir.path()).unwrap(), None);
+        write(dir.path(), &cluster()).unwrap();
+        assert_eq!(take_last(dir.path()).unwrap(), Some(cluster()));
+        assert!(!dir.path().join(FILE).exists());
+        // A start that did not get as far as writing it again.
+        assert_eq!(take_last(dir.path()).unwrap(), Some(cluster()));
+    }
+}

@@ -1,0 +1,246 @@
+//! CLIENT. It covers the connections of this node (R18).
+
+use std::fmt::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use quorate_keyspace::{CommandError, Reply};
+use quorate_resp::Protocol;
+
+use super::{Answer, Cx, check_name, count, text};
+use crate::connection::{Connection, ReplyMode};
+
+pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+    reply.int(cx.connection.id as i64);
+    Ok(())
+}
+
+pub(super) fn info(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+    let mut line = describe(cx.connection, cx.node);
+    line.push('\n');
+    reply.verbatim(*b"txt", line.as_bytes());
+    Ok(())
+}
+
+pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let mut ids: Option<Vec<u64>> = None;
+    let mut normal = true;
+    match &args[2..] {
+        [] => {}
+        [option, kind] if option.eq_ignore_ascii_case(b"type") => {
+            let kind = text(kind).to_ascii_lowercase();
+            if !matches!(kind.as_str(), "normal" | "master" | "replica" | "slave" | "pubsub") {
+                return Err(CommandError::new(format!("ERR Unknown client type '{kind}'")));
+            }
+            normal = kind == "normal";
+        }
+        [option, rest @ ..] if option.eq_ignore_ascii_case(b"id") && !rest.is_empty() => {
+            let parse = |a: &&[u8]| count(a).map_err(|_| CommandError::fixed("ERR Invalid client ID"));
+            ids = Some(rest.iter().map(parse).collect::<Result<_, _>>()?);
+        }
+        _ => return Err(CommandError::SYNTAX),
+    }
+    let mut lines = String::new();
+    for c in cx.node.clients() {
+        if normal && ids.as_ref().is_none_or(|ids| ids.contains(&c.id)) {
+            lines.push_str(&describe(&c, cx.node));
+            lines.push('\n');
+        }
+    }
+    reply.verbatim(*b"txt", lines.as_bytes());
+    Ok(())
+}
+
+fn describe(c: &Connection, node: &crate::Node) -> String {
+    let mut s = String::new();
+    let flags = if c.queued.get().is_some() { "x" } else if c.readonly.get() { "r" } else { "N" };
+    let out = c.out.borrow().len();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        s,
+        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user={} \
+         redir=-1 resp={} lib-name={} lib-ver={}",
+        c.id,
+        c.addr,
+        c.local_addr,
+        text(&c.name.borrow()),
+        c.since.elapsed().as_secs(),
+        c.last_active.get().elapsed().as_secs(),
+        flags,
+        c.db.get(),
+        c.queued.get().map_or(-1, |n| n as i64),
+        c.buffered.get(),
+        out,
+        out,
+        out,
+        out,
+        c.buffered.get() + out,
+        c.last_command.get(),
+        if c.authenticated.get() || !node.requires_password() { "default" } else { "(superuser)" },
+        if c.protocol.get() == Protocol::Resp3 { 3 } else { 2 },
+        text(&c.lib_name.borrow()),
+        text(&c.lib_ver.borrow()),
+    );
+    s
+}
+
+pub(super) fn setname(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    check_name(args[2], "Client names")?;
+    args[2].clone_into(&mut cx.connection.name.borrow_mut());
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn getname(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+    let name = cx.connection.name.borrow();
+    if name.is_empty() { reply.null() } else { reply.bulk(&name) }
+    Ok(())
+}
+
+pub(super) fn setinfo(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let option = text(args[2]).to_ascii_lowercase();
+    let field = match option.as_str() {
+        "lib-name" => &cx.connection.lib_name,
+        "lib-ver" => &cx.connection.lib_ver,
+        _ => return Err(CommandError::new(format!("ERR Unrecognized option '{}'", text(args[2])))),
+    };
+    check_name(args[3], &option)?;
+    args[3].clone_into(&mut field.borrow_mut());
+    reply.ok();
+    Ok(())
+}
+
+/// Which clients CLIENT KILL means.
+struct Filter {
+    id: Option<u64>,
+    addr: Option<Vec<u8>>,
+    laddr: Option<Vec<u8>>,
+    user: Option<Vec<u8>>,
+    normal: bool,
+    skip_me: bool,
+    max_age: Option<u64>,
+}
+
+impl Filter {
+    fn parse(options: &[&[u8]]) -> Result<Self, CommandError> {
+        let mut f = Self { id: None, addr: None, laddr: None, user: None, normal: true, skip_me: true, max_age: None };
+        let (pairs, rest) = options.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(CommandError::SYNTAX);
+        }
+        for [option, value] in pairs {
+            match text(option).to_ascii_lowercase().as_str() {
+                "id" => {
+                    let bad = CommandError::fixed("ERR client-id should be greater than 0");
+                    f.id = Some(count(value).ok().filter(|n| *n > 0).ok_or(bad)?);
+                }
+                "addr" => f.addr = Some(value.to_vec()),
+                "laddr" => f.laddr = Some(value.to_vec()),
+                "user" if *value != b"default" => {
+                    return Err(CommandError::new(format!("ERR No such user '{}'", text(value))));
+                }
+                "user" => f.user = Some(value.to_vec()),
+                "type" => match text(value).to_ascii_lowercase().as_str() {
+                    "normal" => f.normal = true,
+                    "master" | "replica" | "slave" | "pubsub" => f.normal = false,
+                    kind => return Err(CommandError::new(format!("ERR Unknown client type '{kind}'"))),
+                },
+                "skipme" => match text(value).to_ascii_lowercase().as_str() {
+                    "yes" => f.skip_me = true,
+                    "no" => f.skip_me = false,
+                    _ => return Err(CommandError::SYNTAX),
+                },
+                "maxage" => f.max_age = Some(count(value)?),
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        Ok(f)
+    }
+
+    fn matches(&self, c: &Rc<Connection>, me: &Rc<Connection>) -> bool {
+        self.normal
+            && !(self.skip_me && Rc::ptr_eq(c, me))
+            && self.id.is_none_or(|id| c.id == id)
+            && self.addr.as_ref().is_none_or(|a| c.addr.as_bytes() == a)
+            && self.laddr.as_ref().is_none_or(|a| c.local_addr.as_bytes() == a)
+            && self.user.as_ref().is_none_or(|_| c.authenticated.get())
+            && self.max_age.is_none_or(|s| c.since.elapsed().as_secs() >= s)
+    }
+}
+
+pub(super) fn kill(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let me = cx.connection;
+    if let [_, _, addr] = args {
+        let found = cx.node.clients().into_iter().find(|c| c.addr.as_bytes() == *addr);
+        let c = found.ok_or(CommandError::fixed("ERR No such client"))?;
+        end(&c, me);
+        reply.ok();
+        return Ok(());
+    }
+    let filter = Filter::parse(&args[2..])?;
+    let doomed: Vec<_> = cx.node.clients().into_iter().filter(|c| filter.matches(c, me)).collect();
+    reply.count(doomed.len());
+    doomed.iter().for_each(|c| end(c, me));
+    Ok(())
+}
+
+/// The caller's own connection ends after the answer.
+fn end(c: &Rc<Connection>, me: &Rc<Connection>) {
+    if Rc::ptr_eq(c, me) { me.quit.set(true) } else { c.close() }
+}
+
+fn on_off(arg: &[u8]) -> Result<bool, CommandError> {
+    match text(arg).to_ascii_lowercase().as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+pub(super) fn no_evict(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    cx.connection.no_evict.set(on_off(args[2])?);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn no_touch(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    cx.connection.no_touch.set(on_off(args[2])?);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn reply_mode(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    match text(args[2]).to_ascii_lowercase().as_str() {
+        "on" => {
+            cx.connection.reply_mode.set(ReplyMode::On);
+            reply.ok();
+        }
+        "off" => cx.connection.reply_mode.set(ReplyMode::Off),
+        "skip" if cx.connection.reply_mode.get() != ReplyMode::Off => {
+            cx.connection.reply_mode.set(ReplyMode::SkipNext);
+        }
+        "skip" => {}
+        _ => return Err(CommandError::SYNTAX),
+    }
+    Ok(())
+}
+
+pub(super) fn pause(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let timeout = CommandError::fixed("ERR timeout is not an integer or out of range");
+    let ms = count(args[2]).map_err(|_| timeout)?;
+    let writes_only = match args.get(3).map(|a| text(a).to_ascii_lowercase()).as_deref() {
+        None | Some("all") => false,
+        Some("write") => true,
+        Some(_) => return Err(CommandError::fixed("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    cx.node.pause(Duration::from_millis(ms), writes_only);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn unpause(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+    cx.node.unpause();
+    reply.ok();
+    Ok(())
+}

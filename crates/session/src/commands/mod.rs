@@ -1,0 +1,150 @@
+//! What the session itself answers.
+
+mod admin;
+mod auth;
+mod client;
+mod cluster;
+mod config;
+mod info;
+mod quorate;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use quorate_keyspace::command::{Command, introspect};
+use quorate_keyspace::{CommandError, Reply};
+use quorate_replica::Local;
+
+use crate::connection::Connection;
+use crate::dispatch::State;
+use crate::node::Node;
+
+pub(crate) use auth::reset;
+
+/// What became of a session's command.
+pub(crate) enum Action {
+    Done,
+    /// It takes time. It writes its own answer.
+    Async(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// The node and the connection that a command concerns.
+pub(crate) struct Cx<'a> {
+    pub(crate) node: &'a Rc<Node>,
+    pub(crate) connection: &'a Rc<Connection>,
+}
+
+type Answer = Result<(), CommandError>;
+
+/// Carries out a command with nothing of its connection under way.
+pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]]) -> Action {
+    let (node, connection) = (state.node.clone(), state.connection.clone());
+    let owned = || args.iter().map(|a| a.to_vec()).collect::<Vec<_>>();
+    match command.name {
+        "wait" => Action::Async(Box::pin(admin::wait(node, connection, owned()))),
+        "waitaof" => Action::Async(Box::pin(admin::waitaof(node, connection, owned()))),
+        "shutdown" => Action::Async(Box::pin(admin::shutdown(node, connection, owned()))),
+        "config|set" => Action::Async(Box::pin(config::set(node, connection, owned()))),
+        "quorate|node" | "quorate|failover" => Action::Async(Box::pin(quorate::admin(node, connection, owned()))),
+        _ => {
+            let cx = Cx { node: &node, connection: &connection };
+            connection.reply(&mut |reply| answer(command, &cx, args, reply));
+            Action::Done
+        }
+    }
+}
+
+/// The same as a step of a transaction: at its place, on the node that the client is connected to.
+pub(crate) fn within_transaction(
+    command: &'static Command,
+    node: Rc<Node>,
+    connection: Rc<Connection>,
+    args: &[&[u8]],
+) -> Local {
+    let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+    Box::new(move |reply| {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        answer(command, &Cx { node: &node, connection: &connection }, &args, reply);
+    })
+}
+
+fn answer(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) {
+    let mark = reply.mark();
+    if let Err(error) = run(command, cx, args, reply) {
+        reply.rollback(mark);
+        reply.error(&error);
+    }
+}
+
+fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    match command.name {
+        "auth" => auth::auth(cx, args, reply),
+        "hello" => auth::hello(cx, args, reply),
+        "quit" => auth::quit(cx, reply),
+        "client|id" => client::id(cx, reply),
+        "client|info" => client::info(cx, reply),
+        "client|list" => client::list(cx, args, reply),
+        "client|setname" => client::setname(cx, args, reply),
+        "client|getname" => client::getname(cx, reply),
+        "client|setinfo" => client::setinfo(cx, args, reply),
+        "client|kill" => client::kill(cx, args, reply),
+        "client|no-evict" => client::no_evict(cx, args, reply),
+        "client|no-touch" => client::no_touch(cx, args, reply),
+        "client|reply" => client::reply_mode(cx, args, reply),
+        "client|pause" => client::pause(cx, args, reply),
+        "client|unpause" => client::unpause(cx, reply),
+        "config|get" => config::get(cx, args, reply),
+        "config|resetstat" => config::resetstat(cx, reply),
+        "config|rewrite" => config::rewrite(),
+        "info" => info::info(cx, args, reply),
+        "role" => info::role(cx, reply),
+        "cluster|info" => cluster::info(cx, reply),
+        "cluster|myid" => cluster::myid(cx, reply),
+        "cluster|nodes" => cluster::nodes(cx, reply),
+        "cluster|slots" => cluster::slots(cx, reply),
+        "cluster|shards" => cluster::shards(cx, reply),
+        "cluster|keyslot" => cluster::keyslot(args, reply),
+        "cluster|countkeysinslot" => cluster::count_keys_in_slot(cx, args, reply),
+        "cluster|getkeysinslot" => cluster::get_keys_in_slot(cx, args, reply),
+        "readonly" => {
+            cx.connection.readonly.set(true);
+            reply.ok();
+            Ok(())
+        }
+        "readwrite" | "asking" => {
+            if command.name == "readwrite" {
+                cx.connection.readonly.set(false);
+            }
+            reply.ok();
+            Ok(())
+        }
+        "quorate|status" => quorate::status(cx, reply),
+        "quorate|digest" => quorate::digest(cx, reply),
+        name if name.ends_with("|help") => {
+            introspect::help(name.trim_end_matches("|help"), reply);
+            Ok(())
+        }
+        // Only commands that take time are left, and those not in a transaction.
+        _ => Err(CommandError::fixed("ERR Command not allowed inside a transaction")),
+    }
+}
+
+/// Text of an argument, for what must be readable.
+fn text(arg: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(arg)
+}
+
+/// A number that may not be negative.
+fn count(arg: &[u8]) -> Result<u64, CommandError> {
+    let n = quorate_resp::parse_integer(arg).ok_or(CommandError::NOT_AN_INTEGER)?;
+    u64::try_from(n).map_err(|_| CommandError::OUT_OF_RANGE)
+}
+
+/// What a name of a client may hold: it appears in lists whose fields spaces separate.
+fn check_name(name: &[u8], what: &str) -> Result<(), CommandError> {
+    match name.iter().all(|b| (b'!'..=b'~').contains(b)) {
+        true => Ok(()),
+        false => Err(CommandError::new(format!("ERR {what} cannot contain spaces, newlines or special characters."))),
+    }
+}

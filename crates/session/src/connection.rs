@@ -1,0 +1,173 @@
+//! A connection as the rest of the node sees it: where its answers go.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use quorate_env::Instant;
+use quorate_keyspace::Reply;
+use quorate_replica::Client;
+use quorate_resp::Protocol;
+use tokio::sync::Notify;
+
+/// When the answers of a connection exceed this, it is closed: its client does not read (`bounded`).
+const OUTPUT_BYTES_MAX: usize = 1 << 30;
+
+/// In which lane of the replica the commands of a connection are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Reads,
+    Writes,
+}
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    On,
+    Off,
+    /// The next command is not answered.
+    SkipNext,
+    /// This command is not answered.
+    Skip,
+}
+
+/// See the module. Shared by the session, the replica while commands are under way, and the registry.
+pub struct Connection {
+    /// Unique in the cluster.
+    pub(crate) id: u64,
+    pub(crate) addr: String,
+    pub(crate) local_addr: String,
+    pub(crate) since: Instant,
+    pub(crate) protocol: Cell<Protocol>,
+    pub(crate) reply_mode: Cell<ReplyMode>,
+    pub(crate) out: RefCell<Vec<u8>>,
+    /// Where the answer at hand begins in `out`.
+    answer_from: Cell<Option<usize>>,
+    /// Commands given to the replica and not answered.
+    pub(crate) pending: Cell<usize>,
+    pub(crate) lane: Cell<Lane>,
+    /// The entry that the last answer held at.
+    pub(crate) seen: Cell<u64>,
+    /// The entry of the last write answered: what WAIT waits for.
+    pub(crate) written: Cell<u64>,
+    /// Wakes the session: answers are there, or it must close.
+    pub(crate) wake: Notify,
+    pub(crate) closing: Cell<bool>,
+    /// The connection ends once this answer is written.
+    pub(crate) quit: Cell<bool>,
+    pub(crate) name: RefCell<Vec<u8>>,
+    pub(crate) lib_name: RefCell<Vec<u8>>,
+    pub(crate) lib_ver: RefCell<Vec<u8>>,
+    pub(crate) db: Cell<usize>,
+    pub(crate) authenticated: Cell<bool>,
+    pub(crate) readonly: Cell<bool>,
+    pub(crate) no_evict: Cell<bool>,
+    pub(crate) no_touch: Cell<bool>,
+    pub(crate) last_command: Cell<&'static str>,
+    pub(crate) last_active: Cell<Instant>,
+    pub(crate) queued: Cell<Option<usize>>,
+    pub(crate) watched: Cell<usize>,
+    pub(crate) buffered: Cell<usize>,
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    pub(crate) commands: Cell<u64>,
+    /// The largest answer since the window was last looked at, in bytes.
+    pub(crate) largest_answer: Cell<usize>,
+}
+
+impl Connection {
+    pub(crate) fn new(id: u64, addr: String, local_addr: String, authenticated: bool) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            id,
+            addr,
+            local_addr,
+            since: now,
+            protocol: Cell::new(Protocol::Resp2),
+            reply_mode: Cell::new(ReplyMode::On),
+            out: RefCell::default(),
+            answer_from: Cell::new(None),
+            pending: Cell::new(0),
+            lane: Cell::new(Lane::Reads),
+            seen: Cell::new(0),
+            written: Cell::new(0),
+            wake: Notify::new(),
+            closing: Cell::new(false),
+            quit: Cell::new(false),
+            name: RefCell::default(),
+            lib_name: RefCell::default(),
+            lib_ver: RefCell::default(),
+            db: Cell::new(0),
+            authenticated: Cell::new(authenticated),
+            readonly: Cell::new(false),
+            no_evict: Cell::new(false),
+            no_touch: Cell::new(false),
+            last_command: Cell::new("NULL"),
+            last_active: Cell::new(now),
+            queued: Cell::new(None),
+            watched: Cell::new(0),
+            buffered: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            commands: Cell::new(0),
+            largest_answer: Cell::new(0),
+        })
+    }
+
+    /// Writes an answer of the session itself; the caller has seen to the order.
+    pub(crate) fn reply(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        let mut out = self.out.borrow_mut();
+        let start = out.len();
+        run(&mut Reply::new(&mut out, self.protocol.get()));
+        self.wrote(&mut out, start);
+    }
+
+    /// Takes an answer back that CLIENT REPLY does not want, and watches over the limit.
+    fn wrote(&self, out: &mut Vec<u8>, start: usize) {
+        match self.reply_mode.get() {
+            ReplyMode::On => {}
+            ReplyMode::Off => out.truncate(start),
+            ReplyMode::SkipNext => {}
+            ReplyMode::Skip => {
+                out.truncate(start);
+                self.reply_mode.set(ReplyMode::On);
+            }
+        }
+        self.largest_answer.set(self.largest_answer.get().max(out.len() - start));
+        if self.closing.get() || out.len() > OUTPUT_BYTES_MAX {
+            out.clear();
+            self.close();
+        }
+    }
+
+    /// Ends the connection at its next turn.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.wake.notify_one();
+    }
+}
+
+impl Client for Connection {
+    fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        let mut out = self.out.borrow_mut();
+        if self.answer_from.get().is_none() {
+            self.answer_from.set(Some(out.len()));
+        }
+        run(&mut Reply::new(&mut out, self.protocol.get()));
+    }
+
+    fn done(&self, index: u64) {
+        let mut out = self.out.borrow_mut();
+        let start = self.answer_from.take().unwrap_or(out.len());
+        self.wrote(&mut out, start);
+        self.seen.set(index);
+        if self.lane.get() == Lane::Writes {
+            self.written.set(index);
+        }
+        self.pending.set(self.pending.get() - 1);
+        self.wake.notify_one();
+    }
+
+    fn postpone(&self) {
+        self.answer_from.set(None);
+    }
+}

@@ -1,0 +1,349 @@
+//! From a command line to where it is carried out.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use quorate_keyspace::command::{self, Command, Flags, Handler};
+use quorate_keyspace::{CommandError, Keyspace, Reply};
+use quorate_replica::Client;
+
+use crate::commands::{self, Action};
+use crate::connection::{Connection, Lane, ReplyMode};
+use crate::node::Node;
+use crate::transaction::{QUEUED_MAX, Queue, Watch};
+
+/// What became of a command.
+pub(crate) enum Dispatch {
+    /// It is answered, or will be.
+    Done,
+    /// It must be dispatched again when nothing of this connection is under way.
+    WhenIdle,
+    /// It must be dispatched again when CLIENT PAUSE has ended.
+    WhenResumed,
+    /// It takes time; the connection's next command waits for it. Nothing of the connection is under way.
+    Async(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+const NOAUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
+const EXECABORT: CommandError = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+
+/// The session's side of a connection.
+pub(crate) struct State {
+    pub(crate) node: Rc<Node>,
+    pub(crate) connection: Rc<Connection>,
+    client: Rc<dyn Client>,
+    queue: Option<Queue>,
+    watches: Rc<RefCell<Vec<Watch>>>,
+    was_authenticated: bool,
+}
+
+impl State {
+    pub(crate) fn new(node: Rc<Node>, connection: Rc<Connection>) -> Self {
+        let client: Rc<dyn Client> = connection.clone();
+        let was_authenticated = connection.authenticated.get();
+        Self { node, connection, client, queue: None, watches: Rc::default(), was_authenticated }
+    }
+
+    /// Whether the connection has authenticated since the last call.
+    pub(crate) fn limits_changed(&mut self) -> bool {
+        let now = self.connection.authenticated.get();
+        std::mem::replace(&mut self.was_authenticated, now) != now
+    }
+
+    /// Answers bytes that are not RESP, and ends the connection.
+    pub(crate) fn protocol_error(&self, text: &str) {
+        let error = CommandError::new(format!("ERR {text}"));
+        self.connection.reply(&mut |r| r.error(&error));
+        self.connection.quit.set(true);
+    }
+
+    /// Carries a command out, or hands it on.
+    pub(crate) fn dispatch(&mut self, args: &[&[u8]]) -> Dispatch {
+        let command = match command::resolve(args) {
+            Ok(command) => command,
+            Err(error) => return self.refuse(&error),
+        };
+        let c = &self.connection;
+        c.last_command.set(command.name);
+        c.commands.set(c.commands.get() + 1);
+        if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
+            if self.node.requires_password() {
+                return self.refuse(&NOAUTH);
+            }
+            c.authenticated.set(true);
+        }
+        if self.node.is_paused(command.is_write()) && !is_exempt_from_pause(command) {
+            return Dispatch::WhenResumed;
+        }
+        if c.reply_mode.get() == ReplyMode::SkipNext {
+            c.reply_mode.set(ReplyMode::Skip);
+        }
+        if self.queue.is_some() && !runs_within_multi(command) {
+            return self.enqueue(command, args);
+        }
+        match command.handler {
+            Handler::Write(_) => self.write(args),
+            Handler::Read(_) => self.read(args),
+            Handler::Connection(_) => self.connection_command(command, args),
+            Handler::Session => self.session_command(command, args),
+            Handler::Container => self.refuse(&CommandError::wrong_arity(command.name)),
+        }
+    }
+
+    fn write(&self, args: &[&[u8]]) -> Dispatch {
+        if !self.enter(Lane::Writes) {
+            return Dispatch::WhenIdle;
+        }
+        self.node.replica.write(&self.client, self.connection.db.get(), args);
+        Dispatch::Done
+    }
+
+    fn read(&self, args: &[&[u8]]) -> Dispatch {
+        let (c, db) = (&self.connection, self.connection.db.get());
+        if c.pending.get() == 0 && c.readonly.get() && !self.node.leads() {
+            self.read_here(args);
+            return Dispatch::Done;
+        }
+        let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
+        self.enter(lane);
+        match lane {
+            Lane::Writes => self.node.replica.read_behind_writes(&self.client, db, args),
+            Lane::Reads => self.node.replica.read(&self.client, db, args),
+        }
+        Dispatch::Done
+    }
+
+    /// A read of a READONLY connection: this node's own state, which holds everything that the connection has
+    /// written or read (session-reads).
+    fn read_here(&self, args: &[&[u8]]) {
+        let (replica, c) = (&self.node.replica, &self.connection);
+        replica.with_keyspace(|k| {
+            c.reply(&mut |reply| {
+                k.read(c.db.get(), args, k.time_ms(), replica.seed(), reply);
+            });
+            c.seen.set(k.index());
+        });
+    }
+
+    /// Counts a command into a lane. False: the connection must finish what is under way in the other first.
+    fn enter(&self, lane: Lane) -> bool {
+        let c = &self.connection;
+        if c.pending.get() > 0 && c.lane.get() != lane {
+            return false;
+        }
+        c.lane.set(lane);
+        c.pending.set(c.pending.get() + 1);
+        true
+    }
+
+    /// Answers at the command's place among those under way.
+    fn in_order(&self, mut run: impl FnMut(&Keyspace, &mut Reply<'_>) + 'static) {
+        let c = self.connection.clone();
+        if c.pending.get() == 0 {
+            return self.node.replica.with_keyspace(|k| c.reply(&mut |reply| run(k, reply)));
+        }
+        let lane = c.lane.get();
+        self.enter(lane);
+        let f = Box::new(move |k: &Keyspace, index| c.answer(index, &mut |reply| run(k, reply)));
+        match lane {
+            Lane::Writes => self.node.replica.local_behind_writes(f),
+            Lane::Reads => self.node.replica.local(f),
+        }
+    }
+
+    fn refuse(&mut self, error: &CommandError) -> Dispatch {
+        if let Some(queue) = &mut self.queue {
+            queue.broken = true;
+        }
+        let error = error.clone();
+        self.in_order(move |_, reply| reply.error(&error));
+        Dispatch::Done
+    }
+
+    /// A command that needs no state: a function answers it at its place.
+    fn connection_command(&self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
+        let owned: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+        if command.name == "select" {
+            return self.select(args);
+        }
+        let (node, db) = (self.node.clone(), self.connection.db.get());
+        self.in_order(move |k, reply| {
+            let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+            k.read(db, &args, node.now_ms(), 0, reply);
+        });
+        Dispatch::Done
+    }
+
+    fn select(&self, args: &[&[u8]]) -> Dispatch {
+        let db = match parse_db(args[1], self.node.databases()) {
+            Ok(db) => db,
+            Err(error) => {
+                self.in_order(move |_, reply| reply.error(&error));
+                return Dispatch::Done;
+            }
+        };
+        // Commands carry their database: those under way are not touched.
+        self.connection.db.set(db);
+        self.in_order(|_, reply| reply.ok());
+        Dispatch::Done
+    }
+
+    fn session_command(&mut self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
+        match command.name {
+            "multi" => self.multi(),
+            "discard" => self.discard(),
+            "exec" => self.exec(),
+            "watch" => self.watch(args),
+            "unwatch" => {
+                self.unwatch_in_order();
+                self.in_order(|_, reply| reply.ok());
+                Dispatch::Done
+            }
+            _ if self.connection.pending.get() > 0 => Dispatch::WhenIdle,
+            "reset" => {
+                self.queue = None;
+                self.forget_watches();
+                commands::reset(self);
+                Dispatch::Done
+            }
+            _ => match commands::action(command, self, args) {
+                Action::Done => Dispatch::Done,
+                Action::Async(work) => Dispatch::Async(work),
+            },
+        }
+    }
+
+    fn multi(&mut self) -> Dispatch {
+        if self.queue.is_some() {
+            // Nested MULTI is an error that does not break the transaction.
+            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR MULTI calls can not be nested")));
+        } else {
+            self.queue = Some(Queue { db: self.connection.db.get(), ..Queue::default() });
+            self.connection.queued.set(Some(0));
+            self.in_order(|_, reply| reply.ok());
+        }
+        Dispatch::Done
+    }
+
+    fn discard(&mut self) -> Dispatch {
+        if self.queue.take().is_none() {
+            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR DISCARD without MULTI")));
+            return Dispatch::Done;
+        }
+        self.connection.queued.set(None);
+        self.unwatch_in_order();
+        self.in_order(|_, reply| reply.ok());
+        Dispatch::Done
+    }
+
+    /// A watch under way takes its token at its place; forgetting takes place behind it.
+    fn unwatch_in_order(&mut self) {
+        self.watches = Rc::default();
+        self.connection.watched.set(0);
+    }
+
+    fn forget_watches(&mut self) {
+        self.unwatch_in_order();
+        self.connection.queued.set(None);
+    }
+
+    fn watch(&mut self, args: &[&[u8]]) -> Dispatch {
+        if self.queue.is_some() {
+            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR WATCH inside MULTI is not allowed")));
+            return Dispatch::Done;
+        }
+        let c = self.connection.clone();
+        // The token must be no older than what is acknowledged: a linearizable look.
+        let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
+        self.enter(lane);
+        let (db, watches, node) = (c.db.get(), self.watches.clone(), self.node.clone());
+        let keys: Vec<Vec<u8>> = args[1..].iter().map(|k| k.to_vec()).collect();
+        c.watched.set(c.watched.get() + keys.len());
+        let f = Box::new(move |k: &Keyspace, index| {
+            let now = node.now_ms();
+            for key in &keys {
+                let (version, existed) = k.watch_token(db, key, now);
+                watches.borrow_mut().push(Watch { db, key: key.clone(), version, existed });
+            }
+            c.answer(index, &mut |reply| reply.ok());
+        });
+        match lane {
+            Lane::Writes => self.node.replica.local_behind_writes(f),
+            Lane::Reads => self.node.replica.local(f),
+        }
+        Dispatch::Done
+    }
+
+    fn enqueue(&mut self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
+        if command.flags.contains(Flags::NO_MULTI) {
+            return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
+        }
+        let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
+        if queue.transaction.len() >= QUEUED_MAX {
+            return self.refuse(&CommandError::fixed("ERR too many commands in one transaction"));
+        }
+        match command.handler {
+            Handler::Read(_) | Handler::Write(_) => queue.transaction.command(queue.db, args),
+            Handler::Connection(_) => {
+                // SELECT within a transaction holds for what follows it there, and afterwards.
+                if command.name == "select"
+                    && let Ok(db) = parse_db(args[1], self.node.databases())
+                {
+                    queue.db = db;
+                }
+                queue.transaction.command(queue.db, args);
+            }
+            Handler::Session | Handler::Container => {
+                let (node, connection) = (self.node.clone(), self.connection.clone());
+                queue.transaction.local(commands::within_transaction(command, node, connection, args));
+            }
+        }
+        self.connection.queued.set(Some(queue.transaction.len()));
+        self.in_order(|_, reply| reply.simple("QUEUED"));
+        Dispatch::Done
+    }
+
+    fn exec(&mut self) -> Dispatch {
+        if self.queue.is_none() {
+            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR EXEC without MULTI")));
+            return Dispatch::Done;
+        }
+        // The tokens of WATCH must be there, and reads under way must not overtake.
+        let c = self.connection.clone();
+        if c.pending.get() > 0 && (c.watched.get() > 0 || c.lane.get() == Lane::Reads) {
+            return Dispatch::WhenIdle;
+        }
+        let mut queue = self.queue.take().expect("checked");
+        c.queued.set(None);
+        if queue.broken {
+            self.unwatch_in_order();
+            self.in_order(|_, reply| reply.error(&EXECABORT));
+            return Dispatch::Done;
+        }
+        for w in self.watches.take() {
+            queue.transaction.watch(w.db, w.key, w.version, w.existed);
+        }
+        self.unwatch_in_order();
+        c.db.set(queue.db);
+        self.enter(Lane::Writes);
+        self.node.replica.transaction(&self.client, queue.transaction);
+        Dispatch::Done
+    }
+}
+
+fn parse_db(arg: &[u8], databases: usize) -> Result<usize, CommandError> {
+    let n = quorate_resp::parse_integer(arg).ok_or(CommandError::fixed("ERR invalid DB index"))?;
+    usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_OUT_OF_RANGE)
+}
+
+/// What takes effect although a transaction is being queued.
+fn runs_within_multi(command: &Command) -> bool {
+    matches!(command.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
+}
+
+/// CLIENT PAUSE must be able to end.
+fn is_exempt_from_pause(command: &Command) -> bool {
+    command.name.starts_with("client|") || matches!(command.name, "auth" | "hello" | "quit" | "reset" | "info")
+}

@@ -1,0 +1,244 @@
+//! What all connections of a node share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use quorate_cluster::Cluster;
+use quorate_cluster::config::Config;
+use quorate_env::{Instant, clock};
+use quorate_replica::Replica;
+use quorate_resp::Limits;
+use tokio::sync::Notify;
+
+use crate::connection::Connection;
+
+/// See the module. On the serving thread.
+pub struct Node {
+    pub(crate) replica: Replica,
+    pub(crate) cluster: Cluster,
+    pub(crate) config: Config,
+    pub(crate) started: Instant,
+    pub(crate) run_id: String,
+    pub(crate) connections: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    next_id: Cell<u64>,
+    pause: Cell<Option<Pause>>,
+    resumed: Notify,
+    /// Told when a client asks the node to stop.
+    pub(crate) shutdown: Notify,
+    pub(crate) counters: Counters,
+    pub(crate) memory: Process,
+}
+
+/// What the process knows of itself; the server fills it in, a simulation has none of it.
+pub struct Process {
+    /// Bytes in use.
+    pub memory: fn() -> u64,
+    /// Seconds of processor time: user, system.
+    pub cpu: fn() -> (f64, f64),
+    /// The allocator's name.
+    pub allocator: &'static str,
+    /// The most bytes seen in use.
+    pub memory_peak: Cell<u64>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { memory: || 0, cpu: || (0.0, 0.0), allocator: "unknown", memory_peak: Cell::new(0) }
+    }
+}
+
+impl Process {
+    pub(crate) fn used(&self) -> u64 {
+        let used = (self.memory)();
+        self.memory_peak.set(self.memory_peak.get().max(used));
+        used
+    }
+
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory_peak.get().max(self.used())
+    }
+
+    pub(crate) fn cpu_seconds(&self) -> (f64, f64) {
+        (self.cpu)()
+    }
+}
+
+/// Sums over all connections, past and present.
+pub(crate) struct Totals {
+    pub(crate) commands: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Instant,
+    writes_only: bool,
+}
+
+/// Counters for INFO.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Cell<u64>,
+    pub(crate) rejected: Cell<u64>,
+    pub(crate) commands: Cell<u64>,
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    /// Commands per second and bytes, as of the last sample.
+    pub(crate) ops_per_second: Cell<u64>,
+}
+
+impl Counters {
+    pub(crate) fn reset(&self) {
+        for counter in [&self.accepted, &self.rejected, &self.commands, &self.bytes_in, &self.bytes_out] {
+            counter.set(0);
+        }
+    }
+}
+
+impl Node {
+    /// A node whose replica is ready to be driven.
+    #[must_use]
+    pub fn new(replica: Replica, cluster: Cluster, config: Config, memory: Process) -> Rc<Self> {
+        let identity = replica.consensus().identity();
+        // Ids of clients are unique in the cluster: node and start above, a counter below.
+        let first = (identity.node_id() & 0xff) << 48 | (identity.start() & 0xffff) << 32;
+        let run_id = format!("{:016x}{:016x}{:08x}", identity.cluster(), identity.incarnation(), identity.start() as u32);
+        Rc::new(Self {
+            replica,
+            cluster,
+            config,
+            started: Instant::now(),
+            run_id,
+            connections: RefCell::default(),
+            next_id: Cell::new(first + 1),
+            pause: Cell::new(None),
+            resumed: Notify::new(),
+            shutdown: Notify::new(),
+            counters: Counters::default(),
+            memory,
+        })
+    }
+
+    /// The replica that this node serves from.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Resolves when a client has asked the node to stop (SHUTDOWN).
+    pub async fn shutdown_requested(&self) {
+        self.shutdown.notified().await;
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Whether another client may connect; counts a refusal.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let room = self.connected() < self.config.maxclients();
+        if !room {
+            self.counters.rejected.set(self.counters.rejected.get() + 1);
+        }
+        room
+    }
+
+    pub(crate) fn open(&self, addr: String, local_addr: String) -> Rc<Connection> {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        self.counters.accepted.set(self.counters.accepted.get() + 1);
+        let connection = Connection::new(id, addr, local_addr, !self.requires_password());
+        self.connections.borrow_mut().insert(id, Rc::downgrade(&connection));
+        connection
+    }
+
+    pub(crate) fn closed(&self, connection: &Connection) {
+        let c = &self.counters;
+        c.commands.set(c.commands.get() + connection.commands.get());
+        c.bytes_in.set(c.bytes_in.get() + connection.bytes_in.get());
+        c.bytes_out.set(c.bytes_out.get() + connection.bytes_out.get());
+        self.connections.borrow_mut().remove(&connection.id);
+    }
+
+    /// The connections there are, oldest first.
+    pub(crate) fn clients(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let c = &self.counters;
+        let mut t = Totals { commands: c.commands.get(), bytes_in: c.bytes_in.get(), bytes_out: c.bytes_out.get() };
+        for c in self.clients() {
+            t.commands += c.commands.get();
+            t.bytes_in += c.bytes_in.get();
+            t.bytes_out += c.bytes_out.get();
+        }
+        t
+    }
+
+    pub(crate) fn limits(&self, connection: &Connection) -> Limits {
+        let limits = Limits::default();
+        if connection.authenticated.get() { limits } else { limits.unauthenticated() }
+    }
+
+    /// After how long without a command a connection is closed.
+    pub(crate) fn idle_limit(&self, connection: &Connection) -> Option<Duration> {
+        let limit = self.config.timeout();
+        (limit > Duration::ZERO).then(|| limit.saturating_sub(connection.last_active.get().elapsed()))
+    }
+
+    pub(crate) fn requires_password(&self) -> bool {
+        !self.config.requirepass().is_empty()
+    }
+
+    pub(crate) fn databases(&self) -> usize {
+        self.config.databases()
+    }
+
+    /// Whether this node leads its shard, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.replica.leads()
+    }
+
+    /// Unix time in milliseconds by this node's clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.replica.consensus().clock().now_ms()
+    }
+
+    pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
+        let until = Instant::now() + duration;
+        let until = self.pause.get().map_or(until, |p| p.until.max(until));
+        self.pause.set(Some(Pause { until, writes_only }));
+        self.resumed.notify_waiters();
+    }
+
+    pub(crate) fn unpause(&self) {
+        self.pause.set(None);
+        self.resumed.notify_waiters();
+    }
+
+    pub(crate) fn is_paused(&self, is_write: bool) -> bool {
+        let Some(pause) = self.pause.get() else { return false };
+        if Instant::now() >= pause.until {
+            self.pause.set(None);
+            return false;
+        }
+        is_write || !pause.writes_only
+    }
+
+    /// Waits until the pause ends or changes.
+    pub(crate) async fn resumed(&self) {
+        let Some(pause) = self.pause.get() else { return };
+        tokio::select! {
+            biased;
+            () = self.resumed.notified() => {}
+            () = clock::sleep_until(pause.until) => {}
+        }
+    }
+}

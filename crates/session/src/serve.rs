@@ -1,0 +1,176 @@
+//! The serving thread of a node: loads the state, drives the replica, accepts clients.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use quorate_cluster::Cluster;
+use quorate_cluster::config::{Config, PARAMETERS, Scope};
+use quorate_env::{Env, Listener, clock};
+use quorate_replica::{Feed, OnDirectory, Options, Replica};
+use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_local;
+
+use crate::node::{Node, Process};
+use crate::session::Session;
+
+/// Names in the directory under which the parameters of the cluster stand.
+const CONFIG_PREFIX: &str = "config.";
+/// How long connections may take to end when the node stops.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// What a node serves with.
+pub struct ServeArgs {
+    /// The outside world.
+    pub env: Env,
+    /// This node's cluster, started.
+    pub cluster: Cluster,
+    /// What consensus feeds the replica with.
+    pub feed: Feed,
+    /// Parameters.
+    pub config: Config,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// What is known of the process.
+    pub process: Process,
+    /// Called once clients are accepted.
+    pub on_ready: Box<dyn FnOnce(&Rc<Node>)>,
+}
+
+/// Serves until `stop` resolves or a client asks for it. Within a `LocalSet`. An error says why the node cannot
+/// go on.
+pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let ServeArgs { env, cluster, feed, config, listen, process, on_ready } = args;
+    let options = Options {
+        on_directory: follow(config.clone(), cluster.clone()),
+        databases: config.databases(),
+        pending_bytes_max: config.pending_writes_max(),
+        snapshot_log_bytes: config.snapshot_log_size(),
+        log_keep_bytes: config.log_keep_size(),
+    };
+    let (replica, runner) = Replica::new(cluster.consensus().clone(), feed, options)?;
+    let mut driver = spawn_local(runner.run());
+    let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process);
+    let main = async {
+        if cluster.consensus().identity().is_founder() {
+            found(&env, &replica, &config).await;
+        }
+        let listener = env.net.listen(listen).await?;
+        tracing::info!(%listen, "ready for clients");
+        on_ready(&node);
+        spawn_local(sample(node.clone()));
+        accept(node.clone(), listener).await;
+        Ok(())
+    };
+    let result = tokio::select! {
+        biased;
+        ended = &mut driver => match ended {
+            Ok(result) => result.and(Err(io::Error::other(why_stopped(&cluster)))),
+            Err(panic) => Err(io::Error::other(format!("the serving thread failed: {panic}"))),
+        },
+        result = main => result,
+        () = stop => Ok(()),
+        () = node.shutdown_requested() => Ok(()),
+    };
+    if result.is_ok() {
+        tracing::info!("stopping");
+        cluster.step_aside().await;
+    }
+    for connection in node.clients() {
+        connection.close();
+    }
+    let _ = quorate_env::timeout(CLOSE_LIMIT, async {
+        while node.connected() > 0 {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    driver.abort();
+    result
+}
+
+fn why_stopped(cluster: &Cluster) -> String {
+    let consensus = cluster.consensus();
+    consensus.failure().or_else(|| consensus.log().failed()).unwrap_or_else(|| "consensus has ended".to_owned())
+}
+
+/// The founder of a cluster gives it its secret and the parameters it was started with, before the first client.
+async fn found(env: &Env, replica: &Replica, config: &Config) {
+    while replica.with_keyspace(|k| k.cluster_id().is_none()) {
+        if replica.leads() {
+            let mut secret = env.random.next_u64().to_le_bytes().to_vec();
+            secret.extend(env.random.next_u64().to_le_bytes());
+            let mut id = replica.consensus().identity().cluster().to_le_bytes().to_vec();
+            id.extend([0; 8]);
+            replica.write_internal(&[b"\0bootstrap", &secret, &id]).await;
+            let given = config.given_for_cluster();
+            for (name, value) in given {
+                let name = format!("{CONFIG_PREFIX}{name}");
+                replica.write_internal(&[b"\0directory.set", name.as_bytes(), value.as_bytes()]).await;
+            }
+        } else {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Brings the parameters of the cluster into force as the log says.
+fn follow(config: Config, cluster: Cluster) -> OnDirectory {
+    Rc::new(move |directory| {
+        for parameter in PARAMETERS.iter().filter(|p| p.scope == Scope::Cluster) {
+            let value = directory.get(&format!("{CONFIG_PREFIX}{}", parameter.name));
+            let value = value.map(|v| String::from_utf8_lossy(v));
+            if let Err(why) = config.apply_cluster(parameter.name, value.as_deref()) {
+                tracing::warn!("a parameter of the cluster is not understood here: {why}");
+            }
+        }
+        cluster.set_appendfsync(config.appendfsync());
+    })
+}
+
+async fn accept(node: Rc<Node>, mut listener: Box<dyn Listener>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let local = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+                if let Some(refusal) = refusal(&node, from) {
+                    spawn_local(async move {
+                        let mut stream = stream;
+                        let _ = stream.write_all(refusal.as_bytes()).await;
+                        let _ = stream.shutdown().await;
+                    });
+                    continue;
+                }
+                spawn_local(Session::new(stream, node.clone(), from.to_string(), local).run());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a client");
+                clock::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Why a connection is not let in, if it is not.
+fn refusal(node: &Node, from: SocketAddr) -> Option<&'static str> {
+    if !node.has_room() {
+        return Some("-ERR max number of clients reached\r\n");
+    }
+    let protected = node.config.protected_mode() && !node.requires_password();
+    (protected && !from.ip().is_loopback()).then_some(
+        "-DENIED this node is in protected mode: it has no password and takes only clients of its own machine. Set one \
+         with CONFIG SET requirepass, or switch protected-mode off if the network is trusted\r\n",
+    )
+}
+
+/// Once a second: commands per second, for INFO.
+async fn sample(node: Rc<Node>) {
+    let mut last = node.totals().commands;
+    loop {
+        clock::sleep(Duration::from_secs(1)).await;
+        let now = node.totals().commands;
+        node.counters.ops_per_second.set(now.saturating_sub(last));
+        last = now;
+    }
+}
