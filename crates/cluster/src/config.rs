@@ -170,7 +170,9 @@ impl Config {
             return Err(ConfigError::Conflict("election-timeout-min must not exceed election-timeout-max"));
         }
         if self.heartbeat_interval() * 2 > self.election_timeout_min() {
-            return Err(ConfigError::Conflict("heartbeat-interval must be at most half of election-timeout-min"));
+            return Err(ConfigError::Conflict(
+                "heartbeat-interval must be at most half of election-timeout-min",
+            ));
         }
         if self.write_timeout() < self.election_timeout_max() * 2 {
             return Err(ConfigError::Conflict(
@@ -241,7 +243,10 @@ impl Config {
         let at = parameters::position_of(&name)
             .ok_or_else(|| format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))?;
         let failed = |reason: &str| {
-            format!("ERR CONFIG SET failed (possibly related to argument '{}') - {reason}", PARAMETERS[at].name)
+            format!(
+                "ERR CONFIG SET failed (possibly related to argument '{}') - {reason}",
+                PARAMETERS[at].name
+            )
         };
         if PARAMETERS[at].changes == Changes::AtStart {
             return Err(failed("can't set immutable config"));
@@ -255,11 +260,8 @@ impl Config {
 
     fn put(&self, at: usize, setting: Setting) -> Change {
         let parameter = &PARAMETERS[at];
-        let change = Change {
-            name: parameter.name,
-            scope: parameter.scope,
-            value: parameter.kind.show(&setting),
-        };
+        let change =
+            Change { name: parameter.name, scope: parameter.scope, value: parameter.kind.show(&setting) };
         if parameter.scope == Scope::Node {
             self.shared.slots[at].store(setting);
         }

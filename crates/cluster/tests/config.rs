@@ -99,7 +99,10 @@ fn errors_of_the_file_name_what_is_wrong() {
     let error = |text: &str| Config::from_toml(text).unwrap_err().to_string();
     assert!(error("port = ").contains("line 1"), "{}", error("port = "));
     assert_eq!(error("write-timeot = 1"), "unknown parameter 'write-timeot': did you mean 'write-timeout'?");
-    assert_eq!(error("write_timeout = 1"), "unknown parameter 'write_timeout': did you mean 'write-timeout'?");
+    assert_eq!(
+        error("write_timeout = 1"),
+        "unknown parameter 'write_timeout': did you mean 'write-timeout'?"
+    );
     assert_eq!(error("lua-time-limit = 1"), "unknown parameter 'lua-time-limit'");
     assert_eq!(error("port = 70000"), "port = \"70000\": argument must be between 1 and 55535 inclusive");
     assert_eq!(
@@ -148,11 +151,10 @@ fn config_get_takes_patterns() {
     };
     assert_eq!(names(&["port"]), ["port"]);
     assert_eq!(names(&["PORT"]), ["port"]);
-    assert_eq!(names(&["election-timeout-m[ai]?", "port", "port"]), [
-        "port",
-        "election-timeout-min",
-        "election-timeout-max"
-    ]);
+    assert_eq!(
+        names(&["election-timeout-m[ai]?", "port", "port"]),
+        ["port", "election-timeout-min", "election-timeout-max"]
+    );
     assert_eq!(names(&["*"]).len(), PARAMETERS.len());
     assert!(names(&["nothing"]).is_empty());
     assert_eq!(config.get_matching(&["appendfsync"]), [("appendfsync", "always".to_owned())]);
@@ -191,10 +193,7 @@ fn config_set_answers_as_redis_does() {
         ),
         (
             &["client-output-buffer-limit", "normal 1 2"],
-            failed(
-                "client-output-buffer-limit",
-                "Wrong number of arguments in buffer limit configuration.",
-            ),
+            failed("client-output-buffer-limit", "Wrong number of arguments in buffer limit configuration."),
         ),
         (&["maxclients"], Err("ERR syntax error".into())),
         (&[], Err("ERR wrong number of arguments for 'config|set' command".into())),

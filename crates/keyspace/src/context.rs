@@ -231,7 +231,7 @@ impl<'a> WriteCtx<'a> {
 
     /// Removes a key whose list has lost its last element: no empty list is ever stored.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
-        let empty = matches!(self.get(key), Some(Value::List(list)) if list.len() == 0);
+        let empty = matches!(self.get(key), Some(Value::List(list)) if list.is_empty());
         empty && self.remove(key)
     }
 

@@ -125,19 +125,24 @@ pub(crate) struct Tombstones {
     versions: Arc<Vec<u64>>,
 }
 
+/// The place of a hash: by its high bits, for the low ones are always the same.
+fn place(hash: u64) -> usize {
+    (hash >> 48) as usize % TOMBSTONES
+}
+
 /// Number of places.
 pub(crate) const TOMBSTONES: usize = 1 << 16;
 
 impl Tombstones {
     /// Notes that a key with this hash went at `version`.
     pub(crate) fn note(&mut self, hash: u64, version: u64) {
-        let place = &mut self.versions_mut()[hash as usize % TOMBSTONES];
-        *place = version.max(*place);
+        let last = &mut self.versions_mut()[place(hash)];
+        *last = version.max(*last);
     }
 
     /// A version not lower than that at which any key with this hash last went.
     pub(crate) fn last(&self, hash: u64) -> u64 {
-        self.versions.get(hash as usize % TOMBSTONES).copied().unwrap_or(0)
+        self.versions.get(place(hash)).copied().unwrap_or(0)
     }
 
     /// Sets a place. False if there is no such place.

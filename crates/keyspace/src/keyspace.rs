@@ -12,7 +12,7 @@ use crate::{
     digest::ContentDigest,
     key::Key,
     snapshot::Snapshot,
-    table::{Record, Table},
+    table::{Record, SLOT_MASK, Table},
     value::Value,
     walk::Walk,
 };
@@ -303,7 +303,7 @@ impl Keyspace {
 
     /// The hash that decides where a key stands.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        SipHasher13::new_with_key(&self.meta.hash_key).hash(key)
+        SipHasher13::new_with_key(&self.meta.hash_key).hash(key) & !SLOT_MASK
     }
 
     /// The record of a key that exists at the log's time.

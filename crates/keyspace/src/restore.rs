@@ -193,8 +193,11 @@ impl Restore {
     }
 }
 
-/// The frame at the beginning (kind, body, what follows it), if it is there as a whole.
-fn frame_at(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>> {
+/// Kind and body of a frame, and what follows it.
+type Frame<'a> = (u8, &'a [u8], &'a [u8]);
+
+/// The frame at the beginning, if it is there as a whole.
+fn frame_at(bytes: &[u8]) -> Result<Option<Frame<'_>>> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_LEN>() else { return Ok(None) };
     let [kind, len @ ..] = *head;
     let len = u32::from_le_bytes(len) as usize;

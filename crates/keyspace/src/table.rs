@@ -17,6 +17,9 @@ const MERGE_LEN_MAX: usize = 128;
 /// The directory has at most 2^32 places; beyond it segments grow, which takes 2^40 keys.
 const DEPTH_MAX: u8 = 32;
 
+/// The low bits of a hash, which are always zero: a segment keeps the place of the record there.
+pub(crate) const SLOT_MASK: u64 = 0xffff;
+
 /// Segments are allocated in chunks of this many, so that adding one never moves the others.
 const CHUNK_LEN: usize = 1024;
 
@@ -57,10 +60,9 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Segment {
     depth: u8,
-    /// Ascending; equal hashes in the order of their keys.
-    hashes: Vec<u64>,
-    /// `records[slots[i]]` has `hashes[i]`.
-    slots: Vec<u16>,
+    /// A hash and, in its low bits, the place of its record: in the order of the hashes, equal ones in the order of
+    /// their keys. So close together, a key is found with two cache misses: here, and in `records`.
+    entries: Vec<u64>,
     /// In no order.
     records: Vec<Record>,
 }
@@ -99,20 +101,13 @@ impl Table {
         self.len == 0
     }
 
-    /// The place of `key`, whose hash is `hash`.
+    /// The place of `key`, whose hash is `hash`, with zeros under [`SLOT_MASK`].
     #[must_use]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let id = self.segment_id(hash);
         let segment = self.segment(id);
-        let mut i = segment.lower_bound(hash);
-        while segment.hashes.get(i) == Some(&hash) {
-            let slot = segment.slots[i];
-            if segment.records[usize::from(slot)].key.as_bytes() == key {
-                return Some(Place { segment: id, slot });
-            }
-            i += 1;
-        }
-        None
+        let i = segment.position(hash, key)?;
+        Some(Place { segment: id, slot: slot_of(segment.entries[i]) })
     }
 
     /// The record of `key`, whose hash is `hash`.
@@ -172,11 +167,12 @@ impl Table {
             let begin = segment.lower_bound(base);
             let end_of_segment = segment.last_hash(base);
             if end_of_segment >= last {
-                let end =
-                    last.checked_add(1).map_or(segment.hashes.len(), |end| segment.lower_bound_anywhere(end));
+                let end = last
+                    .checked_add(1)
+                    .map_or(segment.entries.len(), |end| segment.lower_bound_anywhere(end));
                 return count + end - begin;
             }
-            count += segment.hashes.len() - begin;
+            count += segment.entries.len() - begin;
             base = end_of_segment + 1;
         }
     }
@@ -306,12 +302,13 @@ impl Segment {
     /// Hashes are spread evenly, so the first guess is off by about the square root of the length (interpolation
     /// search; Perl, Itai, Avni, CACM 1978), which is a cache line or two.
     fn lower_bound(&self, hash: u64) -> usize {
-        let hashes = &self.hashes[..];
-        let mut i = ((u128::from(hash << self.depth) * hashes.len() as u128) >> 64) as usize;
-        while i < hashes.len() && hashes[i] < hash {
+        let entries = &self.entries[..];
+        let Some(entry) = entry_at_least(hash) else { return entries.len() };
+        let mut i = ((u128::from(hash << self.depth) * entries.len() as u128) >> 64) as usize;
+        while i < entries.len() && entries[i] < entry {
             i += 1;
         }
-        while i > 0 && hashes[i - 1] >= hash {
+        while i > 0 && entries[i - 1] >= entry {
             i -= 1;
         }
         i
@@ -319,57 +316,64 @@ impl Segment {
 
     /// The same for any hash.
     fn lower_bound_anywhere(&self, hash: u64) -> usize {
-        self.hashes.partition_point(|&h| h < hash)
+        entry_at_least(hash).map_or(self.entries.len(), |entry| self.entries.partition_point(|&e| e < entry))
+    }
+
+    /// Where the entry of `key` is.
+    fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let mut i = self.lower_bound(hash);
+        while self.has_hash(i, hash) {
+            if self.record(self.entries[i]).key.as_bytes() == key {
+                return Some(i);
+            }
+            i += 1;
+        }
+        None
+    }
+
+    fn has_hash(&self, i: usize, hash: u64) -> bool {
+        self.entries.get(i).is_some_and(|&entry| hash_of(entry) == hash)
+    }
+
+    fn record(&self, entry: u64) -> &Record {
+        &self.records[usize::from(slot_of(entry))]
     }
 
     fn insert(&mut self, hash: u64, record: Record) {
+        assert_eq!(hash & SLOT_MASK, 0, "the low bits of a hash are zero");
         let mut i = self.lower_bound(hash);
-        while self.hashes.get(i) == Some(&hash)
-            && self.records[usize::from(self.slots[i])].key.as_bytes() < record.key.as_bytes()
-        {
+        while self.has_hash(i, hash) && self.record(self.entries[i]).key.as_bytes() < record.key.as_bytes() {
             i += 1;
         }
         self.reserve();
-        let slot = u16::try_from(self.records.len()).expect("a segment has fewer than 2^16 records");
-        self.hashes.insert(i, hash);
-        self.slots.insert(i, slot);
+        self.entries.insert(i, entry(hash, self.records.len()));
         self.records.push(record);
     }
 
-    /// Grows by an eighth: a compromise between unused memory and copying.
+    /// Grows by an eighth of the next power of two: the classes of sizes that allocators have, and a compromise between
+    /// unused memory and copying.
     fn reserve(&mut self) {
         let len = self.records.len();
         if len == self.records.capacity() {
-            let more = (len / 8).max(4);
+            let more = (len.next_power_of_two() / 8).max(4);
             self.records.reserve_exact(more);
-            self.hashes.reserve_exact(self.records.capacity() - len);
-            self.slots.reserve_exact(self.records.capacity() - len);
+            self.entries.reserve_exact(more);
         }
     }
 
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
-        let mut i = self.lower_bound(hash);
-        loop {
-            if *self.hashes.get(i)? != hash {
-                return None;
-            }
-            if self.records[usize::from(self.slots[i])].key.as_bytes() == key {
-                break;
-            }
-            i += 1;
-        }
-        self.hashes.remove(i);
-        let slot = self.slots.remove(i);
+        let i = self.position(hash, key)?;
+        let slot = slot_of(self.entries.remove(i));
         let record = self.records.swap_remove(usize::from(slot));
-        let last = self.records.len() as u16;
-        if slot != last {
-            let moved = self.slots.iter_mut().find(|s| **s == last).expect("every record has its place");
-            *moved = slot;
+        let last = self.records.len();
+        if usize::from(slot) != last {
+            let moved = self.entries.iter_mut().find(|entry| usize::from(slot_of(**entry)) == last);
+            let moved = moved.expect("every record has its entry");
+            *moved = entry(hash_of(*moved), slot.into());
         }
         if self.records.len() < self.records.capacity() / 2 {
             self.records.shrink_to(self.records.len() + 8);
-            self.hashes.shrink_to(self.records.len() + 8);
-            self.slots.shrink_to(self.records.len() + 8);
+            self.entries.shrink_to(self.records.len() + 8);
         }
         Some(record)
     }
@@ -377,35 +381,54 @@ impl Segment {
     /// Keeps what is below `middle` and returns the rest; both one bit deeper.
     fn split_off(&mut self, middle: u64) -> Self {
         let at = self.lower_bound_anywhere(middle);
+        let upper = self.entries.split_off(at);
         let mut records: Vec<Option<Record>> =
             std::mem::take(&mut self.records).into_iter().map(Some).collect();
-        let mut part = |range: std::ops::Range<usize>| -> Self {
-            let len = range.len();
-            let mut records_part = Vec::with_capacity(len + len / 8);
-            for &slot in &self.slots[range.clone()] {
-                records_part.push(records[usize::from(slot)].take().expect("every record has one place"));
+        let lower = std::mem::take(&mut self.entries);
+        let mut part = |old: Vec<u64>| {
+            let mut part = Self { depth: self.depth + 1, ..Self::default() };
+            part.records.reserve_exact(old.len() + old.len() / 8);
+            part.entries.reserve_exact(part.records.capacity());
+            for old_entry in old {
+                part.entries.push(entry(hash_of(old_entry), part.records.len()));
+                let record = records[usize::from(slot_of(old_entry))].take();
+                part.records.push(record.expect("every record has one entry"));
             }
-            let mut hashes = Vec::with_capacity(records_part.capacity());
-            hashes.extend_from_slice(&self.hashes[range]);
-            let mut slots = Vec::with_capacity(records_part.capacity());
-            slots.extend(0..len as u16);
-            Self { depth: self.depth + 1, hashes, slots, records: records_part }
+            part
         };
-        let lower = part(0..at);
-        let upper = part(at..self.hashes.len());
-        *self = lower;
+        let upper = part(upper);
+        *self = part(lower);
         upper
     }
 
     /// Takes in the sibling with the higher hashes; one bit less deep.
     fn append(&mut self, upper: Self) {
-        let base = self.records.len() as u16;
+        let base = self.records.len();
         self.depth -= 1;
-        self.hashes.extend(upper.hashes);
-        self.slots.extend(upper.slots.into_iter().map(|slot| slot + base));
+        self.entries.extend(upper.entries.iter().map(|&e| entry(hash_of(e), base + usize::from(slot_of(e)))));
         self.records.extend(upper.records);
     }
 }
+
+/// A hash with the place of its record in the low bits.
+fn entry(hash: u64, slot: usize) -> u64 {
+    hash | u64::from(u16::try_from(slot).expect("a segment has at most 2^16 records"))
+}
+
+fn hash_of(entry: u64) -> u64 {
+    entry & !SLOT_MASK
+}
+
+fn slot_of(entry: u64) -> u16 {
+    (entry & SLOT_MASK) as u16
+}
+
+/// The lowest entry that a hash of at least `hash` can have, if there is such a hash.
+fn entry_at_least(hash: u64) -> Option<u64> {
+    hash.checked_add(SLOT_MASK).map(hash_of)
+}
+
+const _: () = assert!(size_of::<Record>() == 64, "a record fills a cache line");
 
 /// See [`Table::iter_from`].
 #[derive(Clone, Debug)]
@@ -421,15 +444,14 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (u64, &'a Record);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.i == self.segment.hashes.len() {
+        while self.i == self.segment.entries.len() {
             self.base = self.segment.last_hash(self.base).checked_add(1)?;
             self.segment = self.table.segment(self.table.segment_id(self.base));
             self.i = 0;
         }
-        let slot = self.segment.slots[self.i];
-        let item = (self.segment.hashes[self.i], &self.segment.records[usize::from(slot)]);
+        let entry = self.segment.entries[self.i];
         self.i += 1;
-        Some(item)
+        Some((hash_of(entry), self.segment.record(entry)))
     }
 }
 
@@ -457,7 +479,7 @@ mod tests {
             // Few distinct top bits and a narrow key space bring about deep splits, merges and equal hashes.
             let n = random.below(12_000);
             let key = n.to_string().into_bytes();
-            let hash = (n / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let hash = (n / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !SLOT_MASK;
             let grow = round < 30_000;
             if random.below(10) < if grow { 8 } else { 2 } {
                 if table.find(hash, &key).is_none() {
@@ -497,7 +519,8 @@ mod tests {
         let mut table = Table::new();
         let mut moved_max = 0;
         for n in 0..200_000_u64 {
-            moved_max = moved_max.max(table.insert(random.next_u64(), record(&n.to_le_bytes(), n)));
+            moved_max =
+                moved_max.max(table.insert(random.next_u64() & !SLOT_MASK, record(&n.to_le_bytes(), n)));
         }
         assert!((1..=SEGMENT_LEN_MAX).contains(&moved_max), "{moved_max}");
     }
@@ -505,15 +528,20 @@ mod tests {
     #[test]
     fn hashes_at_both_ends_are_found() {
         let mut table = Table::new();
-        for (hash, key) in [(0, b"a"), (u64::MAX, b"b"), (0, b"c"), (u64::MAX, b"d")] {
+        const LAST: u64 = !SLOT_MASK;
+        for (hash, key) in [(0, b"a"), (LAST, b"b"), (0, b"c"), (LAST, b"d")] {
             table.insert(hash, record(key, 0));
         }
         assert_eq!(table.iter_from(0).count(), 4);
         assert_eq!(table.iter_from(1).count(), 2);
+        assert_eq!(table.iter_from(LAST).count(), 2);
+        assert_eq!(table.iter_from(u64::MAX).count(), 0);
         assert_eq!(table.count_between(0, 0), 2);
-        assert_eq!(table.count_between(u64::MAX, u64::MAX), 2);
-        assert!(table.get(u64::MAX, b"d").is_some());
-        assert!(table.get(u64::MAX, b"a").is_none());
+        assert_eq!(table.count_between(LAST, u64::MAX), 2);
+        assert_eq!(table.count_between(1, LAST), 2);
+        assert_eq!(table.count_between(0, u64::MAX), 4);
+        assert!(table.get(LAST, b"d").is_some());
+        assert!(table.get(LAST, b"a").is_none());
     }
 
     #[test]
@@ -521,7 +549,7 @@ mod tests {
         let mut random = Random::new(3);
         let mut table = Table::new();
         for n in 0..5_000_u64 {
-            table.insert(random.next_u64(), record(&n.to_le_bytes(), n));
+            table.insert(random.next_u64() & !SLOT_MASK, record(&n.to_le_bytes(), n));
         }
         let mut released = 0;
         loop {

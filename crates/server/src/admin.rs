@@ -110,7 +110,9 @@ struct Fields<'a>(&'a Value);
 impl<'a> Fields<'a> {
     fn get(&self, name: &str) -> Option<&'a Value> {
         match self.0 {
-            Value::Map(pairs) => pairs.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value),
+            Value::Map(pairs) => {
+                pairs.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+            }
             other => other
                 .as_array()?
                 .chunks_exact(2)
@@ -161,6 +163,9 @@ mod tests {
     fn numbers_may_be_text_and_may_be_missing() {
         let value = Value::Array(vec![bulk("term"), bulk("12"), bulk("leader"), Value::Null]);
         let fields = Fields(&value);
-        assert_eq!((fields.number("term"), fields.number("leader"), fields.number("last")), (Some(12), None, None));
+        assert_eq!(
+            (fields.number("term"), fields.number("leader"), fields.number("last")),
+            (Some(12), None, None)
+        );
     }
 }

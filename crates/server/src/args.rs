@@ -156,7 +156,10 @@ pub(crate) fn bus_of(addr: &str) -> anyhow::Result<String> {
 
 fn shifted(addr: &str, offset: u16) -> anyhow::Result<String> {
     let (host, port) = host_and_port(addr)?;
-    ensure!(port <= PORT_MAX, "{addr}: a client port is at most {PORT_MAX}, because the bus has the port + 10000");
+    ensure!(
+        port <= PORT_MAX,
+        "{addr}: a client port is at most {PORT_MAX}, because the bus has the port + 10000"
+    );
     Ok(format!("{host}:{}", port + offset))
 }
 
@@ -240,7 +243,11 @@ fn set_resolved(config: &Config, listen: SocketAddr, data_dir: &Path) -> anyhow:
 fn check_ports(listen: SocketAddr, bus: SocketAddr, http: SocketAddr) -> anyhow::Result<()> {
     let all = [
         (listen, "clients", "choose another port with --listen HOST:PORT"),
-        (bus, "the bus between nodes", "it is the client port + 10000, choose another with --listen HOST:PORT"),
+        (
+            bus,
+            "the bus between nodes",
+            "it is the client port + 10000, choose another with --listen HOST:PORT",
+        ),
         (http, "HTTP", "choose another port with --http-listen HOST:PORT"),
     ];
     for (addr, what, change) in all {
@@ -304,14 +311,17 @@ mod tests {
         assert_eq!(args.config.get("port"), Some(port.to_string()));
         assert_eq!(args.config.get("dir").as_deref(), args.data_dir.to_str());
         assert!(args.data_dir.is_dir());
-        assert_eq!(std::fs::read_dir(&args.data_dir).unwrap().count(), 0, "the write test left a file behind");
+        assert_eq!(
+            std::fs::read_dir(&args.data_dir).unwrap().count(),
+            0,
+            "the write test left a file behind"
+        );
     }
 
     #[test]
     fn the_announced_address_has_its_own_ports() {
         let dir = tempfile::tempdir().unwrap();
-        let command =
-            cli::Server { announce: Some("db1.example:7000".into()), ..command(&dir, free_port()) };
+        let command = cli::Server { announce: Some("db1.example:7000".into()), ..command(&dir, free_port()) };
         let announce = NodeArgs::resolve(&command).unwrap().announce;
         let expected = ["db1.example:7000", "db1.example:17000", "db1.example:10000"];
         assert_eq!([announce.addr, announce.bus, announce.http], expected);
@@ -324,7 +334,10 @@ mod tests {
         for (offset, option) in [(0, "--listen"), (BUS_OFFSET, "--listen"), (HTTP_OFFSET, "--http-listen")] {
             let taken = TcpListener::bind(("127.0.0.1", port + offset)).unwrap();
             let text = refusal(&command(&dir, port));
-            assert!(text.contains(&taken.local_addr().unwrap().to_string()) && text.contains(option), "{text}");
+            assert!(
+                text.contains(&taken.local_addr().unwrap().to_string()) && text.contains(option),
+                "{text}"
+            );
         }
     }
 

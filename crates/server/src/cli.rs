@@ -87,7 +87,13 @@ pub(crate) struct Server {
     pub(crate) join: Vec<String>,
 
     /// Failure domain of this node: rack, availability zone, region
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, help_heading = "Cluster")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Cluster"
+    )]
     pub(crate) zone: String,
 
     /// data: may vote and lead; reader: gets the log and answers reads, never votes

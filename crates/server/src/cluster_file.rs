@@ -41,21 +41,33 @@ pub(crate) struct NodeEntry {
     pub(crate) argv: Vec<String>,
 }
 
-/// Takes away the file of the last time, if there is one, and says what stood in it.
-pub(crate) fn take_last(dir: &Path) -> anyhow::Result<Option<ClusterFile>> {
-    let (file, last) = (dir.join(FILE), dir.join(LAST));
-    match fs::rename(&file, &last) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{}", file.display()));
+/// What the file says, or said before the last start, if there ever was one.
+pub(crate) fn read(dir: &Path) -> anyhow::Result<Option<ClusterFile>> {
+    for path in [dir.join(FILE), dir.join(LAST)] {
+        match fs::read(&path) {
+            Ok(bytes) => {
+                return serde_json::from_slice(&bytes).map(Some).with_context(|| {
+                    format!(
+                        "{} is damaged: remove it, and give --nodes and --port as they were",
+                        path.display()
+                    )
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
         }
-        _ => {}
     }
-    match fs::read(&last) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-            format!("{} is damaged; without it, give --nodes and --port as they were", last.display())
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{}", last.display())),
+    Ok(None)
+}
+
+/// Takes the file away before the nodes start; [`read`] still finds what it said.
+pub(crate) fn retire(dir: &Path) -> anyhow::Result<()> {
+    let path = dir.join(FILE);
+    match fs::rename(&path, dir.join(LAST)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -68,7 +80,7 @@ pub(crate) fn write(dir: &Path, cluster: &ClusterFile) -> anyhow::Result<()> {
         file.persist(&path)?;
         Ok(())
     };
-    write().with_context(|| format!("{}", path.display()))
+    write().with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]
@@ -97,13 +109,23 @@ mod tests {
     }
 
     #[test]
-    fn the_last_file_is_remembered_but_not_left_lying() {
+    fn a_retired_file_is_remembered_but_not_left_lying() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(take_last(dir.path()).unwrap(), None);
+        assert_eq!(read(dir.path()).unwrap(), None);
+        retire(dir.path()).unwrap();
         write(dir.path(), &cluster()).unwrap();
-        assert_eq!(take_last(dir.path()).unwrap(), Some(cluster()));
+        assert_eq!(read(dir.path()).unwrap(), Some(cluster()));
+        retire(dir.path()).unwrap();
         assert!(!dir.path().join(FILE).exists());
-        // A start that did not get as far as writing it again.
-        assert_eq!(take_last(dir.path()).unwrap(), Some(cluster()));
+        // A start that did not get as far as writing it again loses nothing.
+        retire(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(cluster()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), b"{\"nodes\":[{").unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("damaged"));
     }
 }

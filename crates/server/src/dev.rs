@@ -1,5 +1,8 @@
 //! `quorate dev`: a local cluster of real processes, in the foreground.
-#![allow(clippy::disallowed_methods, reason = "a tool at the entry of server: its folder and its waits are real")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool at the entry of server: its folder and its waits are real"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +17,7 @@ use quorate_env::Instant;
 
 use crate::cli;
 use crate::cluster_file::{self, ClusterFile};
-use crate::local_cluster::{LocalCluster, Plan};
+use crate::local_cluster::{LocalCluster, LocalNode, Plan};
 use crate::shutdown::{StopFlag, stop_flag};
 
 const NODES: u16 = 3;
@@ -36,6 +39,9 @@ pub(crate) fn run(command: &cli::Dev) -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let plan = plan(command)?;
     let mut cluster = LocalCluster::new(&plan)?;
+    // Before anything is changed: the same cluster may run already.
+    cluster.check_ports()?;
+    cluster_file::retire(&plan.dir)?;
     say(&format!("starting {} in {}", count(plan.nodes), plan.dir.display()))?;
     if let Err(error) = cluster.start(START_TIME, &stop) {
         cluster.stop();
@@ -50,7 +56,9 @@ pub(crate) fn run(command: &cli::Dev) -> anyhow::Result<ExitCode> {
     say("stopping")?;
     match cluster.stop() {
         0 => say("all nodes have stopped; the same command brings the cluster back with its data")?,
-        stubborn => say(&format!("{stubborn} did not stop in time and had to be killed (nothing is lost by that)"))?,
+        stubborn => {
+            say(&format!("{stubborn} did not stop in time and had to be killed (nothing is lost by that)"))?
+        }
     }
     watched.map(|()| ExitCode::SUCCESS)
 }
@@ -60,7 +68,7 @@ fn plan(command: &cli::Dev) -> anyhow::Result<Plan> {
     let dir = std::path::absolute(&command.data_dir)
         .with_context(|| format!("the folder {}", command.data_dir.display()))?;
     fs::create_dir_all(&dir).with_context(|| format!("the folder {}", dir.display()))?;
-    let (nodes, port) = match cluster_file::take_last(&dir)? {
+    let (nodes, port) = match cluster_file::read(&dir)? {
         Some(last) => again(command, &last)?,
         None => (command.nodes.unwrap_or(NODES), command.port.unwrap_or(PORT)),
     };
@@ -147,10 +155,14 @@ fn obituary(cluster: &LocalCluster, id: u64, status: ExitStatus, pause: Option<D
     format!("node {id} has ended ({status}); its log is {}; {next}", node.log_path().display())
 }
 
+/// Where everything is, and what to try.
 fn table(cluster: &LocalCluster) -> String {
     let members = cluster.members().unwrap_or_default();
     let role = |id| members.iter().find(|member| member.id == id).map_or("", |member| member.role.as_str());
-    let mut lines = vec![format!("\n  {:<5} {:<18} {:<18} {:<10} {:<9} log", "node", "clients", "http", "process", "role")];
+    let mut lines = vec![format!(
+        "\n  {:<5} {:<18} {:<18} {:<10} {:<9} log",
+        "node", "clients", "http", "process", "role"
+    )];
     for node in cluster.nodes() {
         let log = node.log_path();
         let line = format!(
@@ -164,7 +176,7 @@ fn table(cluster: &LocalCluster) -> String {
         );
         lines.push(line);
     }
-    let port = |node: &crate::local_cluster::LocalNode| node.addr.rsplit(':').next().unwrap_or_default().to_owned();
+    let port = |node: &LocalNode| node.addr.rsplit(':').next().unwrap_or_default().to_owned();
     let (first, last) = (&cluster.nodes()[0], &cluster.nodes()[cluster.nodes().len() - 1]);
     lines.push(format!(
         "\nEvery node takes every command. Try:\n  redis-cli -p {} SET greeting hello\n  redis-cli -p {} GET greeting\n  \
@@ -174,7 +186,10 @@ fn table(cluster: &LocalCluster) -> String {
         first.addr
     ));
     if cluster.nodes().len() >= 3 {
-        lines.push(format!("  kill -9 {}     nothing acknowledged is lost, whichever node it is", first.pid()));
+        lines.push(format!(
+            "  kill -9 {}     nothing acknowledged is lost, whichever node it is",
+            first.pid()
+        ));
     }
     lines.push("Ctrl-C stops all nodes.".into());
     lines.join("\n")

@@ -80,8 +80,10 @@ impl LocalCluster {
             "port {} is too high: the bus of the last node would need port {last_port}",
             plan.port
         );
-        let nodes = (1..=plan.nodes).map(|id| LocalNode::new(plan, &program, id)).collect::<Result<_, _>>()?;
-        let password = plan.sets.iter().rev().find_map(|pair| pair.strip_prefix("requirepass=")).map(str::to_owned);
+        let nodes =
+            (1..=plan.nodes).map(|id| LocalNode::new(plan, &program, id)).collect::<Result<_, _>>()?;
+        let password =
+            plan.sets.iter().rev().find_map(|pair| pair.strip_prefix("requirepass=")).map(str::to_owned);
         Ok(Self { nodes, password })
     }
 
@@ -100,19 +102,20 @@ impl LocalCluster {
         Client::connect(&self.node(id).addr, self.password.as_deref(), limit)
     }
 
-    /// Starts all nodes, the first one first, and waits until every one serves and has its role.
+    /// Starts all nodes, in the order of their numbers, and waits until every one serves and has its role.
     ///
     /// Call it on a thread that lives as long as the process: the nodes end with it.
     pub(crate) fn start(&mut self, limit: Duration, stop: &StopFlag) -> anyhow::Result<()> {
-        self.check_ports()?;
         let deadline = Instant::now() + limit;
-        self.nodes[0].start()?;
-        // A cluster that comes back needs a majority before its first node serves: do not wait for it alone.
-        if !self.nodes[0].has_history {
-            self.wait(deadline, stop, |cluster| cluster.ping(1))?;
-        }
-        for node in &mut self.nodes[1..] {
+        for at in 0..self.nodes.len() {
+            let node = &mut self.nodes[at];
             node.start()?;
+            // New nodes join in the order of their numbers, so that the first ones become the voters. Nodes that
+            // come back wait for each other: a majority of them must run before any serves.
+            if !node.has_history {
+                let id = node.id;
+                self.wait(deadline, stop, |cluster| cluster.ping(id))?;
+            }
         }
         self.wait(deadline, stop, Self::why_not_ready)
     }
@@ -204,12 +207,17 @@ impl LocalCluster {
         self.nodes.iter_mut().find(|node| node.id == id).expect("callers name nodes of this cluster")
     }
 
-    fn check_ports(&self) -> anyhow::Result<()> {
+    /// Whether all ports that the nodes need are free.
+    pub(crate) fn check_ports(&self) -> anyhow::Result<()> {
         for node in &self.nodes {
             let port = node.port();
             for port in PORT_OFFSETS.map(|offset| port + offset) {
                 TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
-                    anyhow::anyhow!("port {port}, which node {} needs, is not free ({error})", node.id)
+                    anyhow::anyhow!(
+                        "port {port}, which node {} needs, is not free ({error}): does this cluster run already? If \
+                         not, choose other ports with --port",
+                        node.id
+                    )
                 })?;
             }
         }
@@ -265,9 +273,10 @@ impl LocalNode {
         let port = plan.port + id - 1;
         let data_dir = plan.dir.join(format!("node-{id}"));
         let folder = data_dir.to_str().context("the folder of the cluster is not UTF-8")?;
-        let mut argv: Vec<String> = [program, "server", "--listen", &addr(port), "--data-dir", folder, "--node-id"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut argv: Vec<String> =
+            [program, "server", "--listen", &addr(port), "--data-dir", folder, "--node-id"]
+                .map(str::to_owned)
+                .to_vec();
         argv.push(id.to_string());
         if id > 1 {
             argv.extend(["--join".to_owned(), addr(plan.port)]);
@@ -319,7 +328,8 @@ impl LocalNode {
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.data_dir).with_context(|| format!("the folder {}", self.data_dir.display()))?;
+        fs::create_dir_all(&self.data_dir)
+            .with_context(|| format!("the folder {}", self.data_dir.display()))?;
         let log = self.open_log().with_context(|| format!("the log {}", self.log_path().display()))?;
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -344,9 +354,8 @@ impl LocalNode {
 
     /// The end of its log, to be put behind an error.
     fn log_tail(&self) -> String {
-        tail(&self.log_path()).map_or_else(String::new, |lines| {
-            format!("; the end of {}:\n{lines}", self.log_path().display())
-        })
+        tail(&self.log_path())
+            .map_or_else(String::new, |lines| format!("; the end of {}:\n{lines}", self.log_path().display()))
     }
 }
 
@@ -372,7 +381,10 @@ mod tests {
     fn nodes_follow_the_plan() {
         let cluster = LocalCluster::new(&plan(3, 7001)).unwrap().describe();
         let second = &cluster.nodes[1];
-        assert_eq!((second.id, second.addr.as_str(), second.http.as_str()), (2, "127.0.0.1:7002", "127.0.0.1:10002"));
+        assert_eq!(
+            (second.id, second.addr.as_str(), second.http.as_str()),
+            (2, "127.0.0.1:7002", "127.0.0.1:10002")
+        );
         assert_eq!(
             second.argv[1..].join(" "),
             "server --listen 127.0.0.1:7002 --data-dir /tmp/x/node-2 --node-id 2 --join 127.0.0.1:7001 \

@@ -18,7 +18,11 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
     let writer = match &*config.logfile() {
         "" => BoxMakeWriter::new(io::stderr),
         path => BoxMakeWriter::new(Mutex::new(
-            File::options().append(true).create(true).open(path).with_context(|| format!("the log file {path}"))?,
+            File::options()
+                .append(true)
+                .create(true)
+                .open(path)
+                .with_context(|| format!("the log file {path}"))?,
         )),
     };
     let (filter, handle) = reload::Layer::new(targets(config.loglevel()));

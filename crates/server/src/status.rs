@@ -116,7 +116,8 @@ fn row(mut member: Member, view: io::Result<NodeView>, leader: Option<u64>, end:
 }
 
 fn table(report: &Report) -> String {
-    let mut rows = vec![["node", "address", "role", "state", "applied", "lag", "term", "up for"].map(str::to_owned)];
+    let mut rows =
+        vec![["node", "address", "role", "state", "applied", "lag", "term", "up for"].map(str::to_owned)];
     rows.extend(report.nodes.iter().map(cells));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 8] = std::array::from_fn(width);

@@ -66,9 +66,7 @@ impl Kind {
     pub(super) fn parse(&self, text: &str, current: &Setting) -> Result<Setting, String> {
         match *self {
             Self::Bool => parse_bool(text).map(|value| Setting::Number(value.into())),
-            Self::Integer { min, max, unit } => {
-                within(unit.parse(text)?, min, max).map(Setting::Number)
-            }
+            Self::Integer { min, max, unit } => within(unit.parse(text)?, min, max).map(Setting::Number),
             Self::Decimal { min, max } => parse_decimal(text, min, max),
             Self::Enum(words) => parse_enum(text, words).map(Setting::Number),
             Self::Text | Self::Secret => Ok(Setting::Text(text.into())),
@@ -96,9 +94,12 @@ impl Kind {
         match self {
             Self::Bool => (if number == 0 { "no" } else { "yes" }).to_owned(),
             Self::Decimal { .. } => f64::from_bits(number.cast_unsigned()).to_string(),
-            Self::Enum(words) => {
-                usize::try_from(number).ok().and_then(|at| words.get(at)).copied().unwrap_or_default().to_owned()
-            }
+            Self::Enum(words) => usize::try_from(number)
+                .ok()
+                .and_then(|at| words.get(at))
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
             _ => number.to_string(),
         }
     }
@@ -111,9 +112,7 @@ impl Kind {
                 format!("{} {} to {}", unit.describe(), unit.show(*min), unit.show(*max))
             }
             Self::Decimal { min, max } => format!("number, {min} to {max}"),
-            Self::Enum(words) => {
-                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-            }
+            Self::Enum(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Self::Text => "text".into(),
             Self::Secret => "text, secret".into(),
             Self::Address => "IP address".into(),

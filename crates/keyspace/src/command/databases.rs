@@ -92,19 +92,17 @@ pub(super) fn scan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
     let options = ScanOptions::parse(ctx.args)?;
     ctx.whole_database();
     let mut found: Vec<&[u8]> = Vec::new();
-    let mut looked_at = 0;
     let mut position = None;
     let mut next = 0;
     let first_hash = options.cursor.saturating_sub(1).checked_mul(1 << CURSOR_SHIFT);
     let records = first_hash.map(|hash| ctx.keyspace.databases[ctx.db()].table.iter_from(hash));
-    for (hash, record) in records.into_iter().flatten() {
+    for (looked_at, (hash, record)) in records.into_iter().flatten().enumerate() {
         // Keys that share a position stay together, lest a cursor between them skip one.
         if looked_at >= options.count && position != Some(hash >> CURSOR_SHIFT) {
             next = (hash >> CURSOR_SHIFT) + 1;
             break;
         }
         position = Some(hash >> CURSOR_SHIFT);
-        looked_at += 1;
         if !ctx.keyspace.is_expired(record) && options.wants(record) {
             found.push(record.key.as_bytes());
         }

@@ -1423,7 +1423,7 @@ static SERVER: &[Command] = &[
             },
             Command {
                 name: "command|getkeys",
-                arity: -4,
+                arity: -3,
                 flags: flags!(LOADING STALE),
                 categories: categories!(CONNECTION),
                 since: "2.8.13",
@@ -1435,7 +1435,7 @@ static SERVER: &[Command] = &[
             },
             Command {
                 name: "command|getkeysandflags",
-                arity: -4,
+                arity: -3,
                 flags: flags!(LOADING STALE),
                 categories: categories!(CONNECTION),
                 since: "7.0.0",
