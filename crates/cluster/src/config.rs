@@ -269,7 +269,7 @@ impl Config {
     }
 
     /// Takes over what the replicated directory says of a parameter of the cluster; `None` when it says nothing:
-    /// then the value that the node was started with counts again.
+    /// then the default is in force, whatever this node was started with, because it is on all other nodes too.
     ///
     /// An error (an unknown name, a value out of range) changes nothing: the directory was written by a node of
     /// another version.
@@ -279,7 +279,7 @@ impl Config {
             .ok_or_else(|| format!("'{name}' is not a parameter of the cluster"))?;
         let parameter = &PARAMETERS[at];
         let guard = self.lock();
-        let value = value.unwrap_or(&guard.own[at]);
+        let value = value.unwrap_or(parameter.default);
         let setting = self.parse(at, value).map_err(|reason| format!("{name}: {reason}"))?;
         let shown = parameter.kind.show(&setting);
         let changed = self.shared.slots[at].show(parameter) != shown;

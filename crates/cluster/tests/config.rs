@@ -243,7 +243,8 @@ fn the_clusters_values_change_through_the_directory_only() {
     config.apply_cluster("requirepass", Some("second")).unwrap();
     assert_eq!(&*config.requirepass(), "second");
     config.apply_cluster("requirepass", None).unwrap();
-    assert_eq!(&*config.requirepass(), "first");
+    assert_eq!(&*config.requirepass(), "", "a node's own file has no say in a cluster that exists");
+    assert_eq!(config.given_for_cluster(), [("requirepass", "first".to_owned())]);
 }
 
 #[test]

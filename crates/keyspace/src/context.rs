@@ -205,7 +205,13 @@ impl<'a> WriteCtx<'a> {
         self.keyspace.set(self.db, hash, key, value.into(), expiry);
     }
 
-    /// The same in any database.
+    /// Gives a key a string, as SET stores it.
+    pub fn set_bytes(&mut self, key: &[u8], bytes: &[u8], expiry: Expiry) {
+        let hash = self.hash(key);
+        self.keyspace.set_bytes(self.db, hash, key, bytes, expiry);
+    }
+
+    /// The same as [`Self::set`] in any database.
     pub fn set_in(&mut self, db: usize, key: &[u8], value: impl Into<Value>, expiry: Expiry) {
         let hash = self.hash(key);
         self.keyspace.set(db, hash, key, value.into(), expiry);

@@ -13,6 +13,7 @@ use crate::{
     key::Key,
     snapshot::Snapshot,
     table::{Record, SLOT_MASK, Table},
+    types::string::Str,
     value::Value,
     walk::Walk,
 };
@@ -359,6 +360,28 @@ impl Keyspace {
         self.throw_away(old);
     }
 
+    /// As [`Self::set`] with a string, whose bytes take the old value's place if they can.
+    pub(crate) fn set_bytes(&mut self, db: usize, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry) {
+        let place = self.databases[db].table.find(hash, key);
+        let fresh = place.filter(|place| self.databases[db].table.at(*place).expire_at_ms == 0);
+        // A walk may still need the old bytes.
+        if let Some(place) = fresh
+            && !matches!(expiry, Expiry::At(_))
+            && Str::is_long(bytes)
+            && self.walks.all().next().is_none()
+        {
+            let record = self.databases[db].table.at_mut(place);
+            if let Value::String(old) = &mut record.value
+                && old.overwrite(bytes)
+            {
+                let version = self.change(Effect::Set, db, hash);
+                self.databases[db].table.at_mut(place).version = version;
+                return;
+            }
+        }
+        self.set(db, hash, key, Value::String(Str::new(bytes)), expiry);
+    }
+
     /// Gives a key another deadline; 0 is none. False if the key does not exist.
     pub(crate) fn set_expiry(&mut self, db: usize, hash: u64, key: &[u8], expire_at_ms: u64) -> bool {
         let Some(place) = self.databases[db].table.find(hash, key) else { return false };
@@ -527,3 +550,9 @@ impl Keyspace {
 pub(crate) fn is_past(deadline_ms: u64, time_ms: u64) -> bool {
     deadline_ms != 0 && deadline_ms <= time_ms
 }
+
+/// A keyspace may move between threads, although it knows of none.
+const _: () = {
+    const fn is_send<T: Send + Sync>() {}
+    is_send::<Keyspace>();
+};

@@ -5,6 +5,10 @@
 //! no order that depends on addresses or history is reachable from here: two keyspaces that applied the same entries
 //! are the same, and [`Keyspace::digest`] proves it.
 //!
+//! Around an entry: [`batch::BatchBuilder`] gathers commands, [`batch::patch_header`] completes them, [`Host`] takes the
+//! replies and the reads between commands. In idle moments: [`Keyspace::snapshot_slice`], [`Keyspace::take_garbage`],
+//! [`Keyspace::content_digest_slice`], each a bounded piece of work. [`Restore`] makes a keyspace of a snapshot.
+//!
 //! # The house
 //!
 //! | module | holds |

@@ -6,6 +6,9 @@
 //! walked in the order of (hash, key), whatever its size and history, which makes scan cursors, random picks and
 //! snapshots functions of the contents alone (R11).
 
+mod records;
+
+use self::records::Records;
 use crate::{key::Key, value::Value};
 
 /// Most records in a segment; so many move, at most, when one key is added.
@@ -16,6 +19,9 @@ const MERGE_LEN_MAX: usize = 128;
 
 /// The directory has at most 2^32 places; beyond it segments grow, which takes 2^40 keys.
 const DEPTH_MAX: u8 = 32;
+
+/// A segment allocates this many entries more at a time.
+const ENTRIES_STEP: usize = 64;
 
 /// The low bits of a hash, which are always zero: a segment keeps the place of the record there.
 pub(crate) const SLOT_MASK: u64 = 0xffff;
@@ -64,7 +70,7 @@ struct Segment {
     /// their keys. So close together, a key is found with two cache misses: here, and in `records`.
     entries: Vec<u64>,
     /// In no order.
-    records: Vec<Record>,
+    records: Records,
 }
 
 impl Default for Table {
@@ -119,12 +125,12 @@ impl Table {
     /// The record at `place`.
     #[must_use]
     pub(crate) fn at(&self, place: Place) -> &Record {
-        &self.segment(place.segment).records[usize::from(place.slot)]
+        self.segment(place.segment).records.get(place.slot)
     }
 
     /// The record at `place`. Its key must not change.
     pub(crate) fn at_mut(&mut self, place: Place) -> &mut Record {
-        &mut self.segment_mut(place.segment).records[usize::from(place.slot)]
+        self.segment_mut(place.segment).records.get_mut(place.slot)
     }
 
     /// Adds a record whose key is absent. Returns how many records changed their place for it.
@@ -190,8 +196,7 @@ impl Table {
                     self.chunks[last].pop();
                 }
                 Some(segment) => {
-                    let keep = segment.records.len().saturating_sub(max - out.len());
-                    out.extend(segment.records.drain(keep..));
+                    out.extend(std::iter::from_fn(|| segment.records.pop()).take(max - out.len()));
                 }
             }
         }
@@ -336,7 +341,7 @@ impl Segment {
     }
 
     fn record(&self, entry: u64) -> &Record {
-        &self.records[usize::from(slot_of(entry))]
+        self.records.get(slot_of(entry))
     }
 
     fn insert(&mut self, hash: u64, record: Record) {
@@ -345,35 +350,25 @@ impl Segment {
         while self.has_hash(i, hash) && self.record(self.entries[i]).key.as_bytes() < record.key.as_bytes() {
             i += 1;
         }
-        self.reserve();
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(ENTRIES_STEP);
+        }
         self.entries.insert(i, entry(hash, self.records.len()));
         self.records.push(record);
-    }
-
-    /// Grows by an eighth of the next power of two: the classes of sizes that allocators have, and a compromise between
-    /// unused memory and copying.
-    fn reserve(&mut self) {
-        let len = self.records.len();
-        if len == self.records.capacity() {
-            let more = (len.next_power_of_two() / 8).max(4);
-            self.records.reserve_exact(more);
-            self.entries.reserve_exact(more);
-        }
     }
 
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
         let i = self.position(hash, key)?;
         let slot = slot_of(self.entries.remove(i));
-        let record = self.records.swap_remove(usize::from(slot));
+        let record = self.records.swap_remove(slot);
         let last = self.records.len();
         if usize::from(slot) != last {
             let moved = self.entries.iter_mut().find(|entry| usize::from(slot_of(**entry)) == last);
             let moved = moved.expect("every record has its entry");
             *moved = entry(hash_of(*moved), slot.into());
         }
-        if self.records.len() < self.records.capacity() / 2 {
-            self.records.shrink_to(self.records.len() + 8);
-            self.entries.shrink_to(self.records.len() + 8);
+        if self.entries.len() + 2 * ENTRIES_STEP < self.entries.capacity() {
+            self.entries.shrink_to(self.entries.len() + ENTRIES_STEP);
         }
         Some(record)
     }
@@ -387,8 +382,7 @@ impl Segment {
         let lower = std::mem::take(&mut self.entries);
         let mut part = |old: Vec<u64>| {
             let mut part = Self { depth: self.depth + 1, ..Self::default() };
-            part.records.reserve_exact(old.len() + old.len() / 8);
-            part.entries.reserve_exact(part.records.capacity());
+            part.entries.reserve_exact(old.len().next_multiple_of(ENTRIES_STEP));
             for old_entry in old {
                 part.entries.push(entry(hash_of(old_entry), part.records.len()));
                 let record = records[usize::from(slot_of(old_entry))].take();
@@ -406,7 +400,7 @@ impl Segment {
         let base = self.records.len();
         self.depth -= 1;
         self.entries.extend(upper.entries.iter().map(|&e| entry(hash_of(e), base + usize::from(slot_of(e)))));
-        self.records.extend(upper.records);
+        upper.records.into_iter().for_each(|record| self.records.push(record));
     }
 }
 

@@ -129,6 +129,14 @@ impl NodeArgs {
                 "other nodes cannot reach {listen}: give --announce HOST:PORT before further nodes join"
             ));
         }
+        if !self.join.is_empty() {
+            notes.extend(self.config.given_for_cluster().iter().map(|(name, _)| {
+                format!(
+                    "{name} belongs to the cluster: a node that joins takes the cluster's value, which CONFIG SET \
+                     changes"
+                )
+            }));
+        }
         if !listen.ip().is_loopback() {
             let open = match (self.config.requirepass().is_empty(), self.config.protected_mode()) {
                 (false, _) => None,
@@ -394,5 +402,16 @@ mod tests {
         assert!(notes(&[]).contains("--announce"));
         let local = NodeArgs::resolve(&command(&dir, free_port())).unwrap();
         assert!(local.notes().is_empty());
+    }
+
+    #[test]
+    fn a_joining_node_is_told_which_values_it_cannot_bring() {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = vec!["appendfsync=everysec".into(), "maxclients=100".into()];
+        let founder = cli::Server { set: sets, ..command(&dir, free_port()) };
+        assert!(NodeArgs::resolve(&founder).unwrap().notes().is_empty());
+        let joiner = cli::Server { join: vec!["127.0.0.1:1".into()], ..founder };
+        let notes = NodeArgs::resolve(&joiner).unwrap().notes().join("\n");
+        assert!(notes.contains("appendfsync") && !notes.contains("maxclients"), "{notes}");
     }
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// While it is there, every node serves or has served since.
+/// Written once every node serves, gone when the nodes are stopped.
 const FILE: &str = "cluster.json";
-/// The same of the last time, while the nodes start: nobody may take it for the present.
+/// The same while the nodes are down or start: nobody who waits for the nodes may take it for the present.
 const LAST: &str = "cluster.last.json";
 
 /// The nodes of a local cluster.
@@ -60,7 +60,7 @@ pub(crate) fn read(dir: &Path) -> anyhow::Result<Option<ClusterFile>> {
     Ok(None)
 }
 
-/// Takes the file away before the nodes start; [`read`] still finds what it said.
+/// Takes the file away, before the nodes start and when they stop; [`read`] still finds what it said.
 pub(crate) fn retire(dir: &Path) -> anyhow::Result<()> {
     let path = dir.join(FILE);
     match fs::rename(&path, dir.join(LAST)) {

@@ -20,7 +20,7 @@ use quorate_resp::Value;
 
 use crate::admin::{self, Digest};
 use crate::local_cluster::{LocalCluster, Plan};
-use crate::shutdown::{StopFlag, stop_flag};
+use crate::shutdown::{Interrupted, StopFlag, stop_flag};
 use writers::{Control, Record};
 
 const NODES: u16 = 3;
@@ -28,10 +28,10 @@ const CLIENTS: usize = 12;
 /// How long the clients write before the leader is killed, and at least after it.
 const WRITE_TIME: Duration = Duration::from_secs(2);
 /// How long writes may pause before the demo gives up.
-const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// How long the cluster may take to start, and a node to come back.
-const START_TIME: Duration = Duration::from_secs(15);
-const CATCH_UP_TIME: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long the cluster may take to start, and a node to come back, on a machine that is busy with other things.
+const START_TIME: Duration = Duration::from_secs(60);
+const CATCH_UP_TIME: Duration = Duration::from_secs(30);
 /// How long a node may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Reads that are under way at a time when everything is read back.
@@ -59,11 +59,6 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         ))),
     }
 }
-
-/// A signal asked for the end.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("stopped by a signal")]
-struct Interrupted;
 
 struct Tour {
     cluster: LocalCluster,

@@ -54,6 +54,7 @@ pub(crate) fn run(command: &cli::Dev) -> anyhow::Result<ExitCode> {
     say(&table(&cluster))?;
     let watched = watch(&mut cluster, &plan.dir, command.restart, &stop);
     say("stopping")?;
+    cluster_file::retire(&plan.dir)?;
     match cluster.stop() {
         0 => say("all nodes have stopped; the same command brings the cluster back with its data")?,
         stubborn => {

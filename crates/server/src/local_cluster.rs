@@ -22,7 +22,7 @@ use crate::admin::{self, Member};
 use crate::client::Client;
 use crate::cluster_file::{ClusterFile, NodeEntry};
 use crate::parent;
-use crate::shutdown::StopFlag;
+use crate::shutdown::{Interrupted, StopFlag};
 
 /// The bus and HTTP listen this far above the client port.
 const PORT_OFFSETS: [u16; 3] = [0, 10_000, 3_000];
@@ -161,11 +161,11 @@ impl LocalCluster {
     ) -> anyhow::Result<()> {
         loop {
             if let Some((id, status)) = self.ended().first() {
-                bail!("node {id} ended while the cluster started ({status}){}", self.node(*id).log_tail());
+                bail!("node {id} ended while others waited for it ({status}){}", self.node(*id).log_tail());
             }
             let Some(problem) = problem(self) else { return Ok(()) };
-            ensure!(!stop.is_set(), "stopped while the cluster started");
-            ensure!(Instant::now() < deadline, "the cluster does not come up: {problem}");
+            ensure!(!stop.is_set(), Interrupted);
+            ensure!(Instant::now() < deadline, "not ready in time: {problem}");
             thread::sleep(POLL);
         }
     }

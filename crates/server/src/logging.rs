@@ -38,15 +38,16 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Quorate's own crates speak at the level asked for; the libraries below one step more quietly.
+/// Quorate's own crates speak at the level asked for, libraries more quietly. openraft warns of every heartbeat that an
+/// unreachable node does not answer, which would bury all else.
 fn targets(level: LogLevel) -> Targets {
-    let (own, others) = match level {
-        LogLevel::Debug => (LevelFilter::TRACE, LevelFilter::DEBUG),
-        LogLevel::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO),
-        LogLevel::Notice => (LevelFilter::INFO, LevelFilter::WARN),
-        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::ERROR),
+    let (own, libraries, openraft) = match level {
+        LogLevel::Debug => (LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::DEBUG),
+        LogLevel::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Notice => (LevelFilter::INFO, LevelFilter::WARN, LevelFilter::ERROR),
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    Targets::new().with_default(others).with_target("quorate", own)
+    Targets::new().with_default(libraries).with_target("quorate", own).with_target("openraft", openraft)
 }
 
 #[cfg(test)]
@@ -60,8 +61,9 @@ mod tests {
         let notice = targets(LogLevel::Notice);
         assert!(notice.would_enable("quorate_replica::consensus", &Level::INFO));
         assert!(!notice.would_enable("quorate_replica::consensus", &Level::DEBUG));
-        assert!(!notice.would_enable("openraft::core", &Level::INFO));
-        assert!(notice.would_enable("openraft::core", &Level::WARN));
+        assert!(!notice.would_enable("openraft::core", &Level::WARN));
+        assert!(notice.would_enable("openraft::core", &Level::ERROR));
+        assert!(notice.would_enable("hyper", &Level::WARN));
         assert!(targets(LogLevel::Debug).would_enable("quorate::node", &Level::TRACE));
         assert!(!targets(LogLevel::Warning).would_enable("quorate", &Level::INFO));
     }

@@ -24,6 +24,11 @@ impl StopFlag {
     }
 }
 
+/// What a tool was doing was broken off by a signal.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("stopped by a signal")]
+pub(crate) struct Interrupted;
+
 /// From now on the signals ask for a clean stop.
 pub(crate) fn stop_flag() -> io::Result<StopFlag> {
     let asked = Arc::new(AtomicBool::new(false));

@@ -187,6 +187,7 @@ fn the_same_folder_brings_the_same_cluster_back() {
 
     first.signal(Signal::INT);
     assert_eq!(first.end(), Some(0));
+    assert!(!dir.path().join("cluster.json").exists(), "whoever waits for it would find dead nodes");
     let (mut again, cluster) = dev(dir.path(), &[]);
     assert_eq!(addr(&cluster, 1), "127.0.0.1:17020");
     assert_eq!(ask(addr(&cluster, 2), &["GET", "key"]), Some(Value::Bulk("kept".into())));

@@ -21,13 +21,20 @@
 //! - [`DiskFaults`]: failing, full and rotting disks, images of data folders; `disk.rs` (queues and faults),
 //!   `files.rs` (what is durable and what is not).
 //!
+//! - [`SimCluster`]: nodes of Quorate in a world, as the server runs them; `cluster.rs`. [`SimClient`] speaks to
+//!   them by bytes; `client.rs`.
+//! - [`history`]: checkers for what clients have seen.
+//!
 //! What the seed decides is the same on every run if the code that runs in a node keeps to its `Env`. tokio
 //! adds two decisions of its own, the branch that an unbiased `select!` polls first and the order in which
 //! `watch` wakes: these follow the seed only when built with `--cfg tokio_unstable`.
 
+mod client;
 mod clock;
+mod cluster;
 mod disk;
 mod files;
+pub mod history;
 mod network;
 mod node;
 mod options;
@@ -36,10 +43,12 @@ mod stream;
 mod timeline;
 mod world;
 
+pub use client::SimClient;
+pub use cluster::{Settings, SimCluster};
 pub use disk::DiskFaults;
 pub use files::{FolderImage, OpKind};
 pub use network::NetworkFaults;
-pub use node::{NodeId, Task};
+pub use node::{NodeId, Task, current_node};
 pub use options::{DiskProfile, Link, Options};
 pub use stream::ClientStream;
 pub use world::World;

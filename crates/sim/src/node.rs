@@ -261,8 +261,27 @@ impl Idle {
 }
 
 thread_local! {
+    /// The node whose turn it is.
+    static TURN: Cell<Option<NodeId>> = const { Cell::new(None) };
     /// What the last panic on this thread said, since it was last taken.
     static PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// The node whose turn it is on this thread, for who reports what nodes say.
+pub fn current_node() -> Option<NodeId> {
+    TURN.get()
+}
+
+/// It is the turn of `id` until the guard is dropped.
+pub(crate) fn enter(id: NodeId) -> impl Drop {
+    struct Turn;
+    impl Drop for Turn {
+        fn drop(&mut self) {
+            TURN.set(None);
+        }
+    }
+    TURN.set(Some(id));
+    Turn
 }
 
 /// A panic in a task ends a process in production, where tokio only ends the task. So the world must hear of

@@ -13,7 +13,7 @@ use quorate_env::{Env, clock};
 use crate::clock::MachineClock;
 use crate::disk::{DiskFaults, DiskState, SimDisk};
 use crate::network::NetworkFaults;
-use crate::node::{Node, NodeId, Process, SimRandom, Stop, Task, timed_out};
+use crate::node::{self, Node, NodeId, Process, SimRandom, Stop, Task, timed_out};
 use crate::options::Options;
 use crate::state::{Core, Effects};
 use crate::stream::{ClientStream, SimNetwork};
@@ -153,6 +153,11 @@ impl World {
         ClientStream::connect(&self.core, from, addr)
     }
 
+    /// Looks at what lives in the process of a node, with that node's clocks, without giving it a turn.
+    pub(crate) fn within<T>(&self, id: NodeId, look: impl FnOnce() -> T) -> T {
+        self.node(id).within(self.now_ns(), look)
+    }
+
     /// Whether a process runs on a node, stopped or not.
     pub fn is_running(&self, id: NodeId) -> bool {
         self.node(id).process.is_some()
@@ -274,6 +279,7 @@ impl World {
             let node = &mut self.nodes[index];
             let due = node.reached || node.next_timer().is_some_and(|time| time <= now);
             if due && node.stopped.is_none() {
+                let _of_this_node = node::enter(NodeId::new(index));
                 let result = node.turn(now, self.options.polls_per_turn_max);
                 self.expect_healthy(index, result);
             }

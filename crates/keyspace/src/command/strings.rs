@@ -190,7 +190,7 @@ fn store(ctx: &mut WriteCtx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
     if is_over(expiry, ctx.time_ms()) {
         ctx.remove(key);
     } else {
-        ctx.set(key, Str::new(value), expiry);
+        ctx.set_bytes(key, value, expiry);
     }
 }
 

@@ -10,7 +10,9 @@ const INLINE_BYTES_MAX: usize = 22;
 const EMBSTR_BYTES_MAX: usize = 44;
 /// Most spare room a growing string reserves, in bytes.
 const SPARE_BYTES_MAX: usize = 1 << 20;
-/// What an allocated string costs beside its bytes: the counts of the `Arc`, the `Vec`, and two allocations.
+/// What a string behind a pointer costs beside its bytes: the counts of the `Arc` and the allocation.
+const SHARED_OVERHEAD_BYTES: usize = 16 + 8;
+/// What a changed one costs: the counts of the `Arc`, the `Vec`, and two allocations.
 const HEAP_OVERHEAD_BYTES: usize = 16 + 24 + 16;
 
 const LAYOUT_PLAIN: u8 = 0;
@@ -25,16 +27,18 @@ const LAYOUT_CHANGED: u8 = 2;
 #[derive(Clone)]
 pub struct Str(Repr);
 
-/// `changed` marks strings that APPEND or the like has changed in place, which Redis calls `raw` whatever
-/// their length.
+/// Strings that APPEND or the like has changed in place are told apart: Redis calls them `raw` whatever their
+/// length.
 #[derive(Clone)]
 enum Repr {
     /// Canonical text of a 64-bit integer.
     Int(i64),
     /// At most [`INLINE_BYTES_MAX`] bytes.
     Inline(Inline),
-    /// More than [`INLINE_BYTES_MAX`] bytes.
-    Heap { changed: bool, bytes: Arc<Vec<u8>> },
+    /// More than [`INLINE_BYTES_MAX`] bytes, as SET stored them: one allocation.
+    Shared(Arc<[u8]>),
+    /// More than [`INLINE_BYTES_MAX`] bytes that APPEND or the like has changed: with room to grow.
+    Heap(Arc<Vec<u8>>),
 }
 
 #[derive(Clone, Copy)]
@@ -69,10 +73,10 @@ impl Str {
         parse_i64(bytes).map_or_else(|| Self::text(bytes), Self::from_i64)
     }
 
-    /// As [`Str::new`], without copying a long string.
+    /// As [`Str::new`].
     #[must_use]
     pub fn from_vec(bytes: Vec<u8>) -> Self {
-        if bytes.len() > INLINE_BYTES_MAX { Self::heap(bytes, false) } else { Self::new(&bytes) }
+        Self::new(&bytes)
     }
 
     /// The text of an integer.
@@ -87,13 +91,28 @@ impl Str {
         if bytes.len() <= INLINE_BYTES_MAX {
             Self(Repr::Inline(Inline::new(bytes, false)))
         } else {
-            Self::heap(bytes.to_vec(), false)
+            Self(Repr::Shared(bytes.into()))
         }
     }
 
-    fn heap(bytes: Vec<u8>, changed: bool) -> Self {
-        debug_assert!(bytes.len() > INLINE_BYTES_MAX, "short strings live in place");
-        Self(Repr::Heap { changed, bytes: Arc::new(bytes) })
+    /// Whether these bytes are stored behind a pointer; then they are no integer either.
+    pub(crate) fn is_long(bytes: &[u8]) -> bool {
+        bytes.len() > INLINE_BYTES_MAX
+    }
+
+    /// Becomes `bytes` without an allocation, if the string has as many and nobody shares them: the common case
+    /// of a value that is set again and again.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.0 {
+            Repr::Shared(old) if old.len() == bytes.len() => match Arc::get_mut(old) {
+                Some(old) => {
+                    old.copy_from_slice(bytes);
+                    true
+                }
+                None => false,
+            },
+            _ => false,
+        }
     }
 
     /// Length in bytes.
@@ -102,7 +121,8 @@ impl Str {
         match &self.0 {
             Repr::Int(number) => itoa::Buffer::new().format(*number).len(),
             Repr::Inline(inline) => inline.len(),
-            Repr::Heap { bytes, .. } => bytes.len(),
+            Repr::Shared(bytes) => bytes.len(),
+            Repr::Heap(bytes) => bytes.len(),
         }
     }
 
@@ -123,7 +143,8 @@ impl Str {
                 &scratch[..text.len()]
             }
             Repr::Inline(inline) => &inline.bytes[..inline.len()],
-            Repr::Heap { bytes, .. } => bytes,
+            Repr::Shared(bytes) => bytes,
+            Repr::Heap(bytes) => bytes,
         }
     }
 
@@ -156,17 +177,16 @@ impl Str {
         self.make_changeable(len);
         match &mut self.0 {
             Repr::Inline(inline) => &mut inline.bytes[..len],
-            Repr::Heap { bytes, .. } => Arc::get_mut(bytes).expect("just made unshared"),
-            Repr::Int(_) => unreachable!("just made text"),
+            Repr::Heap(bytes) => Arc::get_mut(bytes).expect("just made unshared"),
+            Repr::Int(_) | Repr::Shared(_) => unreachable!("just made changeable"),
         }
     }
 
     /// Makes the string unshared, changed text of `len` bytes, which is not less than it has.
     fn make_changeable(&mut self, len: usize) {
-        if let Repr::Heap { changed, bytes } = &mut self.0
+        if let Repr::Heap(bytes) = &mut self.0
             && let Some(bytes) = Arc::get_mut(bytes)
         {
-            *changed = true;
             if len > bytes.capacity() {
                 bytes.reserve_exact(len - bytes.len() + len.min(SPARE_BYTES_MAX));
             }
@@ -183,7 +203,7 @@ impl Str {
             let mut bytes = Vec::with_capacity(len);
             bytes.extend_from_slice(old);
             bytes.resize(len, 0);
-            Repr::Heap { changed: true, bytes: Arc::new(bytes) }
+            Repr::Heap(Arc::new(bytes))
         };
         self.0 = repr;
     }
@@ -205,7 +225,8 @@ impl Str {
             Repr::Int(_) => return LAYOUT_INT,
             Repr::Inline(inline) => inline.is_changed(),
             // Longer strings are raw anyway, so that the mark would tell apart what nobody can.
-            Repr::Heap { changed, bytes } => *changed && bytes.len() <= EMBSTR_BYTES_MAX,
+            Repr::Shared(_) => false,
+            Repr::Heap(bytes) => bytes.len() <= EMBSTR_BYTES_MAX,
         };
         if changed { LAYOUT_CHANGED } else { LAYOUT_PLAIN }
     }
@@ -214,11 +235,10 @@ impl Str {
     #[must_use]
     pub fn restore(layout: u8, bytes: Vec<u8>) -> Option<Self> {
         match layout {
-            LAYOUT_PLAIN if bytes.len() > INLINE_BYTES_MAX => Some(Self::heap(bytes, false)),
             LAYOUT_PLAIN => Some(Self::text(&bytes)),
             LAYOUT_INT => parse_i64(&bytes).map(Self::from_i64),
             LAYOUT_CHANGED if bytes.len() > EMBSTR_BYTES_MAX => None,
-            LAYOUT_CHANGED if bytes.len() > INLINE_BYTES_MAX => Some(Self::heap(bytes, true)),
+            LAYOUT_CHANGED if bytes.len() > INLINE_BYTES_MAX => Some(Self(Repr::Heap(Arc::new(bytes)))),
             LAYOUT_CHANGED => Some(Self(Repr::Inline(Inline::new(&bytes, true)))),
             _ => None,
         }
@@ -229,7 +249,8 @@ impl Str {
     pub fn memory_bytes(&self) -> usize {
         match &self.0 {
             Repr::Int(_) | Repr::Inline(_) => 0,
-            Repr::Heap { bytes, .. } => bytes.capacity() + HEAP_OVERHEAD_BYTES,
+            Repr::Shared(bytes) => bytes.len() + SHARED_OVERHEAD_BYTES,
+            Repr::Heap(bytes) => bytes.capacity() + HEAP_OVERHEAD_BYTES,
         }
     }
 }

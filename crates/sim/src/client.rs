@@ -1,0 +1,60 @@
+//! A client of a simulated node: commands out, replies in, as bytes.
+
+use std::collections::VecDeque;
+use std::io;
+
+use quorate_resp::{Value, ValueDecoder, ValueLimits, encode_command};
+
+use crate::stream::ClientStream;
+
+/// A connection to a node, driven from outside the world. It never sends anything again by itself (R15).
+pub struct SimClient {
+    stream: ClientStream,
+    decoder: ValueDecoder,
+    replies: VecDeque<Value>,
+    unanswered: usize,
+}
+
+impl SimClient {
+    pub(crate) fn new(stream: ClientStream) -> Self {
+        let decoder = ValueDecoder::new(ValueLimits::default());
+        Self { stream, decoder, replies: VecDeque::new(), unanswered: 0 }
+    }
+
+    /// Sends a command behind those before it.
+    pub fn send(&mut self, args: &[&[u8]]) {
+        let mut bytes = Vec::new();
+        encode_command(&mut bytes, args);
+        self.stream.send(&bytes);
+        self.unanswered += 1;
+    }
+
+    /// The next reply, if it has arrived.
+    ///
+    /// # Panics
+    /// If what arrives is not RESP: no client could live with that.
+    pub fn reply(&mut self) -> Option<Value> {
+        self.decoder.feed(&self.stream.received());
+        while let Some(value) = self.decoder.next().expect("the node speaks RESP") {
+            self.replies.push_back(value);
+        }
+        let reply = self.replies.pop_front()?;
+        self.unanswered = self.unanswered.checked_sub(1).expect("a reply for each command");
+        Some(reply)
+    }
+
+    /// How many commands were sent and not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// The connection has been made; it may have ended since.
+    pub fn is_connected(&mut self) -> bool {
+        self.stream.is_connected()
+    }
+
+    /// How the connection ended, once it has. Replies that came before are still there.
+    pub fn ended(&mut self) -> Option<&io::Result<()>> {
+        self.stream.ended()
+    }
+}

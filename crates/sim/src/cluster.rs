@@ -1,0 +1,375 @@
+//! A cluster of the production code in a world.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use quorate_cluster::StartArgs;
+use quorate_cluster::config::Config;
+use quorate_env::Env;
+use quorate_replica::{Stats, Timing, View};
+use quorate_resp::Value;
+use quorate_session::{Node, Process, ServeArgs, serve};
+use tokio::sync::{Notify, oneshot};
+
+use crate::client::SimClient;
+use crate::node::{NodeId, Task, timed_out};
+use crate::options::Options;
+use crate::world::World;
+
+/// Where a node listens for clients.
+const PORT: u16 = 6379;
+/// Where a node listens for other nodes.
+const BUS_PORT: u16 = 16379;
+/// The data folder, on each node's own disk.
+const DATA_DIR: &str = "data";
+/// How often a cluster is looked at while it runs.
+const LOOK: Duration = Duration::from_millis(1);
+/// How long a new cluster may take until everybody votes.
+const FOUNDING: Duration = Duration::from_secs(30);
+
+/// What a cluster is made of.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// The world.
+    pub world: Options,
+    /// Parameters of every node, as on its command line: `(name, value)`.
+    pub config: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Sets a parameter of every node.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.config.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// Nodes of Quorate on the machines of a [`World`], numbered from 1 as in the cluster.
+///
+/// Consensus and sessions of a node share one simulated thread; in production they have one each. While it
+/// runs, the cluster is looked at once a millisecond: two nodes that have applied equally much must have the
+/// same digest (R10), and no term may have two leaders. Either is a panic.
+pub struct SimCluster {
+    world: World,
+    settings: Settings,
+    machines: Vec<Machine>,
+    clients: NodeId,
+    /// The digests that nodes have shown, by index, with the node that was first.
+    digests: BTreeMap<u64, (u64, usize)>,
+    /// Who has led, by term.
+    leaders: BTreeMap<u64, usize>,
+}
+
+/// A node of the cluster: its machine, and the process on it, if one runs.
+struct Machine {
+    id: NodeId,
+    /// There while it serves. Weak: what a process had must end with it.
+    node: Rc<RefCell<Weak<Node>>>,
+    stop: Rc<Notify>,
+    main: Option<Task<io::Result<()>>>,
+}
+
+impl SimCluster {
+    /// A cluster of `nodes` voters with default settings, founded and ready.
+    pub fn new(seed: u64, nodes: usize) -> Self {
+        Self::with(seed, nodes, Settings::default())
+    }
+
+    /// A cluster of `nodes` voters, founded and ready.
+    ///
+    /// # Panics
+    /// If it is not ready within 30 simulated seconds.
+    pub fn with(seed: u64, nodes: usize, settings: Settings) -> Self {
+        let mut world = World::new(seed, settings.world.clone());
+        let machines = (1..=nodes).map(|n| Machine {
+            id: world.add_node(&format!("n{n}"), ip(n)),
+            node: Rc::default(),
+            stop: Rc::default(),
+            main: None,
+        });
+        let machines: Vec<_> = machines.collect();
+        let clients = world.add_client("clients");
+        let (digests, leaders) = Default::default();
+        let mut cluster = Self { world, settings, machines, clients, digests, leaders };
+        for n in cluster.numbers() {
+            cluster.start(n);
+        }
+        let founded = cluster.run_until(
+            |c| c.numbers().all(|n| c.view(n).is_some_and(|v| v.voters.len() == nodes && !v.joint && v.leader.is_some())),
+            FOUNDING,
+        );
+        assert!(founded, "no cluster within {FOUNDING:?} in the world of seed {seed:#x}: {}", cluster.describe());
+        cluster
+    }
+
+    /// The world underneath: time, networks, disks.
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// The numbers of all nodes.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
+        1..=self.machines.len()
+    }
+
+    /// The machine of a node, for [`World`], its network and its disks.
+    pub fn machine(&self, n: usize) -> NodeId {
+        self.machines[n - 1].id
+    }
+
+    /// The time since the world began.
+    pub fn now(&self) -> Duration {
+        self.world.now()
+    }
+
+    /// Starts the process of a node where none runs, with the command line that it always has.
+    pub fn start(&mut self, n: usize) {
+        let join = if n == 1 { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
+        let config = self.config();
+        let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
+        let machine = &mut self.machines[n - 1];
+        (machine.node, machine.stop) = (place.clone(), stop.clone());
+        let args = start_args(n, join, &config);
+        machine.main = Some(self.world.start(machine.id, move |env| run(env, args, config, place, stop)));
+    }
+
+    /// The process dies (SIGKILL), if one runs.
+    pub fn crash(&mut self, n: usize) {
+        self.machines[n - 1].main = None;
+        self.world.crash(self.machine(n));
+    }
+
+    /// The machine loses power.
+    pub fn power_loss(&mut self, n: usize) {
+        self.machines[n - 1].main = None;
+        self.world.power_loss(self.machine(n));
+    }
+
+    /// The process dies and starts again at once.
+    pub fn restart(&mut self, n: usize) {
+        self.crash(n);
+        self.start(n);
+    }
+
+    /// SIGTERM: the node hands over what it can and ends by itself.
+    pub fn stop(&mut self, n: usize) {
+        self.machines[n - 1].stop.notify_one();
+    }
+
+    /// Whether a process runs on the machine of this node.
+    pub fn is_running(&self, n: usize) -> bool {
+        self.world.is_running(self.machine(n))
+    }
+
+    /// How the process ended, if it did so by itself. Told once.
+    pub fn exit(&self, n: usize) -> Option<io::Result<()>> {
+        self.machines[n - 1].main.as_ref()?.take()
+    }
+
+    /// Begins a connection to a node.
+    pub fn connect(&mut self, n: usize) -> SimClient {
+        let addr = format!("n{n}:{PORT}");
+        SimClient::new(self.world.connect(self.clients, &addr).expect("the machine has a name"))
+    }
+
+    /// Sends a command and runs the cluster until it is answered. Errors: the connection ended, `TimedOut`.
+    pub fn call(&mut self, client: &mut SimClient, args: &[&[u8]], max: Duration) -> io::Result<Value> {
+        client.send(args);
+        let end = self.now() + max;
+        loop {
+            if let Some(reply) = client.reply() {
+                return Ok(reply);
+            }
+            if let Some(ended) = client.ended() {
+                return Err(ended.as_ref().err().map_or(io::ErrorKind::UnexpectedEof, io::Error::kind).into());
+            }
+            if self.now() >= end {
+                return Err(timed_out("an answer", max));
+            }
+            self.run_for(LOOK);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run_until(|_| false, duration);
+    }
+
+    /// Lets time pass until `condition` holds, but no more than `max`, and says whether it does. It is asked
+    /// once a millisecond.
+    pub fn run_until(&mut self, mut condition: impl FnMut(&Self) -> bool, max: Duration) -> bool {
+        let end = self.now() + max;
+        loop {
+            if condition(self) {
+                return true;
+            }
+            let left = end.saturating_sub(self.now());
+            if left.is_zero() {
+                return false;
+            }
+            self.world.run_for(left.min(LOOK));
+            self.look();
+        }
+    }
+
+    /// What a node's consensus sees. `None` while it does not serve.
+    pub fn view(&self, n: usize) -> Option<View> {
+        self.look_at(n, |node| node.replica().consensus().view())
+    }
+
+    /// A node's counters. `None` while it does not serve.
+    pub fn stats(&self, n: usize) -> Option<Stats> {
+        self.look_at(n, |node| node.replica().stats())
+    }
+
+    /// The node that leads in the newest term, if a running one knows that it does.
+    pub fn leader(&self) -> Option<usize> {
+        let leading = self.numbers().filter_map(|n| self.view(n).filter(|v| v.is_leader).map(|v| (v.term, n)));
+        leading.max().map(|(_, n)| n)
+    }
+
+    /// For each node that serves: its number, the index it has applied and its digest there.
+    pub fn digests(&self) -> Vec<(usize, u64, u64)> {
+        let digest = |n| {
+            let digest = |node: &Node| node.replica().with_keyspace(|k| (k.index(), k.digest()));
+            self.look_at(n, digest).map(|(index, digest)| (n, index, digest))
+        };
+        self.numbers().filter_map(digest).collect()
+    }
+
+    /// Runs until all nodes serve and have applied the same, or for `max`; says whether they have.
+    pub fn wait_until_equal_digests(&mut self, max: Duration) -> bool {
+        self.run_until(
+            |c| {
+                let digests = c.digests();
+                digests.len() == c.machines.len() && digests.windows(2).all(|w| (w[0].1, w[0].2) == (w[1].1, w[1].2))
+            },
+            max,
+        )
+    }
+
+    /// One line for each node, for whoever reads a failure.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for n in self.numbers() {
+            let state = match (self.is_running(n), self.view(n)) {
+                (false, _) => "down".to_owned(),
+                (true, None) => "starting".to_owned(),
+                (true, Some(v)) => {
+                    let role = if v.is_leader { "leader" } else { "follower" };
+                    let digest = self.digests().into_iter().find(|d| d.0 == n).map_or((0, 0), |d| (d.1, d.2));
+                    format!(
+                        "{role} term {} leader {:?} last {} committed {} applied {} digest {:016x} voters {:?}",
+                        v.term, v.leader, v.last, v.committed, digest.0, digest.1, v.voters
+                    )
+                }
+            };
+            text += &format!("\n  node {n}: {state}");
+        }
+        text
+    }
+
+    fn look_at<T>(&self, n: usize, look: impl FnOnce(&Node) -> T) -> Option<T> {
+        let machine = &self.machines[n - 1];
+        let node = machine.node.borrow().upgrade()?;
+        Some(self.world.within(machine.id, move || look(&node)))
+    }
+
+    /// Checks what must hold at every moment.
+    fn look(&mut self) {
+        for (n, index, digest) in self.digests() {
+            let (first, by) = *self.digests.entry(index).or_insert((digest, n));
+            let seed = self.world.seed();
+            assert!(
+                first == digest,
+                "digests differ at index {index}: node {by} had {first:016x}, node {n} has {digest:016x} (R10) at \
+                 {:?} in the world of seed {seed:#x}{}",
+                self.now(),
+                self.describe()
+            );
+        }
+        for n in self.numbers() {
+            let Some(view) = self.view(n).filter(|v| v.is_leader) else { continue };
+            let by = *self.leaders.entry(view.term).or_insert(n);
+            let (term, seed) = (view.term, self.world.seed());
+            assert!(by == n, "nodes {by} and {n} both led term {term} in the world of seed {seed:#x}");
+        }
+    }
+
+    fn config(&self) -> Config {
+        let config = Config::default();
+        let nodes = self.machines.len().to_string();
+        let always = [("protected-mode", "no"), ("replication-factor", &*nodes), ("segment-size", "1mb")];
+        let given = self.settings.config.iter().map(|(name, value)| (&**name, &**value));
+        for (name, value) in always.into_iter().chain(given) {
+            config.set_at_start(name, value).unwrap_or_else(|error| panic!("{name} = {value}: {error}"));
+        }
+        config.check().unwrap_or_else(|error| panic!("{error}"));
+        config
+    }
+}
+
+fn ip(n: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, u8::try_from(n).expect("few nodes")).into()
+}
+
+fn bus(n: usize) -> String {
+    format!("{}:{BUS_PORT}", ip(n))
+}
+
+fn start_args(n: usize, join: Vec<String>, config: &Config) -> StartArgs {
+    StartArgs {
+        data_dir: Path::new(DATA_DIR).to_path_buf(),
+        bus: SocketAddr::new(ip(n), BUS_PORT),
+        member: quorate_cluster::member(&format!("{}:{PORT}", ip(n)), &bus(n)),
+        join,
+        node_id: Some(n as u64),
+        timing: Timing {
+            heartbeat: config.heartbeat_interval(),
+            election: (config.election_timeout_min(), config.election_timeout_max()),
+            drift: config.clock_drift(),
+            write_timeout: config.write_timeout(),
+            clock_step_max: config.clock_step_max(),
+        },
+        segment_bytes: config.segment_size(),
+        replication_factor: config.replication_factor(),
+    }
+}
+
+/// A node as the server runs it, in one thread.
+async fn run(
+    env: Env,
+    args: StartArgs,
+    config: Config,
+    place: Rc<RefCell<Weak<Node>>>,
+    stop: Rc<Notify>,
+) -> io::Result<()> {
+    let listen = SocketAddr::new(args.bus.ip(), PORT);
+    let (cluster, feed) = quorate_cluster::start(env.clone(), args).await?;
+    let serve_args = ServeArgs {
+        env,
+        cluster: cluster.clone(),
+        feed,
+        config,
+        listen,
+        process: Process::default(),
+        on_ready: Box::new(move |node: &Rc<Node>| *place.borrow_mut() = Rc::downgrade(node)),
+    };
+    let result = serve(serve_args, stop.notified()).await;
+    let consensus = cluster.consensus();
+    let failure = consensus.failure().or_else(|| consensus.log().failed());
+    consensus.stop().await;
+    if let Some(why) = failure {
+        return Err(io::Error::other(why));
+    }
+    let (tx, rx) = oneshot::channel();
+    consensus.log().close_clean(Box::new(move |result| drop(tx.send(result))));
+    rx.await.map_err(|_| io::Error::other("the disk was closed"))?.map_err(|e| io::Error::other(e.to_string()))?;
+    result
+}

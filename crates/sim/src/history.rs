@@ -1,0 +1,1 @@
+//! Checkers for what clients have seen.
