@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-QUORATE_PORT, REDIS_PORT = 7401, 7501
+QUORATE_PORT, REDIS_PORT = 6401, 6501
 
 
 def wait(port, what, check):

@@ -372,17 +372,26 @@ impl Consensus {
         }
     }
 
-    /// Proposes a batch on this node, which leads. Trouble comes back as an event.
+    /// Proposes a batch on this node, which leads. A refusal comes back as an event.
     pub(crate) fn propose(&self, batch: Bytes) -> impl Future<Output = ()> + use<> {
         let (proposals, events) = (self.proposals.clone(), self.events.tx.clone());
-        async move { proposals.propose(batch, move || drop(events.send(Event::Trouble))).await }
+        async move {
+            let header = batch::parse_header(&batch).expect("made by this node");
+            let on_refused = move || {
+                let _ = events.send(Event::Refused(header));
+            };
+            proposals.propose(batch, on_refused).await;
+        }
     }
 
     /// Opens the way to another node that leads.
     pub(crate) fn forwarder(&self, leader: NodeId) -> Forwarder {
         let events = self.events.tx.clone();
         let _in_runtime = self.runtime.enter();
-        Forwarder::start(self.peers.clone(), leader, move || drop(events.send(Event::Trouble)))
+        let on_event = move |event| {
+            let _ = events.send(event);
+        };
+        Forwarder::start(self.peers.clone(), leader, on_event)
     }
 
     /// What a linearizable read that begins now must wait for: under the lease on the leader, by one request

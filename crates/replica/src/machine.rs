@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use quorate_keyspace::batch::Header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::snapshot::{SnapshotFile, SnapshotStore};
@@ -49,8 +50,10 @@ pub(crate) enum Event {
     Leader { term: u64, leader: Option<NodeId> },
     /// Consensus has ended.
     Stopped,
-    /// A batch was refused or the way to the leader broke: send again what is pending.
-    Trouble,
+    /// The leader refused the batch of this header before the append.
+    Refused(Header),
+    /// The way to the leader is open, or broken: what was on it may be lost.
+    Way { open: bool },
 }
 
 /// The sending half of the hand-over.

@@ -121,7 +121,10 @@ pub(crate) struct Batch {
     /// The bytes as sent, the term stamped in them.
     wire: Option<Bytes>,
     pub(crate) seq: u64,
+    /// The term it was last sent for; 0: it must be sent (again).
     sent_term: u64,
+    /// The last term in whose log it may stand, by what was sent before. 0: in none.
+    risk_term: u64,
 }
 
 impl Batch {
@@ -134,6 +137,7 @@ impl Batch {
             wire: None,
             seq: 0,
             sent_term: 0,
+            risk_term: 0,
         }
     }
 
@@ -148,8 +152,22 @@ impl Batch {
             }
             None => std::mem::take(&mut self.entry).finish(&header),
         };
+        self.must_send();
         self.sent_term = header.term;
         self.wire.insert(bytes.into()).clone()
+    }
+
+    /// What was sent may have arrived all the same.
+    fn must_send(&mut self) {
+        self.risk_term = self.risk_term.max(self.sent_term);
+        self.sent_term = 0;
+    }
+
+    /// What became of it, as far as this node can know (R14): it is certainly not applied if no leader can have
+    /// appended it, or if the log of every term it was sent for is complete and it is not in it.
+    fn failure(&self, applied_term: u64) -> Failure {
+        let risk = self.risk_term.max(self.sent_term);
+        if risk == 0 || applied_term > risk { Failure::NoQuorum } else { Failure::Unknown }
     }
 
     fn bytes(&self) -> usize {
@@ -274,6 +292,22 @@ impl Outbox {
         self.tick = true;
     }
 
+    /// A new leader is there: nothing has been refused by it yet.
+    pub(crate) fn new_target(&mut self) {
+        self.resend_at = None;
+    }
+
+    /// The way to the leader broke, or is open anew: what was on it may be lost.
+    pub(crate) fn way_changed(&mut self) {
+        self.resend_at = None;
+        self.in_flight.iter_mut().for_each(Batch::must_send);
+    }
+
+    /// When something is to be sent again, if it is.
+    pub(crate) fn resend_at(&self) -> Option<Instant> {
+        self.resend_at
+    }
+
     /// Whether an entry of this node is on its way or about to be.
     pub(crate) fn is_busy(&self) -> bool {
         !self.in_flight.is_empty() || !self.closed.is_empty() || !self.gathering.is_empty()
@@ -330,9 +364,11 @@ impl Outbox {
         };
         if self.resend_at.is_some_and(|at| Instant::now() >= at) {
             self.resend_at = None;
-            for batch in &mut self.in_flight {
-                batch.sent_term = 0;
-            }
+            self.in_flight.iter_mut().for_each(Batch::must_send);
+        }
+        if self.resend_at.is_some() {
+            // In order, and not before the pause is over: nothing else may overtake.
+            return out;
         }
         // A new leader gets everything again that was on its way; what it has already, apply skips.
         for batch in self.in_flight.iter_mut().filter(|b| b.sent_term != target.term) {
@@ -356,6 +392,16 @@ impl Outbox {
     /// Something went wrong on the way: everything is sent again soon.
     pub(crate) fn trouble(&mut self) {
         self.resend_at.get_or_insert_with(|| Instant::now() + RESEND_PAUSE);
+    }
+
+    /// The leader refused a batch before the append: that sending of it is certainly in no log.
+    pub(crate) fn refused(&mut self, h: &Header) {
+        if self.is_own(h)
+            && let Some(batch) = self.in_flight.iter_mut().find(|b| b.seq == h.origin_seq && b.sent_term == h.term)
+        {
+            batch.sent_term = 0;
+        }
+        self.trouble();
     }
 
     /// A batch was passed over by apply. If its clients still wait for it, it must be sent again.
@@ -406,8 +452,8 @@ impl Outbox {
             // What was sent after it may be in the log behind it: none of it may be sent again under a number
             // that apply would take, and a new epoch makes apply refuse what still comes late.
             for batch in self.in_flight.drain(..) {
-                let applied_elsewhere = batch.sent_term != 0 && applied_term > batch.sent_term;
-                lost.push((batch, if applied_elsewhere { Failure::NoQuorum } else { Failure::Unknown }));
+                let failure = batch.failure(applied_term);
+                lost.push((batch, failure));
             }
             self.epoch += 1;
             self.next_seq = 1;

@@ -84,6 +84,8 @@ struct Inner {
     reads: Reads,
     target: Target,
     forwarder: Option<Forwarder>,
+    /// Whether the forwarder has a connection to the leader.
+    way_open: bool,
     applied_term: u64,
     identity: Arc<Identity>,
     membership: StoredMembership,
@@ -182,6 +184,7 @@ impl Replica {
             reads: Reads::default(),
             target: Target::default(),
             forwarder: None,
+            way_open: false,
             membership,
             building: None,
             snapshots: feed.snapshots,
@@ -215,7 +218,8 @@ impl Replica {
         self.shared.inner.borrow().target.leader == Some(self.shared.consensus.identity.node_id())
     }
 
-    /// Whether the node has applied what was committed before it started, as far as a leader told it.
+    /// Whether the node has applied, since it started, what was committed before: until then it knows neither
+    /// the data nor the password, and answers -LOADING.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared.ready.get()
@@ -332,6 +336,21 @@ impl Replica {
         self.shared.inner.borrow().outbox.bytes()
     }
 
+    /// Waits until this node has applied everything that was committed when it began to wait.
+    pub async fn catch_up(&self) {
+        loop {
+            let leader = self.shared.inner.borrow().target.leader;
+            if let Some(read) = self.shared.consensus.read_index(leader).await {
+                while self.shared.inner.borrow().keyspace.index() < read.index {
+                    clock::sleep(Duration::from_millis(1)).await;
+                }
+                self.shared.ready.set(true);
+                return;
+            }
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Asks for a snapshot now.
     pub fn snapshot(&self) {
         self.shared.consensus.trigger_snapshot();
@@ -374,7 +393,7 @@ impl Runner {
     /// Turns until consensus stops. The error says why the node must stop.
     pub async fn run(mut self) -> io::Result<()> {
         loop {
-            let sleep = clock::sleep_until(self.replica.shared.inner.borrow().next_sweep);
+            let sleep = clock::sleep_until(self.replica.next_timer());
             let busy = self.replica.shared.inner.borrow().building.is_some() && self.replica.has_room();
             tokio::select! {
                 biased;
@@ -420,7 +439,6 @@ impl Replica {
                         clock::stall(slept).await;
                     }
                 }
-                self.shared.ready.set(true);
             }
             Event::Build(ack) => self.shared.inner.borrow_mut().begin_snapshot(ack),
             Event::Install(meta, file, ack) => {
@@ -431,9 +449,19 @@ impl Replica {
             }
             Event::Leader { term, leader } => self.set_target(Target { term, leader }),
             Event::Stopped => return Err(io::Error::other("consensus has ended")),
-            Event::Trouble => self.shared.inner.borrow_mut().outbox.trouble(),
+            Event::Refused(header) => self.shared.inner.borrow_mut().outbox.refused(&header),
+            Event::Way { open } => {
+                let mut inner = self.shared.inner.borrow_mut();
+                inner.way_open = open;
+                inner.outbox.way_changed();
+            }
         }
         Ok(())
+    }
+
+    fn next_timer(&self) -> Instant {
+        let inner = self.shared.inner.borrow();
+        inner.outbox.resend_at().map_or(inner.next_sweep, |at| at.min(inner.next_sweep))
     }
 
     fn set_target(&self, target: Target) {
@@ -441,6 +469,8 @@ impl Replica {
         if inner.target != target {
             inner.stats.leader_changes += u64::from(target.leader.is_some());
             inner.target = target;
+            inner.outbox.new_target();
+            inner.way_open = false;
             let me = self.shared.consensus.identity.node_id();
             inner.forwarder = target.leader.filter(|id| *id != me).map(|id| self.shared.consensus.forwarder(id));
         }
@@ -468,6 +498,9 @@ impl Replica {
             true => (self.shared.consensus.clock.now_ms(), self.shared.consensus.env.random.next_u64()),
             false => (0, 0),
         };
+        if !leads && !inner.way_open {
+            return;
+        }
         let batches = inner.outbox.take_sendable(inner.target, stamp);
         if batches.is_empty() {
             return;
@@ -623,7 +656,6 @@ impl Replica {
         inner.stats.installs += 1;
         inner.directory_seen = None;
         inner.follow_directory();
-        self.shared.ready.set(true);
         drop(inner);
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use crate::admin::{self, Member, NodeView};
@@ -45,7 +44,13 @@ pub(crate) fn run(command: &cli::Status) -> anyhow::Result<ExitCode> {
     let ask = || -> anyhow::Result<Vec<Member>> {
         admin::members(&mut Client::connect(&command.addr, password, ANSWER_TIME)?)
     };
-    let members = ask().with_context(|| format!("the node {} does not answer", command.addr))?;
+    let members = ask().map_err(|error| {
+        let what = match format!("{error:#}") {
+            text if text.contains("NOAUTH") => "wants a password: set QUORATE_PASSWORD, or give --password",
+            _ => "does not answer",
+        };
+        error.context(format!("the node {} {what}", command.addr))
+    })?;
     let views = ask_all(&members, password);
     let report = report(members, views);
     let text = match command.json {

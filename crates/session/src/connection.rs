@@ -139,6 +139,11 @@ impl Connection {
         }
     }
 
+    /// Bytes of answers that wait; 0 while one is being written.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.out.try_borrow().map_or(0, |out| out.len())
+    }
+
     /// Ends the connection at its next turn.
     pub(crate) fn close(&self) {
         self.closing.set(true);

@@ -27,6 +27,10 @@ pub(crate) enum Dispatch {
 }
 
 const NOAUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
+const LOADING: CommandError = CommandError::fixed(
+    "LOADING this node has not caught up with the cluster since it was started: QUORATE STATUS shows how far it is. \
+     Nothing was applied",
+);
 const EXECABORT: CommandError = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
 /// The session's side of a connection.
@@ -73,6 +77,9 @@ impl State {
                 return self.refuse(&NOAUTH);
             }
             c.authenticated.set(true);
+        }
+        if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
+            return self.refuse(&LOADING);
         }
         if self.node.is_paused(command.is_write()) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
@@ -341,6 +348,14 @@ fn parse_db(arg: &[u8], databases: usize) -> Result<usize, CommandError> {
 /// What takes effect although a transaction is being queued.
 fn runs_within_multi(command: &Command) -> bool {
     matches!(command.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
+}
+
+/// What neither depends on data nor changes anything, while not even the password is known.
+fn runs_while_loading(command: &Command, args: &[&[u8]]) -> bool {
+    let lists_nodes = args.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"list"));
+    matches!(command.name, "info" | "hello" | "auth" | "quit" | "reset" | "quorate|status" | "role")
+        || (command.name == "quorate|node" && lists_nodes)
+        || command.name.starts_with("command")
 }
 
 /// CLIENT PAUSE must be able to end.

@@ -34,7 +34,7 @@ pub struct ServeArgs {
     pub listen: SocketAddr,
     /// What is known of the process.
     pub process: Process,
-    /// Called once clients are accepted.
+    /// Called once clients are served.
     pub on_ready: Box<dyn FnOnce(&Rc<Node>)>,
 }
 
@@ -58,8 +58,13 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         }
         let listener = env.net.listen(listen).await?;
         tracing::info!(%listen, "ready for clients");
-        on_ready(&node);
         spawn_local(sample(node.clone()));
+        let loading = (replica.clone(), node.clone());
+        spawn_local(async move {
+            loading.0.catch_up().await;
+            tracing::info!("caught up");
+            on_ready(&loading.1);
+        });
         accept(node.clone(), listener).await;
         Ok(())
     };

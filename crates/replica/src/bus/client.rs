@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_env::{Env, Stream, timeout};
+use quorate_keyspace::batch;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, Welcome};
 use crate::identity::Identity;
+use crate::machine::Event;
 use crate::storage::{decode, encode};
 use crate::types::{Member, NodeId};
 
@@ -256,15 +257,14 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// `on_trouble` is called when the leader refused a batch or the connection broke: the origin sends what
-    /// is still pending once more.
-    pub(crate) fn start(peers: Peers, target: NodeId, on_trouble: impl Fn() + Send + Sync + 'static) -> Self {
+    /// `on_event` hears when the way is open ([`Event::Way`]), when it breaks, and what the leader refuses.
+    pub(crate) fn start(peers: Peers, target: NodeId, on_event: impl Fn(Event) + Send + Sync + 'static) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
-        let task = tokio::spawn(run_forwarder(peers, target, rx, on_trouble)).abort_handle();
+        let task = tokio::spawn(run_forwarder(peers, target, rx, on_event)).abort_handle();
         Self { tx, task }
     }
 
-    /// Sends a batch after those before it. The origin bounds how many are on their way.
+    /// Sends a batch after those before it. Only while the way is open; the origin bounds how many are on it.
     pub(crate) fn send(&self, batch: Bytes) {
         let _ = self.tx.send(batch);
     }
@@ -280,61 +280,62 @@ async fn run_forwarder(
     peers: Peers,
     to: NodeId,
     mut batches: mpsc::UnboundedReceiver<Bytes>,
-    on_trouble: impl Fn() + Send + Sync + 'static,
+    on_event: impl Fn(Event) + Send + Sync + 'static,
 ) {
-    while let Some(first) = batches.recv().await {
+    loop {
         match peers.dial(to, Class::Forward).await {
             Ok(c) => {
-                let error = forward_over(c, first, &mut batches, &on_trouble).await;
+                on_event(Event::Way { open: true });
+                let error = forward_over(c, &mut batches, &on_event).await;
+                on_event(Event::Way { open: false });
                 tracing::debug!(peer = to, %error, "forward connection ended");
             }
             Err(error) => tracing::debug!(peer = to, %error, "cannot reach the leader"),
         }
         quorate_env::sleep(RECONNECT_PAUSE).await;
         while batches.try_recv().is_ok() {}
-        on_trouble();
     }
 }
 
 async fn forward_over(
     c: Connection,
-    first: Bytes,
     batches: &mut mpsc::UnboundedReceiver<Bytes>,
-    on_trouble: &(impl Fn() + Send),
+    on_event: &(impl Fn(Event) + Send),
 ) -> io::Error {
     let Connection { mut reader, mut writer } = c;
-    let mut next = Some(first);
     loop {
-        while let Some(batch) = next.take() {
-            writer.push(&[&batch]);
-            next = batches.try_recv().ok();
-        }
-        if writer.gathered() > 0
-            && let Err(e) = writer.flush().await
-        {
-            return e;
-        }
         tokio::select! {
             biased;
             message = reader.next() => match message {
-                Ok(Some(_)) => on_trouble(),
+                Ok(Some(header)) => match batch::parse_header(&header) {
+                    Ok(header) => on_event(Event::Refused(header)),
+                    Err(_) => return io::ErrorKind::InvalidData.into(),
+                },
                 Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
                 Err(e) => return e,
             },
-            batch = batches.recv() => match batch {
-                Some(b) => next = Some(b),
-                None => return io::ErrorKind::Interrupted.into(),
-            },
+            batch = batches.recv() => {
+                let mut next = batch;
+                if next.is_none() {
+                    return io::ErrorKind::Interrupted.into();
+                }
+                while let Some(batch) = next {
+                    writer.push(&[&batch]);
+                    next = batches.try_recv().ok();
+                }
+                if let Err(e) = writer.flush().await {
+                    return e;
+                }
+            }
         }
     }
 }
 
 /// One request to a node whose id is not known, over a connection of its own.
 pub(crate) async fn join_rpc(dialer: &Dialer, addr: &str, request: Request) -> io::Result<Response> {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut c = dialer.dial(0, addr, Class::Join).await?;
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    c.writer.push(&[&id.to_le_bytes(), &encode(&request)]);
+    // The only request on its connection.
+    c.writer.push(&[&1u64.to_le_bytes(), &encode(&request)]);
     c.writer.flush().await?;
     let m = timeout(Duration::from_secs(30), c.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let m = m.ok_or(io::ErrorKind::UnexpectedEof)?;

@@ -81,11 +81,6 @@ impl<W: AsyncWrite + Unpin> MessageWriter<W> {
         append_message(&mut self.buf, parts);
     }
 
-    /// How much is gathered, in bytes.
-    pub(crate) fn gathered(&self) -> usize {
-        self.buf.len()
-    }
-
     /// Writes what gathered.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         self.io.write_all(&self.buf).await?;

@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::raft::linearizable_read::LinearizerOption;
 use openraft::raft::{StreamAppendResult, VoteResponse};
 use quorate_env::{Instant, Listener, Stream};
+use quorate_keyspace::batch::HEADER_LEN;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -225,20 +227,21 @@ impl Server {
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
     {
-        let (refused, mut refusals) = mpsc::channel::<()>(1);
+        // As many as batches may be on their way; a notice that is lost costs the origin its certainty, no more.
+        let (refused, mut refusals) = mpsc::channel::<Bytes>(64);
         loop {
             tokio::select! {
                 biased;
-                _ = refusals.recv() => {
-                    writer.push(&[b"refused"]);
+                header = refusals.recv() => {
+                    writer.push(&[&header.expect("this function holds a sender")]);
                     writer.flush().await?;
                 }
                 message = reader.next() => {
                     let Some(batch) = message? else { return Ok(()) };
                     let refused = refused.clone();
+                    let header = Bytes::copy_from_slice(&batch[..batch.len().min(HEADER_LEN)]);
                     let on_refused = move || {
-                        // One notice is enough for all that were refused.
-                        let _ = refused.try_send(());
+                        let _ = refused.try_send(header);
                     };
                     self.proposals.forward(batch, on_refused).await;
                 }

@@ -54,7 +54,7 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
 fn describe(c: &Connection, node: &crate::Node) -> String {
     let mut s = String::new();
     let flags = if c.queued.get().is_some() { "x" } else if c.readonly.get() { "r" } else { "N" };
-    let out = c.out.borrow().len();
+    let out = c.output_bytes();
     // Writing to a String cannot fail.
     let _ = write!(
         s,

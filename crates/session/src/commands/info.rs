@@ -82,7 +82,7 @@ fn clients(cx: &Cx<'_>, out: &mut String) {
         "cluster_connections": 0,
         "maxclients": cx.node.config.maxclients(),
         "client_recent_max_input_buffer": clients.iter().map(|c| c.buffered.get()).max().unwrap_or(0),
-        "client_recent_max_output_buffer": clients.iter().map(|c| c.out.borrow().len()).max().unwrap_or(0),
+        "client_recent_max_output_buffer": clients.iter().map(|c| c.output_bytes()).max().unwrap_or(0),
         "blocked_clients": 0,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,

@@ -1,0 +1,188 @@
+//! A cluster under load and faults, and the verdict on what its clients have seen.
+
+mod faults;
+mod verdict;
+mod workers;
+
+use std::time::Duration;
+
+use quorate_sim::{Settings, SimCluster};
+
+use faults::Faults;
+pub use faults::{EVERYTHING, FaultKind, LEASES};
+pub use workers::{Load, MIXED, REGISTERS};
+use workers::{Op, Workers};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// After everything is mended, writes must be taken by every node within this time.
+const RECOVERY_MAX: Duration = Duration::from_secs(8);
+
+/// What is to happen.
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: usize,
+    /// How long there are faults.
+    pub duration: Duration,
+    pub faults: &'static [FaultKind],
+    pub load: Load,
+}
+
+/// What happened, once the verdict is that nothing was wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    pub trace_digest: u64,
+    /// What clients saw, a line for each command.
+    pub history: String,
+    pub commands: usize,
+    pub acknowledged: usize,
+    pub not_applied: usize,
+    pub unknown: usize,
+    /// How long it took after everything was mended until each node had taken a write.
+    pub recovery: Duration,
+    pub simulated: Duration,
+}
+
+/// A run of a plan. When it panics, it tells its story.
+struct Storm {
+    plan: Plan,
+    cluster: SimCluster,
+    faults: Faults,
+    workers: Workers,
+    write_timeout: Duration,
+}
+
+/// Runs a plan and judges it.
+pub fn run(plan: Plan) -> Report {
+    crate::log_if_asked();
+    let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
+    let settings = Settings::default()
+        .with("write-timeout", &write_timeout.as_millis().to_string())
+        .with("snapshot-log-size", "1mb")
+        .with("log-keep-size", "64kb");
+    let cluster = SimCluster::with(plan.seed, plan.nodes, settings);
+    let faults = Faults::new(plan.faults, plan.nodes);
+    let workers = Workers::new(plan.load, plan.nodes);
+    let mut storm = Storm { plan, cluster, faults, workers, write_timeout };
+    storm.blow();
+    let recovery = storm.mend();
+    storm.judge();
+    storm.report(recovery)
+}
+
+impl Storm {
+    fn blow(&mut self) {
+        let end = self.cluster.now() + self.plan.duration;
+        while self.cluster.now() < end {
+            self.step(true);
+            self.faults.step(&mut self.cluster);
+        }
+    }
+
+    /// A millisecond of the cluster and its clients.
+    fn step(&mut self, more: bool) {
+        self.workers.step(&mut self.cluster, &self.faults, more, self.write_timeout);
+        self.cluster.run_for(MS);
+        for n in self.cluster.numbers() {
+            if let Some(ended) = self.cluster.exit(n) {
+                panic!("node {n} stopped by itself: {ended:?}");
+            }
+        }
+    }
+
+    /// Mends everything and waits until all nodes take writes again; how long that took.
+    fn mend(&mut self) -> Duration {
+        self.faults.mend(&mut self.cluster);
+        let begin = self.cluster.now();
+        let nodes: Vec<usize> = self.cluster.numbers().collect();
+        let mut writing: Vec<(usize, u32, Option<quorate_sim::SimClient>)> = nodes.iter().map(|n| (*n, 0, None)).collect();
+        while !writing.is_empty() {
+            self.step(false);
+            assert!(
+                self.cluster.now() - begin < RECOVERY_MAX,
+                "{RECOVERY_MAX:?} after everything was mended, nodes {:?} have not taken a write",
+                writing.iter().map(|w| w.0).collect::<Vec<_>>()
+            );
+            let cluster = &mut self.cluster;
+            writing.retain_mut(|(n, tries, client)| {
+                let connected = client.get_or_insert_with(|| cluster.connect(*n));
+                if connected.ended().is_some() {
+                    *client = None;
+                } else if connected.is_connected() && connected.unanswered() == 0 {
+                    *tries += 1;
+                    connected.send(&[b"SET", format!("mended:{n}:{tries}").as_bytes(), b"1"]);
+                } else if let Some(reply) = connected.reply() {
+                    return reply.as_str() != Some("OK");
+                }
+                true
+            });
+        }
+        let recovery = self.cluster.now() - begin;
+        let answered = self.cluster.now() + self.write_timeout + 2 * SECOND;
+        while self.workers.are_waiting() && self.cluster.now() < answered {
+            self.step(false);
+        }
+        self.workers.give_up();
+        recovery
+    }
+
+    fn judge(&mut self) {
+        let equal = self.cluster.wait_until_equal_digests(5 * SECOND);
+        assert!(equal, "the nodes have not applied the same 5 s after the last command{}", self.cluster.describe());
+        let leaders: Vec<_> = self.cluster.numbers().map(|n| self.cluster.view(n).and_then(|v| v.leader)).collect();
+        assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "who leads? {leaders:?}");
+        let keys = self.workers.keys();
+        let values = self.read_everything(&keys);
+        verdict::judge(self.workers.ops(), &values, self.cluster.now());
+    }
+
+    /// Reads keys from all nodes in turn.
+    fn read_everything(&mut self, keys: &[String]) -> verdict::Values {
+        let mut clients: Vec<_> = self.cluster.numbers().map(|n| self.cluster.connect(n)).collect();
+        for (i, key) in keys.iter().enumerate() {
+            let nodes = clients.len();
+            clients[i % nodes].send(&[b"GET", key.as_bytes()]);
+        }
+        let mut values = verdict::Values::new();
+        let deadline = self.cluster.now() + 10 * SECOND;
+        for (i, key) in keys.iter().enumerate() {
+            let nodes = clients.len();
+            let value = loop {
+                match clients[i % nodes].reply() {
+                    Some(reply) => break reply,
+                    None => self.cluster.run_for(MS),
+                }
+                assert!(self.cluster.now() < deadline, "GET {key} on a whole cluster has no answer");
+            };
+            assert!(value.as_error().is_none(), "GET {key} on a whole cluster: {value:?}");
+            values.insert(key.clone(), value.as_str().map(str::to_owned));
+        }
+        values
+    }
+
+    fn report(&mut self, recovery: Duration) -> Report {
+        let ops = self.workers.ops();
+        let count = |f: fn(&Op) -> bool| ops.iter().filter(|op| f(op)).count();
+        Report {
+            history: ops.iter().map(|op| format!("{op}\n")).collect(),
+            commands: ops.len(),
+            acknowledged: count(Op::is_acknowledged),
+            not_applied: count(Op::is_not_applied),
+            unknown: count(Op::is_unknown),
+            recovery,
+            simulated: self.cluster.now(),
+            trace_digest: self.cluster.world().trace_digest(),
+        }
+    }
+}
+
+impl Drop for Storm {
+    #[allow(clippy::print_stderr, reason = "a test that fails tells its story")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Plan { seed, nodes, duration, .. } = &self.plan;
+            eprintln!("\n=== seed {seed}: {nodes} nodes, {duration:?} of faults; at {:?}", self.cluster.now());
+            eprintln!("{}\nnow:{}", self.faults.story(), self.cluster.describe());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+"""Options, fixtures and what is printed when a test fails."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster import Cluster  # noqa: E402
+
+LOG_TAIL_CHARACTERS = 6_000
+FIGURES = []
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--long", action="store_true", help="the full number of kills, and limits on time (or QUORATE_LONG=1)"
+    )
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    """Whether the full counts are asked for. Only then do tests judge how fast the machine is."""
+    return request.config.getoption("--long") or os.environ.get("QUORATE_LONG") == "1"
+
+
+@pytest.fixture
+def make_cluster(request, tmp_path):
+    """Makes clusters that end with the test, and checks that none of their processes failed by itself."""
+    made = request.node.stash.setdefault(CLUSTERS, [])
+
+    def make(settings=()):
+        cluster = Cluster(tmp_path / f"cluster{len(made) + 1}", settings)
+        cluster.folder.mkdir()
+        made.append(cluster)
+        return cluster
+
+    yield make
+    complaints = [text for cluster in made for text in cluster.complaints()]
+    for cluster in made:
+        cluster.close()
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def cluster(make_cluster):
+    """Three nodes, three voters, default settings."""
+    return make_cluster().start(3)
+
+
+@pytest.fixture
+def figures(request):
+    """Call it with what was measured: one JSON line, printed at the end of the run."""
+
+    def report(**values):
+        line = json.dumps({"test": request.node.name, **values})
+        print(line)
+        FIGURES.append(line)
+
+    return report
+
+
+CLUSTERS = pytest.StashKey[list]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        for cluster in item.stash.get(CLUSTERS, []):
+            for node in cluster.nodes:
+                report.sections.append((f"log of {node}, {node.log_path}", node.log()[-LOG_TAIL_CHARACTERS:]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)

@@ -1,0 +1,88 @@
+"""What a node that has just started shows to clients: nothing that is older than what it knew."""
+
+import time
+
+from cluster import eventually
+from resp_client import ErrorReply
+
+
+def test_a_restarted_node_asks_for_the_password_from_its_first_moment(cluster):
+    first = cluster.nodes[0]
+    with first.connect() as connection:
+        assert connection.call("SET", "secret", "v") == "OK"
+        assert connection.call("CONFIG", "SET", "requirepass", "pw") == "OK"
+        assert connection.call("AUTH", "pw") == "OK"
+    for node in cluster.nodes:
+        node.begin_kill()
+    for node in cluster.nodes:
+        node.process.wait(10)
+
+    # Alone it cannot find out what is committed, and must not let anybody in for that.
+    first.launch()
+    replies = []
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        try:
+            with first.connect(timeout=1) as connection:
+                connection.send("GET", "secret")
+                connection.send("CONFIG", "GET", "requirepass")
+                connection.send("READONLY")
+                connection.send("GET", "secret")
+                replies += [connection.receive() for _ in range(4)]
+        except TimeoutError:
+            replies.append("no answer")
+        except OSError:
+            pass
+        time.sleep(0.02)
+    let_in = [reply for reply in replies if not isinstance(reply, ErrorReply) and reply != "no answer"]
+    assert not let_in, f"answers without a password: {let_in[:8]}"
+    for node in cluster.nodes[1:]:
+        node.launch()
+
+    def there():
+        with first.connect() as connection:
+            connection.call("AUTH", "pw")
+            return connection.call("GET", "secret") == b"v"
+
+    eventually(there, "the data is there for those who know the password")
+
+
+def test_a_restarted_node_never_answers_readonly_reads_from_before_its_restart(cluster):
+    """What a READONLY connection sees may be old; that a node forgets what it showed before is something else."""
+    node = cluster.others(cluster.leader())[0]
+    cluster.leader().call("SET", "k", "v")
+    for _ in range(3):
+        eventually(lambda: readonly_get(node) == b"v", "the follower has the key")
+        node.kill()
+        node.launch()
+        seen = []
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline and b"v" not in seen:
+            try:
+                seen.append(readonly_get(node))
+            except ErrorReply as error:
+                seen.append(error.code)
+            except OSError:
+                pass
+        assert None not in seen, f"the restarted node does not know what it showed before: {seen}"
+        assert b"v" in seen, seen
+        node.wait_answers()
+
+
+def readonly_get(node):
+    with node.connect(timeout=2) as connection:
+        assert connection.call("READONLY") == "OK"
+        return connection.call("GET", "k")
+
+
+def test_the_log_of_a_node_stays_short_while_another_is_down(cluster):
+    leader = cluster.leader()
+    away = cluster.others(leader)[0]
+    away.kill()
+    before = leader.log_path.stat().st_size
+    with leader.connect() as connection:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            connection.call("INCR", "n")
+    grown = leader.log_path.stat().st_size - before
+    assert grown < 200_000, f"{grown} bytes of messages in 3 s"
