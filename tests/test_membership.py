@@ -124,3 +124,16 @@ def test_sigterm_of_the_leader_hands_over(cluster, figures, long):
     cluster.assert_digests_equal()
     if long:
         assert max(pauses) < 1.0
+
+
+def test_a_node_may_move_to_another_port(cluster):
+    node = next(node for node in cluster.nodes[1:] if node is not cluster.leader())
+    node.terminate()
+    node.port = next(cluster.ports)
+    node.restart()
+    address = f"{node.host}:{node.port}"
+    eventually(lambda: cluster.nodes[0].members()[node.number]["addr"] == address, "the cluster knows the new address")
+    cluster.wait_voters(3)
+    node.call("SET", "k", "v")
+    cluster.leader().kill()
+    assert eventually(lambda: node.call("GET", "k"), "two of three go on") == b"v"

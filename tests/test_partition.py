@@ -84,12 +84,40 @@ def test_cut_of_the_leader(cluster, isolated, figures, long):
             for connection in readers + lonely:
                 connection.close()
         load.stop()
-    ms = sorted(round_ms(p) for p in pauses)
+    ms = sorted(round_ms(pause) for pause in pauses)
     figures(pauses_ms=ms, median_ms=ms[len(ms) // 2], max_ms=ms[-1], acknowledged=load.acknowledged())
     for node in cluster.nodes:
         load.assert_kept(node)
     cluster.assert_digests_equal()
     assert max(pauses) < PAUSE_LIMIT_S[long]
+
+
+def test_a_follower_that_was_cut_off_comes_back_without_an_election(cluster, isolated):
+    leader, terms = cluster.leader(), cluster.terms()
+    cut = cluster.others(leader)[0]
+    rest = cluster.others(cut)
+    leader.call("SET", "k", "before")
+    cluster.wait_caught_up()
+    readonly, strict = cut.connect(), cut.connect()
+    assert readonly.call("READONLY") == "OK"
+    with Load(rest, clients=6) as load:
+        isolated.cut(cluster.nodes.index(cut))
+        leader.call("SET", "k", "after")
+        assert readonly.call("GET", "k") == b"before", "a READONLY connection is answered by its node"
+        strict.send("GET", "k")
+        answer = strict.receive()
+        assert isinstance(answer, ErrorReply), f"{answer}: a strict read without the leader"
+        isolated.heal(cluster.nodes.index(cut))
+        eventually(lambda: strict.call("GET", "k") == b"after", "it answers again")
+        cluster.wait_caught_up()
+        time.sleep(0.5)
+        errors, pause = load.errors(), load.pause(rest, 0, time.monotonic())
+        load.stop()
+    assert cluster.terms() == terms, "it brought an election with it"
+    assert cluster.leader() is leader
+    assert not errors, errors[:5]
+    assert pause < PAUSE_LIMIT_S[False]
+    load.assert_kept(cut)
 
 
 def round_ms(seconds):

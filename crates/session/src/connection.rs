@@ -10,7 +10,8 @@ use quorate_resp::Protocol;
 use tokio::sync::Notify;
 
 /// When the answers of a connection exceed this, it is closed: its client does not read (`bounded`).
-const OUTPUT_BYTES_MAX: usize = 1 << 30;
+/// `client-output-buffer-limit` may ask for less.
+pub(crate) const OUTPUT_BYTES_MAX: usize = 1 << 30;
 
 /// In which lane of the replica the commands of a connection are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Connection {
     answer_from: Cell<Option<usize>>,
     /// Commands given to the replica and not answered.
     pub(crate) pending: Cell<usize>,
+    /// About how many bytes of commands those are.
+    pub(crate) pending_bytes: Cell<usize>,
     pub(crate) lane: Cell<Lane>,
     /// The entry that the last answer held at.
     pub(crate) seen: Cell<u64>,
@@ -51,7 +54,11 @@ pub struct Connection {
     pub(crate) written: Cell<u64>,
     /// Wakes the session: answers are there, or it must close.
     pub(crate) wake: Notify,
+    /// Ends a write to a client that does not read.
+    pub(crate) killed: Notify,
     pub(crate) closing: Cell<bool>,
+    /// The client sends no more; it may still read.
+    pub(crate) ended: Cell<bool>,
     /// The connection ends once this answer is written.
     pub(crate) quit: Cell<bool>,
     pub(crate) name: RefCell<Vec<u8>>,
@@ -67,6 +74,10 @@ pub struct Connection {
     pub(crate) queued: Cell<Option<usize>>,
     pub(crate) watched: Cell<usize>,
     pub(crate) buffered: Cell<usize>,
+    /// Bytes of answers that are being written.
+    pub(crate) writing: Cell<usize>,
+    /// Since when answers have waited beyond the soft limit.
+    pub(crate) over_soft_limit: Cell<Option<Instant>>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
     pub(crate) commands: Cell<u64>,
@@ -87,11 +98,14 @@ impl Connection {
             out: RefCell::default(),
             answer_from: Cell::new(None),
             pending: Cell::new(0),
+            pending_bytes: Cell::new(0),
             lane: Cell::new(Lane::Reads),
             seen: Cell::new(0),
             written: Cell::new(0),
             wake: Notify::new(),
+            killed: Notify::new(),
             closing: Cell::new(false),
+            ended: Cell::new(false),
             quit: Cell::new(false),
             name: RefCell::default(),
             lib_name: RefCell::default(),
@@ -106,6 +120,8 @@ impl Connection {
             queued: Cell::new(None),
             watched: Cell::new(0),
             buffered: Cell::new(0),
+            writing: Cell::new(0),
+            over_soft_limit: Cell::new(None),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             commands: Cell::new(0),
@@ -139,15 +155,16 @@ impl Connection {
         }
     }
 
-    /// Bytes of answers that wait; 0 while one is being written.
+    /// Bytes of answers that wait to be written; without those gathered so far while one is being composed.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.out.try_borrow().map_or(0, |out| out.len())
+        self.writing.get() + self.out.try_borrow().map_or(0, |out| out.len())
     }
 
     /// Ends the connection at its next turn.
     pub(crate) fn close(&self) {
         self.closing.set(true);
         self.wake.notify_one();
+        self.killed.notify_one();
     }
 }
 
@@ -168,7 +185,11 @@ impl Client for Connection {
         if self.lane.get() == Lane::Writes {
             self.written.set(index);
         }
-        self.pending.set(self.pending.get() - 1);
+        let pending = self.pending.get() - 1;
+        self.pending.set(pending);
+        if pending == 0 {
+            self.pending_bytes.set(0);
+        }
         self.wake.notify_one();
     }
 

@@ -12,7 +12,7 @@ use quorate_replica::Client;
 use crate::commands::{self, Action};
 use crate::connection::{Connection, Lane, ReplyMode};
 use crate::node::Node;
-use crate::transaction::{QUEUED_MAX, Queue, Watch};
+use crate::transaction::{QUEUED_MAX, Queue, Report, Token, Watches};
 
 /// What became of a command.
 pub(crate) enum Dispatch {
@@ -39,7 +39,9 @@ pub(crate) struct State {
     pub(crate) connection: Rc<Connection>,
     client: Rc<dyn Client>,
     queue: Option<Queue>,
-    watches: Rc<RefCell<Vec<Watch>>>,
+    watches: Rc<RefCell<Watches>>,
+    /// A transaction under way may change the database.
+    selects: bool,
     was_authenticated: bool,
 }
 
@@ -47,7 +49,7 @@ impl State {
     pub(crate) fn new(node: Rc<Node>, connection: Rc<Connection>) -> Self {
         let client: Rc<dyn Client> = connection.clone();
         let was_authenticated = connection.authenticated.get();
-        Self { node, connection, client, queue: None, watches: Rc::default(), was_authenticated }
+        Self { node, connection, client, queue: None, watches: Rc::default(), selects: false, was_authenticated }
     }
 
     /// Whether the connection has authenticated since the last call.
@@ -65,27 +67,35 @@ impl State {
 
     /// Carries a command out, or hands it on.
     pub(crate) fn dispatch(&mut self, args: &[&[u8]]) -> Dispatch {
+        if self.selects {
+            if self.connection.pending.get() > 0 {
+                return Dispatch::WhenIdle;
+            }
+            self.selects = false;
+        }
+        let c = &self.connection;
+        if c.reply_mode.get() == ReplyMode::SkipNext {
+            c.reply_mode.set(ReplyMode::Skip);
+        }
         let command = match command::resolve(args) {
             Ok(command) => command,
+            Err(error) if args[0].eq_ignore_ascii_case(b"exec") => return self.refuse_exec(&error),
             Err(error) => return self.refuse(&error),
         };
-        let c = &self.connection;
         c.last_command.set(command.name);
         c.commands.set(c.commands.get() + 1);
         if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
             if self.node.requires_password() {
-                return self.refuse(&NOAUTH);
+                return if command.name == "exec" { self.refuse_exec(&NOAUTH) } else { self.refuse(&NOAUTH) };
             }
             c.authenticated.set(true);
         }
         if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
             return self.refuse(&LOADING);
         }
-        if self.node.is_paused(command.is_write()) && !is_exempt_from_pause(command) {
+        let writes = command.is_write() || command.name == "exec" && self.queue.as_ref().is_some_and(|q| q.writes);
+        if self.node.is_paused(writes) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
-        }
-        if c.reply_mode.get() == ReplyMode::SkipNext {
-            c.reply_mode.set(ReplyMode::Skip);
         }
         if self.queue.is_some() && !runs_within_multi(command) {
             return self.enqueue(command, args);
@@ -165,6 +175,16 @@ impl State {
             queue.broken = true;
         }
         let error = error.clone();
+        self.in_order(move |_, reply| reply.error(&error));
+        Dispatch::Done
+    }
+
+    /// An EXEC that is refused ends the transaction.
+    fn refuse_exec(&mut self, error: &CommandError) -> Dispatch {
+        self.queue = None;
+        self.forget_watches();
+        let why = error.text().trim_start_matches("ERR ");
+        let error = CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"));
         self.in_order(move |_, reply| reply.error(&error));
         Dispatch::Done
     }
@@ -272,7 +292,8 @@ impl State {
             let now = node.now_ms();
             for key in &keys {
                 let (version, existed) = k.watch_token(db, key, now);
-                watches.borrow_mut().push(Watch { db, key: key.clone(), version, existed });
+                // A key that is watched already stays so from then on.
+                watches.borrow_mut().entry((db, key.clone())).or_insert(Token { version, existed });
             }
             c.answer(index, &mut |reply| reply.ok());
         });
@@ -287,23 +308,39 @@ impl State {
         if command.flags.contains(Flags::NO_MULTI) {
             return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
         }
-        let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
-        if queue.transaction.len() >= QUEUED_MAX {
-            return self.refuse(&CommandError::fixed("ERR too many commands in one transaction"));
+        if commands::takes_time(command) {
+            return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
         }
+        let bytes: usize = args.iter().map(|a| a.len() + 16).sum();
+        let bytes_max = self.node.config.client_query_buffer_limit();
+        let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
+        if queue.transaction.len() >= QUEUED_MAX || queue.bytes + bytes > bytes_max {
+            return self.refuse(&CommandError::fixed("ERR the transaction is too large"));
+        }
+        queue.bytes += bytes;
+        queue.writes |= command.is_write();
+        let (node, connection) = (self.node.clone(), self.connection.clone());
         match command.handler {
-            Handler::Read(_) | Handler::Write(_) => queue.transaction.command(queue.db, args),
-            Handler::Connection(_) => {
-                // SELECT within a transaction holds for what follows it there, and afterwards.
-                if command.name == "select"
-                    && let Ok(db) = parse_db(args[1], self.node.databases())
-                {
-                    queue.db = db;
-                }
-                queue.transaction.command(queue.db, args);
+            Handler::Connection(_) if command.name == "select" => {
+                // It holds for what follows it here, and afterwards if the transaction is executed.
+                let chosen = parse_db(args[1], node.databases());
+                queue.db = *chosen.as_ref().unwrap_or(&queue.db);
+                queue.transaction.local(Box::new(move |reply| match &chosen {
+                    Ok(db) => {
+                        connection.db.set(*db);
+                        reply.ok();
+                    }
+                    Err(error) => reply.error(error),
+                }));
+            }
+            Handler::Read(_) | Handler::Write(_) | Handler::Connection(_) => queue.transaction.command(queue.db, args),
+            Handler::Session | Handler::Container if commands::reports_on_node(command) => {
+                let answer = Rc::new(RefCell::new(Vec::new()));
+                let args = args.iter().map(|a| a.to_vec()).collect();
+                queue.reports.push(Report { command, args, answer: answer.clone() });
+                queue.transaction.local(Box::new(move |reply| reply.raw(&answer.borrow())));
             }
             Handler::Session | Handler::Container => {
-                let (node, connection) = (self.node.clone(), self.connection.clone());
                 queue.transaction.local(commands::within_transaction(command, node, connection, args));
             }
         }
@@ -329,11 +366,14 @@ impl State {
             self.in_order(|_, reply| reply.error(&EXECABORT));
             return Dispatch::Done;
         }
-        for w in self.watches.take() {
-            queue.transaction.watch(w.db, w.key, w.version, w.existed);
+        for ((db, key), token) in self.watches.take() {
+            queue.transaction.watch(db, key, token.version, token.existed);
         }
         self.unwatch_in_order();
-        c.db.set(queue.db);
+        for report in &queue.reports {
+            commands::report(report, &self.node, &c);
+        }
+        self.selects = queue.db != c.db.get();
         self.enter(Lane::Writes);
         self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done
@@ -341,7 +381,7 @@ impl State {
 }
 
 fn parse_db(arg: &[u8], databases: usize) -> Result<usize, CommandError> {
-    let n = quorate_resp::parse_integer(arg).ok_or(CommandError::fixed("ERR invalid DB index"))?;
+    let n = quorate_resp::parse_integer(arg).ok_or(CommandError::NOT_AN_INTEGER)?;
     usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_OUT_OF_RANGE)
 }
 

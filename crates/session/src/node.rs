@@ -9,7 +9,7 @@ use quorate_cluster::Cluster;
 use quorate_cluster::config::Config;
 use quorate_env::{Instant, clock};
 use quorate_replica::Replica;
-use quorate_resp::Limits;
+use quorate_resp::{BULK_BYTES_MAX, Limits};
 use tokio::sync::Notify;
 
 use crate::connection::Connection;
@@ -183,14 +183,31 @@ impl Node {
     }
 
     pub(crate) fn limits(&self, connection: &Connection) -> Limits {
-        let limits = Limits::default();
+        let limits = Limits {
+            bulk_bytes: self.config.proto_max_bulk_len().min(BULK_BYTES_MAX),
+            query_bytes: self.config.client_query_buffer_limit(),
+            ..Limits::default()
+        };
         if connection.authenticated.get() { limits } else { limits.unauthenticated() }
     }
 
-    /// After how long without a command a connection is closed.
-    pub(crate) fn idle_limit(&self, connection: &Connection) -> Option<Duration> {
-        let limit = self.config.timeout();
-        (limit > Duration::ZERO).then(|| limit.saturating_sub(connection.last_active.get().elapsed()))
+    /// Ends connections that are silent for too long, and those whose clients do not read. Once a second.
+    pub(crate) fn look_after_clients(&self) {
+        let silence = self.config.timeout();
+        let limit = self.config.client_output_buffer_limit().normal;
+        let exceeds = |bytes: usize, limit: u64| limit > 0 && bytes as u64 > limit;
+        for c in self.clients() {
+            let waiting = c.output_bytes();
+            let is_idle = c.pending.get() == 0 && waiting == 0;
+            let silent = silence > Duration::ZERO && is_idle && c.last_active.get().elapsed() > silence;
+            let since = exceeds(waiting, limit.soft_bytes).then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));
+            c.over_soft_limit.set(since);
+            let unread = exceeds(waiting, limit.hard_bytes) || since.is_some_and(|since| since.elapsed() > limit.soft);
+            if silent || unread {
+                tracing::info!(client = c.id, silent, waiting, "closing a connection");
+                c.close();
+            }
+        }
     }
 
     pub(crate) fn requires_password(&self) -> bool {
@@ -201,9 +218,14 @@ impl Node {
         self.config.databases()
     }
 
-    /// Whether this node leads its shard, as far as it knows.
+    /// Whether this node leads its shard, as far as it knows. Not from within apply: see [`Self::is_master`].
     pub(crate) fn leads(&self) -> bool {
         self.replica.leads()
+    }
+
+    /// The same by what consensus says, from anywhere.
+    pub(crate) fn is_master(&self) -> bool {
+        self.cluster.view().is_leader
     }
 
     /// Unix time in milliseconds by this node's clock.

@@ -169,7 +169,7 @@ fn refusal(node: &Node, from: SocketAddr) -> Option<&'static str> {
     )
 }
 
-/// Once a second: commands per second, for INFO.
+/// Once a second: commands per second, for INFO, and clients that must go.
 async fn sample(node: Rc<Node>) {
     let mut last = node.totals().commands;
     loop {
@@ -177,5 +177,6 @@ async fn sample(node: Rc<Node>) {
         let now = node.totals().commands;
         node.counters.ops_per_second.set(now.saturating_sub(last));
         last = now;
+        node.look_after_clients();
     }
 }

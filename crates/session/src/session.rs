@@ -1,9 +1,10 @@
 //! Drives one connection.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use quorate_env::clock;
 use quorate_resp::Decoder;
@@ -16,6 +17,8 @@ use crate::node::Node;
 
 /// Commands of one connection under way at the most.
 const PENDING_MAX: usize = 16 << 10;
+/// Bytes of commands of one connection under way at the most; one command of any size may be.
+const PENDING_BYTES_MAX: usize = 32 << 20;
 /// Answers beyond this are written before more commands are taken.
 const OUTPUT_SOFT_BYTES: usize = 256 << 10;
 /// How many commands may be under way is such that, by the largest recent answer, about this much comes back.
@@ -24,12 +27,43 @@ const WINDOW_BYTES: usize = 16 << 20;
 const FIRST_WINDOW: usize = 64;
 /// An output buffer larger than this is given back once it is written.
 const OUTPUT_KEEP_BYTES: usize = 64 << 10;
+/// While a command takes its time, so many bytes of the next ones are read, to notice that a client goes away.
+const READ_AHEAD_BYTES: usize = 64 << 10;
 
 /// One connection. See the crate's documentation.
 pub struct Session<S> {
     stream: S,
     decoder: Decoder,
     state: State,
+}
+
+/// Takes the connection out of the registry however its session ends.
+struct Registered(Rc<Node>, Rc<Connection>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.1.closing.set(true);
+        self.0.closed(&self.1);
+    }
+}
+
+/// What became of the commands that have arrived.
+enum Taken {
+    /// All of them were taken, so more bytes are wanted.
+    All,
+    /// Answers must come back or be written before more are taken.
+    Enough,
+    /// The next one waits until CLIENT PAUSE ends.
+    Paused(Vec<Vec<u8>>),
+    /// The last one takes time.
+    Slow(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// How a command went.
+enum Carried {
+    Done,
+    Paused,
+    Slow(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -42,23 +76,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Serves the connection until it ends.
     pub async fn run(mut self) {
-        let connection = self.state.connection.clone();
-        let result = self.serve().await;
-        if let Err(error) = result {
-            tracing::debug!(client = connection.id, %error, "connection ended");
+        let registered = Registered(self.state.node.clone(), self.state.connection.clone());
+        if let Err(error) = self.serve().await {
+            tracing::debug!(client = registered.1.id, %error, "connection ended");
         }
-        connection.closing.set(true);
-        self.state.node.closed(&connection);
     }
 
     async fn serve(&mut self) -> io::Result<()> {
         let Self { stream, decoder, state } = self;
         let connection = state.connection.clone();
         let mut window = FIRST_WINDOW;
+        let mut postponed = None;
         loop {
-            let starved = take_commands(stream, decoder, state, window).await?;
+            decoder.set_limits(state.node.limits(&connection));
+            let starved = match take_commands(stream, decoder, state, window, postponed.take()).await? {
+                Taken::All => true,
+                Taken::Enough => false,
+                Taken::Paused(args) => {
+                    let node = state.node.clone();
+                    attend(stream, decoder, &connection, Box::pin(async move { node.resumed().await })).await?;
+                    postponed = Some(args);
+                    continue;
+                }
+                Taken::Slow(work) => {
+                    attend(stream, decoder, &connection, work).await?;
+                    continue;
+                }
+            };
             flush(stream, &connection).await?;
             if connection.closing.get() || connection.quit.get() {
+                return stream.shutdown().await;
+            }
+            if starved && connection.ended.get() {
+                // The client has sent everything, and may still read.
+                idle(stream, &connection).await?;
+                flush(stream, &connection).await?;
                 return stream.shutdown().await;
             }
             if connection.pending.get() == 0 {
@@ -66,85 +118,117 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
             }
             connection.buffered.set(decoder.buffered_bytes());
-            let idle = state.node.idle_limit(&connection);
             tokio::select! {
                 biased;
                 () = connection.wake.notified() => {}
                 // Commands that were not taken yet wait for answers, not for more bytes.
-                read = stream.read_buf(decoder.buffer()), if starved => {
-                    let n = read?;
-                    if n == 0 {
-                        return Ok(());
-                    }
-                    connection.bytes_in.set(connection.bytes_in.get() + n as u64);
-                    connection.last_active.set(clock::Instant::now());
-                }
-                () = sleep_or_never(idle) => {
-                    tracing::debug!(client = connection.id, "closing an idle connection");
-                    return Ok(());
-                }
+                read = stream.read_buf(decoder.buffer()), if starved => received(&connection, read?),
             }
         }
     }
 }
 
-async fn sleep_or_never(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => clock::sleep(limit).await,
-        None => std::future::pending().await,
-    }
+/// Takes note of bytes that have arrived; none is the end of what the client sends.
+fn received(connection: &Connection, n: usize) {
+    connection.ended.set(n == 0);
+    connection.bytes_in.set(connection.bytes_in.get() + n as u64);
+    connection.last_active.set(clock::Instant::now());
 }
 
-/// Takes the commands that have arrived. True: all of them, so more bytes are wanted.
+/// Takes the commands that have arrived, after the one that had to be postponed.
 async fn take_commands<S: AsyncWrite + Unpin>(
     stream: &mut S,
     decoder: &mut Decoder,
     state: &mut State,
     window: usize,
-) -> io::Result<bool> {
+    postponed: Option<Vec<Vec<u8>>>,
+) -> io::Result<Taken> {
     let connection = state.connection.clone();
+    if let Some(owned) = postponed {
+        let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+        let carried = carry_out(stream, state, &args).await?;
+        match carried {
+            Carried::Done => {}
+            Carried::Paused => return Ok(Taken::Paused(owned)),
+            Carried::Slow(work) => return Ok(Taken::Slow(work)),
+        }
+    }
     loop {
         if connection.closing.get() || connection.quit.get() {
-            return Ok(false);
+            return Ok(Taken::Enough);
         }
         if connection.out.borrow().len() > OUTPUT_SOFT_BYTES {
             flush(stream, &connection).await?;
         }
-        if connection.pending.get() >= window {
-            return Ok(false);
+        if connection.pending.get() >= window || connection.pending_bytes.get() > PENDING_BYTES_MAX {
+            return Ok(Taken::Enough);
         }
         let request = match decoder.next() {
             Ok(Some(request)) => request,
-            Ok(None) => return Ok(true),
+            Ok(None) => return Ok(Taken::All),
             Err(error) => {
                 idle(stream, &connection).await?;
                 state.protocol_error(&error.to_string());
-                return Ok(false);
+                return Ok(Taken::Enough);
             }
         };
         let args: SmallVec<[&[u8]; 8]> = request.iter().collect();
-        let limits_changed = loop {
-            match state.dispatch(&args) {
-                Dispatch::Done => break state.limits_changed(),
-                Dispatch::WhenIdle => idle(stream, &connection).await?,
-                Dispatch::WhenResumed => {
-                    flush(stream, &connection).await?;
-                    state.node.resumed().await;
-                }
-                Dispatch::Async(work) => {
-                    flush(stream, &connection).await?;
-                    work.await;
-                    break state.limits_changed();
-                }
-            }
-            if connection.closing.get() {
-                return Ok(false);
-            }
-        };
+        match carry_out(stream, state, &args).await? {
+            Carried::Done => {}
+            Carried::Paused => return Ok(Taken::Paused(args.iter().map(|a| a.to_vec()).collect())),
+            Carried::Slow(work) => return Ok(Taken::Slow(work)),
+        }
+        if connection.pending.get() > 0 {
+            connection.pending_bytes.set(connection.pending_bytes.get() + request.wire_bytes());
+        }
         drop(args);
-        if limits_changed {
+        if state.limits_changed() {
             let limits = state.node.limits(&connection);
             decoder.set_limits(limits);
+        }
+    }
+}
+
+/// Dispatches a command, once or, when it must wait for what is under way, again.
+async fn carry_out<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    state: &mut State,
+    args: &[&[u8]],
+) -> io::Result<Carried> {
+    loop {
+        match state.dispatch(args) {
+            Dispatch::Done => return Ok(Carried::Done),
+            Dispatch::WhenIdle => {
+                let connection = state.connection.clone();
+                idle(stream, &connection).await?;
+                if connection.closing.get() {
+                    return Ok(Carried::Done);
+                }
+            }
+            Dispatch::WhenResumed => return Ok(Carried::Paused),
+            Dispatch::Async(work) => return Ok(Carried::Slow(work)),
+        }
+    }
+}
+
+/// Waits for `work`, writes answers meanwhile, and notices when the client goes away or is killed.
+async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    decoder: &mut Decoder,
+    connection: &Connection,
+    mut work: Pin<Box<dyn Future<Output = ()>>>,
+) -> io::Result<()> {
+    loop {
+        flush(stream, connection).await?;
+        if connection.closing.get() {
+            return Ok(());
+        }
+        let room = !connection.ended.get() && decoder.buffered_bytes() < READ_AHEAD_BYTES;
+        tokio::select! {
+            biased;
+            () = &mut work => return Ok(()),
+            () = connection.wake.notified() => {}
+            read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
         }
     }
 }
@@ -158,11 +242,20 @@ async fn idle<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) ->
     Ok(())
 }
 
-/// Writes what was answered.
+/// Writes what was answered. A client that does not read is waited for, until it is killed.
 async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
     let mut buf = take_output(&connection.out);
     while !buf.is_empty() {
-        stream.write_all(&buf).await?;
+        connection.writing.set(buf.len());
+        tokio::select! {
+            biased;
+            written = stream.write_all(&buf) => written?,
+            () = connection.killed.notified() => {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "killed while its client did not read"));
+            }
+        }
+        connection.writing.set(0);
+        connection.last_active.set(clock::Instant::now());
         connection.bytes_out.set(connection.bytes_out.get() + buf.len() as u64);
         buf.clear();
         let mut out = connection.out.borrow_mut();

@@ -1,5 +1,10 @@
 //! MULTI on one connection: what is queued, what is watched.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use quorate_keyspace::command::Command;
 use quorate_replica::Transaction;
 
 /// A transaction may hold so many commands; one more is refused and EXEC then aborts.
@@ -13,13 +18,28 @@ pub(crate) struct Queue {
     pub(crate) broken: bool,
     /// The database that SELECT within the transaction has chosen.
     pub(crate) db: usize,
+    /// Whether a command in it may write.
+    pub(crate) writes: bool,
+    /// Bytes of arguments.
+    pub(crate) bytes: usize,
+    /// Commands about the state of this node as a whole.
+    pub(crate) reports: Vec<Report>,
 }
 
-/// A watched key, and how it was when it was watched (R16).
-#[derive(Debug, Clone)]
-pub(crate) struct Watch {
-    pub(crate) db: usize,
-    pub(crate) key: Vec<u8>,
+/// A command whose answer looks at the whole node (INFO). Apply, which executes the transaction, has that state in
+/// hand: so the answer is made when EXEC arrives, and put in its place by apply.
+pub(crate) struct Report {
+    pub(crate) command: &'static Command,
+    pub(crate) args: Vec<Vec<u8>>,
+    pub(crate) answer: Rc<RefCell<Vec<u8>>>,
+}
+
+/// How watched keys were when they were watched (R16), by database and key.
+pub(crate) type Watches = BTreeMap<(usize, Vec<u8>), Token>;
+
+/// See [`Watches`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
     pub(crate) version: u64,
     pub(crate) existed: bool,
 }

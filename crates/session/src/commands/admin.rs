@@ -31,7 +31,7 @@ async fn replicas(node: &Node, connection: &Connection, wanted: i64, limit: Opti
     loop {
         let have = node.replica.replicas_with(connection.written.get()).await;
         let late = deadline.is_some_and(|d| Instant::now() >= d);
-        if have >= wanted || late || connection.closing.get() {
+        if have >= wanted || late || connection.closing.get() || connection.ended.get() {
             return have;
         }
         clock::sleep(LOOK).await;
@@ -54,19 +54,18 @@ pub(super) async fn wait(node: Rc<Node>, connection: Rc<Connection>, args: Vec<V
     connection.reply(&mut |reply| reply.int(have));
 }
 
-/// Under `always` what is acknowledged is on this node's disk, or on that of the majority it came from.
+/// This node's log is synced in any case: what is acknowledged may be on the disks of a majority without it.
 pub(super) async fn waitaof(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     let parsed = number(&args[1]).and_then(|local| Ok((local, number(&args[2])?, timeout(&args[3])?)));
-    let (local, wanted, limit) = match parsed {
+    let (wanted, limit) = match parsed {
         Ok((local, ..)) if local > 1 => {
-            return finish(&connection, Err(CommandError::OUT_OF_RANGE));
+            let error = CommandError::fixed("ERR value is out of range, value must between 0 and 1");
+            return finish(&connection, Err(error));
         }
-        Ok(parsed) => parsed,
+        Ok((_, wanted, limit)) => (wanted, limit),
         Err(error) => return finish(&connection, Err(error)),
     };
-    if local > 0 {
-        node.replica.sync_log().await;
-    }
+    node.replica.sync_log().await;
     let have = replicas(&node, &connection, wanted, limit).await;
     connection.reply(&mut |reply| {
         reply.array(2);

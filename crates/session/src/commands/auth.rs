@@ -111,7 +111,7 @@ fn greet(cx: &Cx<'_>, reply: &mut Reply<'_>) {
     reply.bulk(b"mode");
     reply.bulk(b"standalone");
     reply.bulk(b"role");
-    reply.bulk(if cx.node.leads() { b"master" } else { b"replica" });
+    reply.bulk(if cx.node.is_master() { b"master" } else { b"replica" });
     reply.bulk(b"modules");
     reply.array(0);
 }

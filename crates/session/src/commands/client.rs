@@ -16,7 +16,7 @@ pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
 }
 
 pub(super) fn info(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
-    let mut line = describe(cx.connection, cx.node);
+    let mut line = describe(cx.connection);
     line.push('\n');
     reply.verbatim(*b"txt", line.as_bytes());
     Ok(())
@@ -43,7 +43,7 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     let mut lines = String::new();
     for c in cx.node.clients() {
         if normal && ids.as_ref().is_none_or(|ids| ids.contains(&c.id)) {
-            lines.push_str(&describe(&c, cx.node));
+            lines.push_str(&describe(&c));
             lines.push('\n');
         }
     }
@@ -51,16 +51,20 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     Ok(())
 }
 
-fn describe(c: &Connection, node: &crate::Node) -> String {
+fn describe(c: &Connection) -> String {
     let mut s = String::new();
-    let flags = if c.queued.get().is_some() { "x" } else if c.readonly.get() { "r" } else { "N" };
+    let marks = [('x', c.queued.get().is_some()), ('r', c.readonly.get()), ('e', c.no_evict.get()), ('T', c.no_touch.get())];
+    let mut flags: String = marks.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark).collect();
+    if flags.is_empty() {
+        flags.push('N');
+    }
     let out = c.output_bytes();
     // Writing to a String cannot fail.
     let _ = write!(
         s,
         "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user={} \
-         redir=-1 resp={} lib-name={} lib-ver={}",
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+         user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
         c.local_addr,
@@ -77,7 +81,6 @@ fn describe(c: &Connection, node: &crate::Node) -> String {
         out,
         c.buffered.get() + out,
         c.last_command.get(),
-        if c.authenticated.get() || !node.requires_password() { "default" } else { "(superuser)" },
         if c.protocol.get() == Protocol::Resp3 { 3 } else { 2 },
         text(&c.lib_name.borrow()),
         text(&c.lib_ver.borrow()),

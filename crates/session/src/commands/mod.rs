@@ -19,6 +19,7 @@ use quorate_replica::Local;
 use crate::connection::Connection;
 use crate::dispatch::State;
 use crate::node::Node;
+use crate::transaction::Report;
 
 pub(crate) use auth::reset;
 
@@ -69,6 +70,30 @@ pub(crate) fn within_transaction(
     })
 }
 
+/// Whether a command takes time, so that it cannot be a step of a transaction.
+pub(crate) fn takes_time(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "wait" | "waitaof" | "shutdown" | "config|set" | "quorate|node" | "quorate|failover"
+    )
+}
+
+/// Whether the answer looks at the state of the whole node, which apply has in hand while it executes a transaction.
+pub(crate) fn reports_on_node(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "info" | "quorate|status" | "quorate|digest" | "cluster|countkeysinslot" | "cluster|getkeysinslot"
+    )
+}
+
+/// Makes the answer of such a command.
+pub(crate) fn report(report: &Report, node: &Rc<Node>, connection: &Rc<Connection>) {
+    let args: Vec<&[u8]> = report.args.iter().map(Vec::as_slice).collect();
+    let mut bytes = report.answer.borrow_mut();
+    let mut reply = Reply::new(&mut bytes, connection.protocol.get());
+    answer(report.command, &Cx { node, connection }, &args, &mut reply);
+}
+
 fn answer(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) {
     let mark = reply.mark();
     if let Err(error) = run(command, cx, args, reply) {
@@ -116,6 +141,11 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
             if command.name == "readwrite" {
                 cx.connection.readonly.set(false);
             }
+            reply.ok();
+            Ok(())
+        }
+        // Within a transaction; EXEC forgets the watches in any case.
+        "unwatch" => {
             reply.ok();
             Ok(())
         }
