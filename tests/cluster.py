@@ -38,7 +38,7 @@ def binary():
 
 
 def eventually(condition, what, timeout=PATIENCE, interval=0.02):
-    """Waits until `condition()` is true and returns what it returned. Errors of a node that is not there count as no."""
+    """Waits until `condition()` is true and returns it. Errors of a node that is not there count as no."""
     deadline = time.monotonic() + timeout
     last = None
     while True:
@@ -82,7 +82,15 @@ class Node:
 
     def launch(self):
         assert not self.alive, f"{self} runs already"
-        command = [binary(), "server", "--listen", f"{self.host}:{self.port}", "--data-dir", str(self.folder), *self.args]
+        command = [
+            binary(),
+            "server",
+            "--listen",
+            f"{self.host}:{self.port}",
+            "--data-dir",
+            str(self.folder),
+            *self.args,
+        ]
         if self.namespace:
             command = ["ip", "netns", "exec", self.namespace, *command]
         self.dies_with, self.stopped = None, False
@@ -106,8 +114,15 @@ class Node:
 
     def terminate(self, timeout=PATIENCE):
         """SIGTERM; returns when the process has ended, which must be clean."""
+        self.begin_terminate()
+        self.finish_terminate(timeout)
+
+    def begin_terminate(self):
+        """SIGTERM, without waiting for the end."""
         self.dies_with = 0
         self.process.terminate()
+
+    def finish_terminate(self, timeout=PATIENCE):
         code = self.process.wait(timeout)
         assert code == 0, f"{self} ended with {code} after SIGTERM"
 
@@ -175,14 +190,15 @@ class Node:
         return index, digest.decode()
 
     def wait_answers(self, timeout=PATIENCE):
-        """Until it serves clients and knows a leader."""
+        """Until it serves clients. Needs a majority."""
 
         def answers():
             why = self.died()
             assert why is None, f"{why}\n{self.log()[-2000:]}"
+            self.call("EXISTS", "x", timeout=3)  # LOADING until it has caught up
             return self.status()["leader"]
 
-        eventually(answers, f"{self} answers and knows a leader", timeout)
+        eventually(answers, f"{self} serves clients", timeout)
 
 
 class Cluster:
@@ -276,7 +292,9 @@ class Cluster:
         """Until every running node has applied what the leader had committed when this was called."""
         target = self.leader().status()["committed"]
         eventually(
-            lambda: all(node.status()["applied"] >= target for node in self.running), f"all applied entry {target}", timeout
+            lambda: all(node.status()["applied"] >= target for node in self.running),
+            f"all applied entry {target}",
+            timeout,
         )
 
     def assert_digests_equal(self, timeout=PATIENCE):

@@ -12,8 +12,8 @@ import time
 from resp_client import encode
 
 RECONNECT_PAUSE = 0.05
-# Errors by which the server promises that the write did not and will not happen.
-NOT_APPLIED = ("NOQUORUM", "OVERLOADED")
+# Errors by which the server promises that the write did not and will not happen. LOADING: the node has just started.
+NOT_APPLIED = ("NOQUORUM", "OVERLOADED", "LOADING")
 
 
 class Writer:
@@ -199,11 +199,14 @@ class Load:
     def verify(self, node):
         """Looks through `node` for what was promised: (lost, ghosts).
 
-        lost: keys acknowledged that are missing or wrong. ghosts: keys there although the server said that they are not.
+        lost: keys acknowledged that are missing or wrong. ghosts: keys there although the server said the opposite.
         """
         expected = {w.key(n): str(self.value(n)).encode() for w in self.writers for _, n in w.acked}
         refused = [
-            w.key(n) for w in self.writers for _, n, text in w.errors if n is not None and text[1:].startswith(NOT_APPLIED)
+            w.key(n)
+            for w in self.writers
+            for _, n, text in w.errors
+            if n is not None and text[1:].startswith(NOT_APPLIED)
         ]
         with node.connect(timeout=30) as connection:
             lost = [key for key, value in read(connection, list(expected)).items() if value != expected[key]]

@@ -100,5 +100,8 @@ def encode(*args):
 
 def as_map(reply):
     """A map of RESP2, which is a flat list, as a dict with text keys and text or integer values."""
-    text = lambda value: value.decode() if isinstance(value, bytes) else value
+
+    def text(value):
+        return value.decode() if isinstance(value, bytes) else value
+
     return {text(name): text(value) for name, value in zip(reply[::2], reply[1::2])}

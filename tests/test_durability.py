@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from cluster import eventually
 from load import Load
 
@@ -21,17 +22,29 @@ def start_all(cluster):
     cluster.wait_voters(3)
 
 
-def test_kill_of_all_nodes_loses_nothing(cluster, figures, long):
-    with Load(cluster.nodes, gap=0.0) as load:
+# Beside the default: snapshots all the time, so that some are cut off by the kill.
+SETTINGS = {"default": [], "snapshots": ["snapshot-log-size=1mb", "log-keep-size=256kb", "segment-size=1mb"]}
+
+
+def long_value(n):
+    return f"{n}:" + "x" * 1500
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_kill_of_all_nodes_loses_nothing(make_cluster, settings, figures, long):
+    cluster = make_cluster(SETTINGS[settings]).start(3)
+    with Load(cluster.nodes, gap=0.0, value=str if settings == "default" else long_value) as load:
         rounds = []
         for _ in range(10 if long else 3):
             time.sleep(1.5)
             acknowledged = load.acknowledged()
+            snapshots = sum(int(node.info("persistence")["quorate_snapshots_written"]) for node in cluster.nodes)
+            assert snapshots or settings == "default", "no snapshot was written: the settings no longer do their part"
             began = time.monotonic()
             kill_all(cluster)
             start_all(cluster)
             eventually(lambda: load.flowing(cluster.nodes, began), "all clients write again")
-            rounds.append({"acknowledged": acknowledged, "back_ms": round((time.monotonic() - began) * 1000)})
+            rounds.append({"acknowledged": acknowledged, "back_ms": milliseconds_since(began), "snapshots": snapshots})
         kill_all(cluster)
         load.stop()
         start_all(cluster)
@@ -39,6 +52,25 @@ def test_kill_of_all_nodes_loses_nothing(cluster, figures, long):
         load.assert_kept(node)
     cluster.assert_digests_equal()
     figures(kills=len(rounds) + 1, acknowledged=load.acknowledged(), lost=0, rounds=rounds)
+
+
+def milliseconds_since(began):
+    return int((time.monotonic() - began) * 1000)
+
+
+def test_a_clean_stop_of_all_nodes_loses_nothing(cluster):
+    for round in range(2):
+        with Load(cluster.nodes, prefix=f"round{round}", gap=0.0) as load:
+            time.sleep(0.7)
+            for node in cluster.nodes:
+                node.begin_terminate()
+            for node in cluster.nodes:
+                node.finish_terminate()
+            load.stop()
+        start_all(cluster)
+        for node in cluster.nodes:
+            load.assert_kept(node)
+    cluster.assert_digests_equal()
 
 
 def test_everysec_is_one_setting_of_the_cluster_and_survives_the_death_of_all_processes(cluster):

@@ -44,7 +44,7 @@ def rejoin(cluster, node):
     shutil.rmtree(node.folder)
     node.args = [arg for arg in node.args if arg not in ("--node-id", str(node.number))]
     node.launch()
-    eventually(lambda: node.status()["leader"], "it answers")
+    node.wait_answers()
     node.number = node.status()["id"]
     cluster.wait_voters(3)
 
@@ -107,7 +107,9 @@ def test_a_node_whose_folder_was_replaced_by_an_older_copy_is_made_safe(loaded, 
     time.sleep(0.5)
     since = time.monotonic()
     time.sleep(2)
-    assert not any(w.acked and w.acked[-1][0] > since for w in load.writers), "acknowledged with the help of an older copy"
+    assert not any(w.acked and w.acked[-1][0] > since for w in load.writers), (
+        "acknowledged with the help of an older copy"
+    )
     lost.restart()
     check_continues(cluster, load, survivors)
     rejoin(cluster, node)

@@ -81,7 +81,8 @@ def test_failover_on_request_is_without_errors(cluster, figures):
                 asked = cluster.nodes[len(pauses) % 3]
                 asked.call("QUORATE", "FAILOVER", *(("TO", target.number) if target else ()))
                 eventually(
-                    lambda: (cluster.leader() is target) if target else (cluster.leader() is not old), "leadership moved"
+                    lambda: (cluster.leader() is target) if target else (cluster.leader() is not old),
+                    "leadership moved",
                 )
                 time.sleep(0.5)
                 pauses.append(round(load.pause(cluster.nodes, since, time.monotonic()) * 1000))
@@ -118,7 +119,9 @@ def test_sigterm_of_the_leader_hands_over(cluster, figures, long):
             cluster.wait_caught_up()
             cluster.wait_voters(3)
         load.stop()
-    figures(pauses_ms=[round(p * 1000) for p in pauses], max_ms=round(max(pauses) * 1000), acknowledged=load.acknowledged())
+    figures(
+        pauses_ms=[round(p * 1000) for p in pauses], max_ms=round(max(pauses) * 1000), acknowledged=load.acknowledged()
+    )
     for node in cluster.nodes:
         load.assert_kept(node)
     cluster.assert_digests_equal()

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 
 from cluster import eventually
+from load import NOT_APPLIED
 from resp_client import Connection, ErrorReply
 
 CLIENTS = 9
@@ -41,7 +42,8 @@ class Pusher:
     def pipeline(self, connection: Connection, chance):
         count = chance.choice((1, 10, PIPELINE_MAX))
         first = len(self.sent)
-        batch = [(f"{self.number}.{self.connection_number}.{first + i}", f"list:{chance.randrange(LISTS)}") for i in range(count)]
+        prefix = f"{self.number}.{self.connection_number}"
+        batch = [(f"{prefix}.{first + i}", f"list:{chance.randrange(LISTS)}") for i in range(count)]
         self.sent += [(element, name, "unknown") for element, name in batch]
         lengths = {}
         try:
@@ -50,7 +52,7 @@ class Pusher:
             for i, (element, name) in enumerate(batch):
                 reply = connection.receive()
                 if isinstance(reply, ErrorReply):
-                    refused = reply.code in ("NOQUORUM", "OVERLOADED")
+                    refused = reply.code in NOT_APPLIED
                     assert refused or reply.code == "UNKNOWN", reply
                     self.sent[first + i] = (element, name, "refused" if refused else "unknown")
                     continue
@@ -104,7 +106,7 @@ def test_every_write_is_applied_at_most_once_and_in_order(cluster, figures, long
     assert sum(map(len, lists.values())) == len(applied), f"applied twice: {duplicates(lists)[:5]}"
     counts = defaultdict(int)
     for pusher in pushers:
-        for element, name, outcome in pusher.sent:
+        for element, _, outcome in pusher.sent:
             counts[outcome] += 1
             if outcome == "ok":
                 assert element in applied, f"{element} was acknowledged and is lost"
@@ -118,7 +120,7 @@ def test_every_write_is_applied_at_most_once_and_in_order(cluster, figures, long
 
 
 def assert_prefixes(pusher, applied):
-    """Of the commands that one connection sent, those that took effect come before those that did not (but for refusals)."""
+    """Of what one connection sent, what took effect comes before what did not (but for refusals)."""
     missing = {}
     for element, _, outcome in pusher.sent:
         connection = element.rsplit(".", 1)[0]

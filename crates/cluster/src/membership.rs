@@ -139,6 +139,7 @@ impl Inner {
     }
 
     async fn take_in(&self, id: NodeId, member: Member) -> Outcome {
+        let _one = self.changing.lock().await;
         let view = self.consensus().view();
         if !view.is_leader {
             return Self::not_leader(&view);
@@ -147,22 +148,29 @@ impl Inner {
         if let Some((&known, _)) = view.members.iter().find(|(_, m)| m.incarnation == member.incarnation) {
             return Outcome::Joined { id: known, cluster };
         }
+        // A number that was in use once stays used: what is remembered of it is of another data folder.
+        let used = self.consensus().identity().used_ids();
         if view.members.contains_key(&id) {
-            return Outcome::Failed(format!(
+            return Outcome::Refused(format!(
                 "node {id} is a member with another data folder: if its disk is lost, run QUORATE NODE REMOVE {id} and \
-                 join again; otherwise choose another --node-id"
+                 join again without --node-id; otherwise choose another --node-id"
             ));
         }
-        let id = if id == 0 { view.members.keys().max().map_or(1, |m| m + 1) } else { id };
-        let _one = self.changing.lock().await;
-        match self.consensus().add_learner(id, member).await {
-            Ok(()) => {
+        if id != 0 && used.contains(&id) {
+            return Outcome::Refused(format!(
+                "the number {id} belonged to a node that was removed: join without --node-id, or choose another one"
+            ));
+        }
+        let id = if id == 0 { used.iter().max().map_or(1, |m| m + 1) } else { id };
+        match self.consensus().add_learner(id, member.clone()).await {
+            Ok(()) if self.consensus().view().members.get(&id).is_some_and(|m| m.incarnation == member.incarnation) => {
                 tracing::info!(node = id, "a node has joined");
                 if view.voters.len() == 1 && view.members.len() == 1 {
                     tracing::warn!("not yet redundant: add a third node, or run QUORATE NODE PROMOTE {id}");
                 }
                 Outcome::Joined { id, cluster }
             }
+            Ok(()) => Outcome::Failed(format!("the number {id} was given to another node meanwhile")),
             Err(why) => Outcome::Failed(format!("the node could not be added: {why}")),
         }
     }
@@ -187,9 +195,8 @@ impl Inner {
         if view.voters.contains(&id) {
             return Outcome::Done(format!("node {id} votes already"));
         }
-        let mut voters = view.voters.clone();
-        voters.push(id);
-        self.change_voters(voters, &format!("node {id} votes now")).await
+        let with = |voters: &[NodeId]| voters.iter().copied().chain([id]).collect();
+        self.change_voters(with, &format!("node {id} votes now")).await
     }
 
     async fn remove(&self, view: &View, id: NodeId) -> Outcome {
@@ -207,8 +214,8 @@ impl Inner {
             };
         }
         if view.voters.contains(&id) {
-            let voters = view.voters.iter().copied().filter(|v| *v != id).collect();
-            match self.change_voters(voters, "").await {
+            let without = |voters: &[NodeId]| voters.iter().copied().filter(|v| *v != id).collect();
+            match self.change_voters(without, "").await {
                 Outcome::Done(_) => {}
                 other => return other,
             }
@@ -257,9 +264,12 @@ impl Inner {
     }
 
     /// Changes the voters if a majority of the new ones is there.
-    async fn change_voters(&self, voters: Vec<NodeId>, done: &str) -> Outcome {
+    async fn change_voters(&self, change: impl Fn(&[NodeId]) -> Vec<NodeId>, done: &str) -> Outcome {
         let _one = self.changing.lock().await;
         let view = self.consensus().view();
+        let mut voters = change(&view.voters);
+        voters.sort_unstable();
+        voters.dedup();
         if view.joint {
             return Outcome::Failed("another change of the voters is under way: try again when it is done".to_owned());
         }
@@ -309,11 +319,10 @@ impl Inner {
         if ready.is_empty() || (view.voters.len() + ready.len()) % 2 == 0 {
             return Ok(());
         }
-        let mut voters = view.voters.clone();
-        voters.extend(&ready);
-        match self.change_voters(voters.clone(), "").await {
+        let with = |voters: &[NodeId]| voters.iter().chain(&ready).copied().collect();
+        match self.change_voters(with, "").await {
             Outcome::Done(_) => {
-                tracing::info!(?voters, "voters");
+                tracing::info!(promoted = ?ready, "voters");
                 Ok(())
             }
             Outcome::Failed(why) => Err(why),

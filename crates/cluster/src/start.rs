@@ -46,7 +46,7 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
     let identity = Identity::open(&env, &args.data_dir)?;
     let member = Member { incarnation: identity.incarnation(), ..args.member.clone() };
     let founds = belong(&env, &identity, &args, &member).await?;
-    let log = open_log(&env, &args)?;
+    let (log, sound) = open_log(&env, &args, &identity)?;
     let bus = env.net.listen(args.bus).await?;
     let cluster = Cluster::new(args.replication_factor);
     let start = Start {
@@ -54,15 +54,17 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
         dir: args.data_dir.join("snapshots"),
         log: log.clone(),
         shard: SHARD,
-        identity,
+        identity: identity.clone(),
         timing: args.timing,
         bus,
+        sound,
     };
     let (consensus, feed) = Consensus::start(start, cluster.handler()).await?;
     cluster.attach(consensus.clone());
-    if founds {
+    if founds && !identity.is_initialized() {
         consensus.bootstrap(member.clone()).await?;
     }
+    identity.initialized()?;
     tokio::spawn(cluster.clone().tend());
     tokio::spawn(readdress(cluster.clone(), member));
     tokio::spawn(sync_every_second(log, cluster.everysec()));
@@ -111,7 +113,8 @@ async fn join(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Me
                 Ok(Outcome::Joined { id, cluster }) => return Ok((id, cluster)),
                 Ok(Outcome::NotLeader(Some((_, leader)))) if leader.bus != target => targets.push(leader.bus),
                 Ok(Outcome::NotLeader(_)) => say(format!("{target} knows no leader yet; trying again")),
-                Ok(Outcome::Failed(why)) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+                Ok(Outcome::Failed(why)) => say(format!("{why}; trying again")),
+                Ok(Outcome::Refused(why)) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
                 Ok(other) => say(format!("{target} answered {other:?}; trying again")),
                 Err(e) => say(format!("cannot join through {target} yet ({e}); trying again")),
             }
@@ -120,23 +123,33 @@ async fn join(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Me
     }
 }
 
-/// Opens the log and judges what recovery found (R6).
-fn open_log(env: &Env, args: &StartArgs) -> io::Result<Log> {
+/// Opens the log and judges what recovery found (R6). Whether all that it acknowledged is certainly in it.
+fn open_log(env: &Env, args: &StartArgs, identity: &Identity) -> io::Result<(Log, bool)> {
     let options = LogOptions { segment_bytes: args.segment_bytes, durability: Durability::Always, ..LogOptions::default() };
     let (log, recovery) =
         Log::open(env.disk.clone(), &args.data_dir.join("log"), options).map_err(|e| io::Error::other(e.to_string()))?;
     if recovery.torn_tail_bytes > 0 {
         tracing::info!(bytes = recovery.torn_tail_bytes, "cut the unfinished tail of the log");
     }
-    if let Some(damage) = &recovery.damage {
-        let text = format!(
-            "the log is damaged: {damage}. Acknowledged writes may be missing on this node; the other replicas have \
-             them: run QUORATE NODE REMOVE on another member, empty {} and start this node with --join",
-            args.data_dir.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    if let Some(damage) = recovery.damage.as_ref().filter(|d| d.below_durable) {
+        return Err(lost(args, &format!("the log is damaged: {damage}")));
     }
-    Ok(log)
+    if recovery.fresh && identity.is_initialized() {
+        return Err(lost(args, "the folder has an identity and no log"));
+    }
+    // Processes that were killed have handed everything to the operating system: an unfinished group of theirs was
+    // never acknowledged. Only the end of the operating system makes it suspect.
+    let torn = recovery.last_group_damaged && recovery.os_crashed;
+    Ok((log, !(torn || recovery.unsynced_lost || recovery.vote_lost || recovery.discarded)))
+}
+
+fn lost(args: &StartArgs, what: &str) -> io::Error {
+    let text = format!(
+        "{what}. Acknowledged writes may be missing on this node; the other replicas have them: run QUORATE NODE \
+         REMOVE on another member, empty {} and start this node with --join",
+        args.data_dir.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Tells the cluster where this node is reached, if that has changed.

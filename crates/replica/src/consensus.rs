@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use crate::bus::{Admin, Dialer, Forwarder, JoinRequest, Peers, Probe, ReadIndex, Request, Response, Server, serve};
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
-use crate::network::Network;
+use crate::network::{CREDIT_MAX, Network};
 use crate::responder::Responder;
 use crate::runtime::seed;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
@@ -72,8 +72,10 @@ pub enum Outcome {
     Done(String),
     /// Another node leads, if one is known.
     NotLeader(Option<(NodeId, Member)>),
-    /// It failed; the text says why and what to do.
+    /// It failed; the text says why and what to do. It may succeed later.
     Failed(String),
+    /// It will never succeed as it is; the text says what to change.
+    Refused(String),
 }
 
 impl Outcome {
@@ -83,6 +85,7 @@ impl Outcome {
             Self::Done(text) => Response::Done(text),
             Self::NotLeader(leader) => Response::NotLeader(leader),
             Self::Failed(why) => Response::Failed(why),
+            Self::Refused(why) => Response::Refused(why),
         }
     }
 
@@ -92,6 +95,7 @@ impl Outcome {
             Response::Done(text) => Self::Done(text),
             Response::NotLeader(leader) => Self::NotLeader(leader),
             Response::Failed(why) => Self::Failed(why),
+            Response::Refused(why) => Self::Refused(why),
             other => Self::Failed(format!("an answer that does not fit: {other:?}")),
         }
     }
@@ -191,6 +195,9 @@ pub struct Start {
     pub timing: Timing,
     /// Listens for other nodes.
     pub bus: Box<dyn Listener>,
+    /// Whether everything that the log ever acknowledged is certainly still in it. If not, this node neither votes
+    /// nor campaigns until it has caught up with a leader (R6, R8).
+    pub sound: bool,
 }
 
 /// What the serving half needs to begin.
@@ -245,24 +252,27 @@ pub struct View {
 impl Consensus {
     /// Starts consensus on the present runtime.
     pub async fn start(start: Start, handler: Arc<dyn Handler>) -> io::Result<(Self, Feed)> {
-        let Start { env, dir, log, shard, identity, timing, bus } = start;
+        let Start { env, dir, log, shard, identity, timing, bus, sound } = start;
         seed::install(env.random.clone());
         let snapshots = SnapshotStore::open(&env, dir)?;
         let snapshot = snapshots.newest()?;
         let (events, receiver) = Events::new();
         let machine = Machine::new(events.clone(), snapshots.clone(), snapshot.as_ref().map(|s| s.0.clone()));
+        let position = log.clone();
+        identity.set_last(move || position.state(shard).last.map_or(0, |(index, _)| index));
         let peers = Peers::new(Dialer { env: env.clone(), identity: identity.clone() });
         let network = Network { peers: peers.clone(), snapshots: snapshots.clone() };
         let storage = Storage::new(log.clone(), shard);
         // A voter that restarts has forgotten its promise to the leader (R3).
         let silence = timing.election.1.mul_f64(1.0 + timing.drift);
-        let has_voted = log.vote(shard).is_some();
+        let has_voted = log.vote(shard).is_some() || !sound;
         let votes_from = Instant::now() + if has_voted { silence } else { Duration::ZERO };
+        let trusted = Arc::new(AtomicBool::new(sound));
         let config = Arc::new(raft_config(&timing).map_err(io::Error::other)?);
         let raft = Raft::new(identity.node_id(), config, network, storage, machine).await.map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
         let proposals = Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone() };
-        let lease = timing.election.1.mul_f64(1.0 - timing.drift);
+        let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
         let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
         let probe = Arc::new(Mutex::new(Probe::default()));
         let alone = Arc::new(AtomicBool::new(false));
@@ -281,14 +291,10 @@ impl Consensus {
             runtime: tokio::runtime::Handle::current(),
         };
         this.update_members(&alone);
-        raft.runtime_config().elect(!has_voted || alone.load(Ordering::Relaxed));
+        raft.runtime_config().elect(!has_voted || (sound && alone.load(Ordering::Relaxed)));
         tokio::spawn(this.clone().watch(alone.clone()));
         if has_voted {
-            let raft = raft.clone();
-            tokio::spawn(async move {
-                clock::sleep_until(votes_from).await;
-                raft.runtime_config().elect(true);
-            });
+            tokio::spawn(this.clone().regain_vote(votes_from, trusted.clone()));
         }
         let server = Server {
             raft,
@@ -299,6 +305,7 @@ impl Consensus {
             handler,
             read_option,
             votes_from,
+            trusted,
             alone,
             probe,
         };
@@ -313,6 +320,28 @@ impl Consensus {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(e) => Err(io::Error::other(e.to_string())),
         }
+    }
+
+    /// Begins to campaign once no promise of an earlier start can be broken (R3), and, with a log that may lack what
+    /// it acknowledged, once a leader has brought it up to date (R6, R8).
+    async fn regain_vote(self, votes_from: Instant, trusted: Arc<AtomicBool>) {
+        clock::sleep_until(votes_from).await;
+        if !trusted.load(Ordering::Relaxed) {
+            tracing::warn!("the log may lack acknowledged writes: this node does not vote before it has caught up");
+            loop {
+                let leader = self.view().leader.filter(|id| *id != self.identity.node_id());
+                if let Some(read) = self.read_index(leader).await
+                    && self.view().committed >= read.index
+                {
+                    break;
+                }
+                clock::sleep(Duration::from_millis(100)).await;
+            }
+            tracing::info!("caught up: this node votes again");
+            self.log.trust(Box::new(|_| ()));
+            trusted.store(true, Ordering::Relaxed);
+        }
+        self.raft.runtime_config().elect(true);
     }
 
     /// Follows leadership and membership for as long as the node runs.
@@ -540,6 +569,8 @@ fn raft_config(timing: &Timing) -> Result<openraft::Config, String> {
         election_timeout_max: timing.election.1.as_millis() as u64,
         install_snapshot_timeout: 3_600_000,
         max_payload_entries: 1024,
+        // An apply that takes long must not hold up consensus itself (R20).
+        state_machine_channel_size: Some(1 << 20),
         replication_lag_threshold: u64::MAX / 2,
         // Both are decided by bytes, on the serving side: an entry here is a batch.
         snapshot_policy: openraft::SnapshotPolicy::Never,

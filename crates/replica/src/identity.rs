@@ -27,6 +27,8 @@ struct Stored {
     start: u64,
     /// Whether this folder founded its cluster: only then may it ever initialise one (R19).
     founder: bool,
+    /// Whether consensus was ever started on it: from then on its log must be there.
+    initialized: bool,
 }
 
 /// The identity of this node, and what it knows of the others'.
@@ -44,6 +46,10 @@ pub struct Identity {
 struct Known {
     members: BTreeMap<NodeId, Member>,
     starts: BTreeMap<NodeId, (u64, u64)>,
+    /// While this node leads: the last entry that each member acknowledged.
+    matched: BTreeMap<NodeId, u64>,
+    /// Tells the last entry of this node's log.
+    last: Option<Box<dyn Fn() -> u64 + Send>>,
     /// Starts that this node saw and that are not yet in the replicated record.
     seen: BTreeMap<NodeId, (u64, u64)>,
 }
@@ -96,13 +102,27 @@ impl Identity {
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
-        let s = self.stored();
-        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce }
+        let s = self.stored().clone();
+        let last = self.known().last.as_ref().map_or(0, |last| last());
+        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce, last }
     }
 
     /// Whether this folder founded its cluster.
     pub fn is_founder(&self) -> bool {
         self.stored().founder
+    }
+
+    /// Whether consensus was ever started on this folder.
+    pub fn is_initialized(&self) -> bool {
+        self.stored().initialized
+    }
+
+    /// Notes, durably, that consensus was started on this folder. Blocks.
+    pub fn initialized(&self) -> io::Result<()> {
+        if std::mem::replace(&mut self.stored.lock().expect("not poisoned").initialized, true) {
+            return Ok(());
+        }
+        self.save()
     }
 
     /// Becomes member `node_id` of `cluster`, durably. Blocks; before the node serves.
@@ -119,6 +139,22 @@ impl Identity {
     /// The members by the latest membership.
     pub fn set_members(&self, members: BTreeMap<NodeId, Member>) {
         self.known().members = members;
+    }
+
+    /// How to tell the last entry of this node's log.
+    pub(crate) fn set_last(&self, last: impl Fn() -> u64 + Send + 'static) {
+        self.known().last = Some(Box::new(last));
+    }
+
+    /// What each member acknowledged to this node, if it leads.
+    pub(crate) fn set_matched(&self, matched: BTreeMap<NodeId, u64>) {
+        self.known().matched = matched;
+    }
+
+    /// All numbers of nodes that were ever in use, as far as this node knows.
+    pub fn used_ids(&self) -> Vec<NodeId> {
+        let known = self.known();
+        known.members.keys().chain(known.starts.keys()).copied().collect()
     }
 
     /// What the replicated record says of a member's last start and its nonce.
@@ -143,6 +179,9 @@ impl Identity {
     /// Checks what another node says of itself. The error tells its operator what to do.
     pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
         let mut known = self.known();
+        if !known.members.is_empty() && !known.members.contains_key(&id) {
+            return Err(format!("node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"));
+        }
         if let Some(member) = known.members.get(&id)
             && member.incarnation != it.incarnation
         {
@@ -161,6 +200,14 @@ impl Identity {
                  with --join",
                 it.start,
                 newest.expect("checked").0
+            ));
+        }
+        if known.matched.get(&id).is_some_and(|matched| it.last < *matched) {
+            return Err(format!(
+                "node {id} comes back with less than it acknowledged: its log ends at {}, it had {} on disk. Its folder \
+                 is an older copy or was damaged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it with \
+                 --join",
+                it.last, known.matched[&id]
             ));
         }
         if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {

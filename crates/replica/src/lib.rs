@@ -28,6 +28,7 @@ mod runtime;
 mod snapshot;
 mod storage;
 mod types;
+mod watch;
 
 use quorate_keyspace::Reply;
 

@@ -45,7 +45,7 @@ pub(crate) enum Event {
     /// Write a snapshot of the state as it is now.
     Build(oneshot::Sender<io::Result<Snapshot>>),
     /// Replace the state.
-    Install(SnapshotMeta, SnapshotFile, oneshot::Sender<io::Result<()>>),
+    Install(SnapshotMeta, SnapshotFile),
     /// Who leads, as far as this node knows.
     Leader { term: u64, leader: Option<NodeId> },
     /// Consensus has ended.
@@ -141,10 +141,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Builder(self.events.clone())
     }
 
+    /// The file is checked and durable; the serving thread loads it in its own time, before what follows. Were this
+    /// to wait for it, openraft could neither vote nor append meanwhile.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<()> {
-        let (tx, rx) = oneshot::channel();
-        self.events.tx.send(Event::Install(meta.clone(), file, tx)).map_err(|_| stopped())?;
-        rx.await.map_err(|_| stopped())??;
+        let file = self.snapshots.publish(meta, file).await?;
+        self.events.tx.send(Event::Install(meta.clone(), file)).map_err(|_| stopped())?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.snapshots.remove_old();

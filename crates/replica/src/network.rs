@@ -14,6 +14,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use quorate_env::Instant;
 use tokio::sync::mpsc;
 
 use crate::bus::{Class, Connection, Peers, Request, Response, SnapshotHeader, decode_append_reply, encode_append};
@@ -26,8 +27,16 @@ const PIPELINE_MAX: usize = 64;
 /// A request without entries tells a follower only that more is committed; it may wait this long for company.
 /// A request with entries carries it along at no cost.
 const COMMIT_DELAY: Duration = Duration::from_micros(500);
-/// A follower that answers nothing for so long on a log connection with requests outstanding is not there.
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unreachable follower is left alone.
+const DIAL_PAUSE: Duration = Duration::from_millis(50);
+/// A follower that answers nothing for so long on a log connection with requests outstanding is not there;
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// and so much longer for each byte: 20 MB/s is a slow disk or network.
+const NS_PER_BYTE: u64 = 50;
+/// openraft takes an answer for every request up to the entry it names, also for one that was made after it and only
+/// tells of a commit: it may then believe that the follower heard from it later than it did. While the oldest request
+/// is unanswered for longer than this, no further one is taken; leases for reads are shorter by as much (R3).
+pub(crate) const CREDIT_MAX: Duration = Duration::from_millis(20);
 
 /// Makes connections to the other members.
 pub(crate) struct Network {
@@ -38,7 +47,7 @@ pub(crate) struct Network {
 impl Network {
     fn client(&self, target: NodeId, node: &Member, purpose: Purpose) -> Client {
         self.peers.set_addr(target, node);
-        Client { peers: self.peers.clone(), snapshots: self.snapshots.clone(), target, purpose }
+        Client { peers: self.peers.clone(), snapshots: self.snapshots.clone(), target, purpose, dial_from: None }
     }
 }
 
@@ -66,6 +75,8 @@ pub(crate) struct Client {
     snapshots: SnapshotStore,
     target: NodeId,
     purpose: Purpose,
+    /// After a failed attempt the next one waits until then: openraft asks again with every new entry.
+    dial_from: Option<Instant>,
 }
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -121,7 +132,16 @@ impl RaftNetworkV2<TypeConfig> for Client {
                 let result = self.heartbeat(request, &option).await;
                 return Ok(futures_util::stream::once(async { result }).boxed());
             }
-            let connection = self.peers.dial(self.target, Class::Log).await.map_err(|e| unreachable(&e))?;
+            if let Some(at) = self.dial_from.take() {
+                quorate_env::sleep_until(at).await;
+            }
+            let connection = match self.peers.dial(self.target, Class::Log).await {
+                Ok(connection) => connection,
+                Err(e) => {
+                    self.dial_from = Some(Instant::now() + DIAL_PAUSE);
+                    return Err(unreachable(&e));
+                }
+            };
             let (tx, rx) = mpsc::channel(PIPELINE_MAX);
             // Ends with the stream: a dropped receiver ends the task, and the connection with it.
             tokio::spawn(async move {
@@ -183,6 +203,15 @@ impl RaftNetworkV2<TypeConfig> for Client {
     }
 }
 
+/// A message that is not answered yet.
+struct OnTheWire {
+    /// The requests that travel with it: those only told of a commit.
+    companions: Vec<Option<LogId>>,
+    sent: Instant,
+    /// How long the answer may take.
+    patience: Duration,
+}
+
 /// Sends requests as they come and yields their answers in order.
 async fn pump<S>(connection: Connection, mut input: S, answers: &mpsc::Sender<Appended>) -> io::Result<()>
 where
@@ -191,26 +220,28 @@ where
     let Connection { mut reader, mut writer } = connection;
     // For each message on the wire, the requests that travel with it: those only told of a commit. What the
     // follower says after it has taken the message holds for them, too, and was said later than they were made.
-    let mut outstanding: VecDeque<Vec<Option<LogId>>> = VecDeque::new();
+    let mut outstanding: VecDeque<OnTheWire> = VecDeque::new();
     let mut held: Option<AppendEntriesRequest<TypeConfig>> = None;
     let mut companions = Vec::new();
     let mut open = true;
     while open || held.is_some() || !outstanding.is_empty() {
-        let wait = quorate_env::sleep(if held.is_some() { COMMIT_DELAY } else { STALL_TIMEOUT });
+        let stalled = outstanding.front().map_or(STALL_TIMEOUT, |o| o.patience.saturating_sub(o.sent.elapsed()));
+        let wait = quorate_env::sleep(if held.is_some() { COMMIT_DELAY } else { stalled });
+        let takes = outstanding.front().is_none_or(|o| o.sent.elapsed() < CREDIT_MAX);
         let send = tokio::select! {
             biased;
             message = reader.next(), if !outstanding.is_empty() => {
                 let mut next = Some(message?.ok_or(io::ErrorKind::UnexpectedEof)?);
                 while let Some(message) = next {
                     let with = outstanding.pop_front().ok_or(io::ErrorKind::InvalidData)?;
-                    if !answer(answers, with, decode_append_reply(&message)?).await {
+                    if !answer(answers, with.companions, decode_append_reply(&message)?).await {
                         return Ok(());
                     }
                     next = reader.buffered()?;
                 }
                 continue;
             }
-            request = input.next(), if open && outstanding.len() < PIPELINE_MAX => {
+            request = input.next(), if open && takes && outstanding.len() < PIPELINE_MAX => {
                 let Some(request) = request else { open = false; continue };
                 if let Some(earlier) = held.take() {
                     companions.push(earlier.prev_log_id);
@@ -228,8 +259,10 @@ where
             },
         };
         encode_append(&mut writer, &send);
-        outstanding.push_back(std::mem::take(&mut companions));
-        writer.flush().await?;
+        let patience = STALL_TIMEOUT + Duration::from_nanos(writer.gathered() as u64 * NS_PER_BYTE);
+        let companions = std::mem::take(&mut companions);
+        outstanding.push_back(OnTheWire { companions, sent: Instant::now(), patience });
+        quorate_env::timeout(patience, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     Ok(())
 }
@@ -259,6 +292,7 @@ async fn send_snapshot(
     snapshot: Snapshot,
 ) -> io::Result<Vote> {
     let mut c = peers.dial(to, Class::Snapshot).await?;
+    let _sending = store.send();
     let file = snapshot.snapshot;
     let bytes = file.bytes;
     tracing::info!(peer = to, bytes, "sending a snapshot");

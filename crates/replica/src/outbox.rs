@@ -18,8 +18,12 @@ use crate::{Client, line};
 
 /// How many batches may be on their way. While they are, the next one gathers.
 const IN_FLIGHT_MAX: usize = 2;
+/// What an item counts beside its bytes.
+const ITEM_BYTES: usize = 64;
 /// A batch that reaches this size is closed and the next one begun.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// The largest entry: what the log takes, less room for the header. A larger command is refused.
+pub(crate) const ENTRY_BYTES_MAX: usize = quorate_log::PAYLOAD_BYTES_MAX - (1 << 20);
 /// How often sends are repeated at most while the leader refuses them.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
 
@@ -118,25 +122,30 @@ pub(crate) struct Batch {
     pub(crate) reads: Vec<u8>,
     pub(crate) items: VecDeque<Item>,
     since: Instant,
+    charged: usize,
     /// The bytes as sent, the term stamped in them.
     wire: Option<Bytes>,
     pub(crate) seq: u64,
     /// The term it was last sent for; 0: it must be sent (again).
     sent_term: u64,
+    sent_at: Instant,
     /// The last term in whose log it may stand, by what was sent before. 0: in none.
     risk_term: u64,
 }
 
 impl Batch {
-    fn new() -> Self {
+    /// A batch that will probably have `capacity` bytes.
+    fn new(capacity: usize) -> Self {
         Self {
-            entry: BatchBuilder::new(),
+            entry: BatchBuilder::with_buffer(Vec::with_capacity(capacity)),
             reads: Vec::new(),
             items: VecDeque::new(),
             since: Instant::now(),
+            charged: 0,
             wire: None,
             seq: 0,
             sent_term: 0,
+            sent_at: Instant::now(),
             risk_term: 0,
         }
     }
@@ -154,6 +163,7 @@ impl Batch {
         };
         self.must_send();
         self.sent_term = header.term;
+        self.sent_at = Instant::now();
         self.wire.insert(bytes.into()).clone()
     }
 
@@ -170,10 +180,6 @@ impl Batch {
         if risk == 0 || applied_term > risk { Failure::NoQuorum } else { Failure::Unknown }
     }
 
-    fn bytes(&self) -> usize {
-        self.wire.as_ref().map_or(0, Bytes::len).max(self.entry.len()) + self.reads.len() + self.items.len() * 64
-    }
-
     fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -188,6 +194,8 @@ pub enum Failure {
     Unknown,
     /// It was not applied: too much is waiting already.
     Overloaded,
+    /// It was not applied: no entry may be that large.
+    TooLarge,
 }
 
 impl Failure {
@@ -206,6 +214,9 @@ impl Failure {
             Self::Overloaded => {
                 "OVERLOADED the command was not applied: too many writes wait already. Retry later, or send less at \
                  once"
+            }
+            Self::TooLarge => {
+                "ERR the command was not applied: with its arguments it is larger than an entry of the log may be (1 GiB)"
             }
         })
     }
@@ -243,7 +254,7 @@ impl Outbox {
             start,
             epoch: 0,
             next_seq: 1,
-            gathering: Batch::new(),
+            gathering: Batch::new(0),
             closed: VecDeque::new(),
             in_flight: VecDeque::new(),
             tick: false,
@@ -253,37 +264,38 @@ impl Outbox {
         }
     }
 
-    /// Adds a command. False: there is no room, and it was not added.
-    pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> bool {
+    /// Adds a command, unless there is no room for it.
+    pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> Result<(), Failure> {
         let bytes: usize = args.iter().map(|a| a.len() + 8).sum();
-        if !self.reserve(bytes) {
-            return false;
-        }
+        self.reserve(bytes)?;
         self.gathering.entry.command(db, args);
         self.gathering.items.push_back(Item::Write(client, Vec::new()));
         self.close_if_full();
-        true
+        Ok(())
     }
 
-    /// Adds a transaction. False: there is no room, and it was not added.
-    pub(crate) fn transaction(&mut self, client: Rc<dyn Client>, transaction: Transaction) -> bool {
-        if !self.reserve(transaction.bytes()) {
-            return false;
-        }
+    /// Adds a transaction, unless there is no room for it.
+    pub(crate) fn transaction(&mut self, client: Rc<dyn Client>, transaction: Transaction) -> Result<(), Failure> {
+        self.reserve(transaction.bytes())?;
         let locals = transaction.put(&mut self.gathering.entry);
         self.gathering.items.push_back(Item::Write(client, locals));
         self.close_if_full();
-        true
+        Ok(())
     }
 
     /// Adds a read at its place among the writes of its connection (R1).
     pub(crate) fn read(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let before = self.gathering.reads.len();
+        self.begin();
         line::put(&mut self.gathering.reads, db, args);
+        self.charge(self.gathering.reads.len() - before);
         self.gathering.items.push_back(Item::Read(client));
     }
 
     /// Adds something to be done at this place.
     pub(crate) fn local(&mut self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+        self.begin();
+        self.charge(0);
         self.gathering.items.push_back(Item::Local(f));
     }
 
@@ -303,14 +315,14 @@ impl Outbox {
         self.in_flight.iter_mut().for_each(Batch::must_send);
     }
 
+    /// For how long the oldest batch on its way has been.
+    pub(crate) fn oldest_in_flight(&self) -> Option<Duration> {
+        self.in_flight.front().map(|b| b.sent_at.elapsed())
+    }
+
     /// When something is to be sent again, if it is.
     pub(crate) fn resend_at(&self) -> Option<Instant> {
         self.resend_at
-    }
-
-    /// Whether an entry of this node is on its way or about to be.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.in_flight.is_empty() || !self.closed.is_empty() || !self.gathering.is_empty()
     }
 
     /// How many bytes wait.
@@ -318,16 +330,31 @@ impl Outbox {
         self.bytes
     }
 
-    fn reserve(&mut self, bytes: usize) -> bool {
+    fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+        if bytes > ENTRY_BYTES_MAX - BATCH_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
         // One command of any size is let in when nothing else waits.
         if self.bytes > 0 && self.bytes + bytes > self.bytes_max {
-            return false;
+            return Err(Failure::Overloaded);
         }
+        self.begin();
+        self.charge(bytes);
+        Ok(())
+    }
+
+    /// The age of a batch is that of the first thing in it.
+    fn begin(&mut self) {
         if self.gathering.is_empty() {
             self.gathering.since = Instant::now();
         }
+    }
+
+    /// What is charged to a batch is given back with it.
+    fn charge(&mut self, bytes: usize) {
+        let bytes = bytes + ITEM_BYTES;
+        self.gathering.charged += bytes;
         self.bytes += bytes;
-        true
     }
 
     fn close_if_full(&mut self) {
@@ -337,7 +364,9 @@ impl Outbox {
     }
 
     fn close(&mut self) {
-        let batch = std::mem::replace(&mut self.gathering, Batch::new());
+        self.begin();
+        let capacity = self.gathering.entry.len().min(BATCH_BYTES_MAX);
+        let batch = std::mem::replace(&mut self.gathering, Batch::new(capacity));
         self.closed.push_back(batch);
     }
 
@@ -423,10 +452,7 @@ impl Outbox {
             return None;
         }
         let batch = self.in_flight.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(batch.bytes());
-        if !self.is_busy() {
-            self.bytes = 0;
-        }
+        self.bytes -= batch.charged;
         Some(batch)
     }
 
@@ -437,7 +463,12 @@ impl Outbox {
         while start == self.start && epoch == self.epoch && self.in_flight.front().is_some_and(|b| b.seq <= seq) {
             lost.extend(self.in_flight.pop_front().map(|b| (b, Failure::Unknown)));
         }
+        self.give_back(&lost);
         lost
+    }
+
+    fn give_back(&mut self, lost: &[(Batch, Failure)]) {
+        self.bytes -= lost.iter().map(|(b, _)| b.charged).sum::<usize>();
     }
 
     /// Gives up what waited for longer than `limit`. What was sent is UNKNOWN, unless an entry of a later term
@@ -461,12 +492,7 @@ impl Outbox {
         while self.closed.front().is_some_and(|b| b.since.elapsed() > limit) {
             lost.extend(self.closed.pop_front().map(|b| (b, Failure::NoQuorum)));
         }
-        if !self.is_busy() {
-            self.bytes = 0;
-        } else {
-            let freed: usize = lost.iter().map(|(b, _)| b.bytes()).sum();
-            self.bytes = self.bytes.saturating_sub(freed);
-        }
+        self.give_back(&lost);
         lost
     }
 }

@@ -50,7 +50,6 @@ impl Chunk {
 #[derive(Default)]
 pub(crate) struct Reads {
     chunks: VecDeque<Chunk>,
-    asked: usize,
     next: u64,
 }
 
@@ -76,21 +75,28 @@ impl Reads {
 
     /// Begins a question if there is something to ask for; its number.
     pub(crate) fn ask(&mut self) -> Option<u64> {
-        if self.asked >= QUESTIONS_MAX {
+        if self.chunks.iter().filter(|c| matches!(c.state, State::Asked(_))).count() >= QUESTIONS_MAX {
             return None;
         }
         let chunk = self.chunks.iter_mut().find(|c| c.state == State::Gathering)?;
         self.next += 1;
-        self.asked += 1;
         chunk.state = State::Asked(self.next);
         Some(self.next)
     }
 
-    /// The answer to a question; without one, it is asked again.
+    /// The answer to a question; without one, it is asked again. A question that was taken back has none.
     pub(crate) fn answer(&mut self, number: u64, answer: Option<ReadIndex>) {
-        self.asked -= 1;
         if let Some(chunk) = self.chunks.iter_mut().find(|c| c.state == State::Asked(number)) {
             chunk.state = answer.map_or(State::Gathering, |a| State::Ready(a.index, a.now_ms));
+        }
+    }
+
+    /// Takes all questions back: another node leads now, and the old one will not answer.
+    pub(crate) fn ask_anew(&mut self) {
+        for chunk in &mut self.chunks {
+            if matches!(chunk.state, State::Asked(_)) {
+                chunk.state = State::Gathering;
+            }
         }
     }
 
@@ -102,8 +108,10 @@ impl Reads {
         }
     }
 
-    /// Puts back what could not be executed yet: it keeps its place and its answer.
-    pub(crate) fn put_back(&mut self, chunk: Chunk) {
+    /// Puts back what could not be executed yet: it keeps its place and is asked for anew, because the answer may
+    /// be of a leader whose clock was ahead.
+    pub(crate) fn put_back(&mut self, mut chunk: Chunk) {
+        chunk.state = State::Gathering;
         self.chunks.push_front(chunk);
     }
 

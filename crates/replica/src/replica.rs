@@ -57,6 +57,8 @@ const SNAPSHOT_SLICE_BYTES: usize = 128 << 10;
 const GARBAGE_SLICE: usize = 2000;
 /// How often waiting commands are checked against the write timeout, and expiry against the clock.
 const SWEEP: Duration = Duration::from_millis(100);
+/// A batch that is on its way to the leader for longer makes the way suspect.
+const WAY_PATIENCE: Duration = Duration::from_millis(1500);
 /// Names in the directory under which the starts of members stand.
 const START_PREFIX: &str = "member.start.";
 /// Committed entries applied between two looks at everything else.
@@ -93,7 +95,7 @@ struct Inner {
     snapshots: SnapshotStore,
     growth: Growth,
     /// Starts of members that this node has proposed to write down.
-    starts_proposed: BTreeSet<(u64, u64, u64)>,
+    starts_proposed: BTreeSet<(u64, u64, u64, u64)>,
     next_sweep: Instant,
     /// The changes of the directory that [`Options::on_directory`] was told of.
     directory_seen: Option<u64>,
@@ -128,6 +130,7 @@ struct Building {
     meta: SnapshotMeta,
     writer: Writer,
     ack: oneshot::Sender<io::Result<Snapshot>>,
+    also: Vec<oneshot::Sender<io::Result<Snapshot>>>,
 }
 
 /// How the log has grown, to know when a snapshot is due and what may be purged.
@@ -228,8 +231,8 @@ impl Replica {
     /// Puts a write into the gathering batch. The client is answered when it was applied, or got an error.
     pub fn write(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
         let mut inner = self.shared.inner.borrow_mut();
-        if !inner.outbox.write(client.clone(), db, args) {
-            inner.refuse(client.clone());
+        if let Err(failure) = inner.outbox.write(client.clone(), db, args) {
+            inner.refuse(client.clone(), failure);
         }
         self.shared.kick.notify_one();
     }
@@ -282,8 +285,8 @@ impl Replica {
     /// Puts a transaction into the gathering batch.
     pub fn transaction(&self, client: &Rc<dyn Client>, transaction: Transaction) {
         let mut inner = self.shared.inner.borrow_mut();
-        if !inner.outbox.transaction(client.clone(), transaction) {
-            inner.refuse(client.clone());
+        if let Err(failure) = inner.outbox.transaction(client.clone(), transaction) {
+            inner.refuse(client.clone(), failure);
         }
         self.shared.kick.notify_one();
     }
@@ -441,12 +444,7 @@ impl Replica {
                 }
             }
             Event::Build(ack) => self.shared.inner.borrow_mut().begin_snapshot(ack),
-            Event::Install(meta, file, ack) => {
-                let result = self.install(meta, &file).await;
-                let failed = result.as_ref().err().map(|e| io::Error::new(e.kind(), e.to_string()));
-                let _ = ack.send(result);
-                failed.map_or(Ok(()), Err)?;
-            }
+            Event::Install(meta, file) => self.install(meta, &file).await?,
             Event::Leader { term, leader } => self.set_target(Target { term, leader }),
             Event::Stopped => return Err(io::Error::other("consensus has ended")),
             Event::Refused(header) => self.shared.inner.borrow_mut().outbox.refused(&header),
@@ -457,6 +455,15 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Timeouts run on while a snapshot is installed.
+    fn keep_time(&self) {
+        let mut inner = self.shared.inner.borrow_mut();
+        if Instant::now() >= inner.next_sweep {
+            inner.next_sweep = Instant::now() + SWEEP;
+            self.sweep(&mut inner);
+        }
     }
 
     fn next_timer(&self) -> Instant {
@@ -470,6 +477,7 @@ impl Replica {
             inner.stats.leader_changes += u64::from(target.leader.is_some());
             inner.target = target;
             inner.outbox.new_target();
+            inner.reads.ask_anew();
             inner.way_open = false;
             let me = self.shared.consensus.identity.node_id();
             inner.forwarder = target.leader.filter(|id| *id != me).map(|id| self.shared.consensus.forwarder(id));
@@ -540,6 +548,7 @@ impl Replica {
             inner.fail_reads(chunk);
         }
         let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
+        self.remake_dead_way(inner, leads);
         if leads {
             let now = self.shared.consensus.clock.now_ms();
             if inner.keyspace.next_deadline().is_some_and(|d| d <= now) {
@@ -549,6 +558,8 @@ impl Replica {
         }
         let grown = inner.growth.total - inner.growth.at_snapshot;
         let due = inner.options.snapshot_log_bytes.max(inner.growth.last_snapshot_bytes);
+        // A snapshot on its way to a follower must not be overtaken for ever: see `SnapshotStore::remove_old`.
+        let due = if inner.snapshots.is_sending() { due * 4 } else { due };
         if grown >= due && !inner.growth.requested && inner.building.is_none() {
             inner.growth.requested = true;
             self.shared.consensus.trigger_snapshot();
@@ -560,18 +571,30 @@ impl Replica {
         probe.leader = leads;
         let view = self.shared.consensus.view();
         probe.last = view.last;
+        self.shared.consensus.identity.set_matched(if view.is_leader { view.matched.clone() } else { BTreeMap::new() });
         probe.matched = view.matched;
+    }
+
+    /// A connection that carries nothing any more is not noticed by TCP for minutes.
+    fn remake_dead_way(&self, inner: &mut Inner, leads: bool) {
+        let stuck = inner.outbox.oldest_in_flight().is_some_and(|age| age > WAY_PATIENCE);
+        if let Some(leader) = inner.target.leader.filter(|_| stuck && !leads && inner.way_open) {
+            tracing::info!(leader, "nothing comes back from the leader: connecting anew");
+            inner.way_open = false;
+            inner.forwarder = Some(self.shared.consensus.forwarder(leader));
+        }
     }
 
     /// The leader writes down how often each member was started, so that an older copy of a data folder is told
     /// from the folder itself (R5).
     fn record_starts(&self, inner: &mut Inner) {
         for (id, start, nonce) in self.shared.consensus.identity.unrecorded_starts() {
-            if inner.starts_proposed.insert((id, start, nonce)) {
+            // Once a term: a proposal may be lost with its leader.
+            if inner.starts_proposed.insert((inner.target.term, id, start, nonce)) {
                 let name = format!("{START_PREFIX}{id}");
                 let value = format!("{start} {nonce}");
                 let client: Rc<dyn Client> = Rc::new(Waiter::default());
-                inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
+                let _ = inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
             }
         }
     }
@@ -597,7 +620,7 @@ impl Replica {
     }
 
     async fn finish_snapshot(self, building: Building) {
-        let Building { meta, writer, ack } = building;
+        let Building { meta, writer, ack, also } = building;
         let result = writer.finish_pieces().await;
         if let Ok(file) = &result {
             let mut inner = self.shared.inner.borrow_mut();
@@ -608,6 +631,10 @@ impl Replica {
             inner.snapshots.remove_old();
         }
         let done = result.is_ok();
+        for ack in also {
+            let shared = result.as_ref().map(|file| Snapshot { meta: meta.clone(), snapshot: file.clone() });
+            let _ = ack.send(shared.map_err(|e| io::Error::new(e.kind(), e.to_string())));
+        }
         let _ = ack.send(result.map(|snapshot| Snapshot { meta: meta.clone(), snapshot }));
         if done {
             self.purge(meta.last_log_id.as_ref().map_or(0, |id| id.index)).await;
@@ -618,6 +645,9 @@ impl Replica {
     async fn purge(&self, covered: u64) {
         // openraft must have taken note of the snapshot first; a purge beyond it is ignored.
         clock::sleep(SWEEP).await;
+        while self.shared.inner.borrow().snapshots.is_sending() {
+            clock::sleep(SWEEP).await;
+        }
         let upto = {
             let mut inner = self.shared.inner.borrow_mut();
             let keep = inner.options.log_keep_bytes.max(inner.growth.last_snapshot_bytes / 4);
@@ -635,12 +665,14 @@ impl Replica {
         let mut restore = Restore::new();
         while let Some(piece) = reader.piece()? {
             restore.push(&piece).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+            self.keep_time();
             tokio::task::yield_now().await;
         }
         let keyspace = restore.finish().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         let mut inner = self.shared.inner.borrow_mut();
         if let Some(building) = inner.building.take() {
-            let _ = building.ack.send(Err(io::Error::other("a newer snapshot was installed")));
+            // An error would end consensus; a snapshot that is not newer than its own is passed over.
+            let _ = building.ack.send(Ok(Snapshot { meta: meta.clone(), snapshot: file.clone() }));
         }
         let node = self.shared.consensus.identity.node_id();
         if let Some(o) = keyspace.origin(node) {
@@ -730,8 +762,9 @@ impl Inner {
 
     fn begin_snapshot(&mut self, ack: oneshot::Sender<io::Result<Snapshot>>) {
         self.growth.requested = false;
-        if self.building.is_some() {
-            let _ = ack.send(Err(io::Error::other("a snapshot is being written already")));
+        if let Some(building) = &mut self.building {
+            // Both wait for the one that is being written.
+            building.also.push(ack);
             return;
         }
         self.growth.at_snapshot = self.growth.total;
@@ -740,7 +773,7 @@ impl Inner {
         let meta = SnapshotMeta { last_log_id, last_membership: self.membership.clone() };
         let writer = self.snapshots.create(&meta);
         self.keyspace.snapshot_begin();
-        self.building = Some(Building { meta, writer, ack });
+        self.building = Some(Building { meta, writer, ack, also: Vec::new() });
     }
 
     fn execute_reads(&mut self) {
@@ -774,10 +807,10 @@ impl Inner {
     }
 
     /// Answers a command that there is no room for, behind the writes of its connection.
-    fn refuse(&mut self, client: Rc<dyn Client>) {
-        self.stats.overloaded += 1;
+    fn refuse(&mut self, client: Rc<dyn Client>, failure: Failure) {
+        self.stats.overloaded += u64::from(failure == Failure::Overloaded);
         let answer = move |_: &Keyspace, index| {
-            client.answer(index, &mut |reply| reply.error(&Failure::Overloaded.error()));
+            client.answer(index, &mut |reply| reply.error(&failure.error()));
         };
         self.outbox.local(Box::new(answer));
     }

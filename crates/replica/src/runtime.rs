@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use openraft_rt::{AsyncRuntime, OptionalSend};
-use openraft_rt_tokio::{TokioMpsc, TokioMutex, TokioOneshot, TokioWatch};
+use openraft_rt_tokio::{TokioMpsc, TokioMutex, TokioOneshot};
 use quorate_env::clock;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -74,7 +74,7 @@ impl AsyncRuntime for Runtime {
     type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T>;
     type ThreadLocalRng = SmallRng;
     type Mpsc = TokioMpsc;
-    type Watch = TokioWatch;
+    type Watch = crate::watch::Watch;
     type Oneshot = TokioOneshot;
     type Mutex<T: OptionalSend + 'static> = TokioMutex<T>;
 

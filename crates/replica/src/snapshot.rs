@@ -37,6 +37,16 @@ pub(crate) struct SnapshotStore {
     env: Env,
     dir: PathBuf,
     unique: Arc<AtomicU64>,
+    sending: Arc<AtomicU64>,
+}
+
+/// While it lives, a snapshot is on its way to a follower.
+pub(crate) struct Sending(Arc<AtomicU64>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl SnapshotStore {
@@ -45,7 +55,7 @@ impl SnapshotStore {
         env.disk.create_dir(&dir)?;
         let unfinished = env.disk.list(&dir)?.into_iter().filter(|n| n.ends_with(".tmp"));
         env.disk.run(unfinished.map(|n| Op::Remove { path: dir.join(n) }).collect())?;
-        Ok(Self { env: env.clone(), dir, unique: Arc::default() })
+        Ok(Self { env: env.clone(), dir, unique: Arc::default(), sending: Arc::default() })
     }
 
     /// The newest snapshot. A damaged one is an error: what it covers is no longer in the log.
@@ -69,27 +79,59 @@ impl SnapshotStore {
         self.env.disk.submit(Queue::Snapshot, ops, Box::new(|_| ()));
     }
 
+    /// Marks a transfer.
+    pub(crate) fn send(&self) -> Sending {
+        self.sending.fetch_add(1, Ordering::Relaxed);
+        Sending(self.sending.clone())
+    }
+
+    /// Whether a transfer is under way.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Gives a received snapshot the name under which the next start finds it.
+    pub(crate) async fn publish(&self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<SnapshotFile> {
+        let path = self.path_of(meta);
+        let (tx, rx) = oneshot::channel();
+        let ops = vec![
+            Op::Rename { from: file.path.to_path_buf(), to: path.to_path_buf() },
+            Op::SyncDir { path: self.dir.clone() },
+        ];
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop_result(tx.send(r))));
+        rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
+        Ok(SnapshotFile { path, bytes: file.bytes })
+    }
+
+    /// The name sorts by index, which never goes back.
+    fn path_of(&self, meta: &SnapshotMeta) -> Arc<Path> {
+        let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (term_of(id), id.index));
+        self.dir.join(format!("{index:016x}-{term:016x}.snap")).into()
+    }
+
     /// Begins a snapshot of this replica's own state.
     pub(crate) fn create(&self, meta: &SnapshotMeta) -> Writer {
         let mut head = BytesMut::new();
         head.put_slice(MAGIC);
         put_piece(&mut head, &encode(meta));
-        let mut writer = self.writer(meta);
+        let mut writer = self.writer(meta, self.path_of(meta));
         writer.submit(head.freeze());
         writer
     }
 
-    /// Begins a snapshot that a leader sends: the bytes are a whole file already.
-    pub(crate) fn receive(&self, meta: &SnapshotMeta) -> io::Result<Writer> {
-        Ok(self.writer(meta))
+    /// Begins a snapshot that a leader sends: the bytes are a whole file already. They are checked as they come,
+    /// and the file gets its name only with [`Self::publish`].
+    pub(crate) fn receive(&self, meta: &SnapshotMeta) -> (Writer, Verifier) {
+        let n = self.unique.fetch_add(1, Ordering::Relaxed);
+        // A name that the next start removes.
+        let path: Arc<Path> = self.dir.join(format!("received-{n}.part.tmp")).into();
+        (self.writer(meta, path), Verifier::default())
     }
 
-    fn writer(&self, meta: &SnapshotMeta) -> Writer {
+    fn writer(&self, meta: &SnapshotMeta, path: Arc<Path>) -> Writer {
         let (term, index) = meta.last_log_id.as_ref().map_or((0, 0), |id| (term_of(id), id.index));
         let n = self.unique.fetch_add(1, Ordering::Relaxed);
         let tmp: Arc<Path> = self.dir.join(format!("{term:016x}-{index:016x}-{n}.tmp")).into();
-        // The name sorts by index, which never goes back.
-        let path: Arc<Path> = self.dir.join(format!("{index:016x}-{term:016x}.snap")).into();
         let writer = Writer {
             env: self.env.clone(),
             dir: self.dir.clone(),
@@ -183,7 +225,7 @@ impl Writer {
             Op::Rename { from: self.tmp.to_path_buf(), to: self.path.to_path_buf() },
             Op::SyncDir { path: self.dir.clone() },
         ];
-        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop(tx.send(r))));
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop_result(tx.send(r))));
         rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
         self.check()?;
         self.finished = true;
@@ -228,6 +270,54 @@ impl Drop for Writer {
         }
     }
 }
+
+/// Checks the bytes of a snapshot file as they pass.
+#[derive(Default)]
+pub(crate) struct Verifier {
+    buf: BytesMut,
+    begun: bool,
+    ended: bool,
+}
+
+impl Verifier {
+    /// Checks what has come. An error means that the sender's file is damaged.
+    pub(crate) fn check(&mut self, data: &[u8]) -> io::Result<()> {
+        self.buf.extend_from_slice(data);
+        if !self.begun && self.buf.len() >= MAGIC.len() {
+            if self.buf.split_to(MAGIC.len()) != MAGIC.as_slice() {
+                return Err(damaged_on_the_way());
+            }
+            self.begun = true;
+        }
+        while self.begun && self.buf.len() >= 8 {
+            let len = u32::from_le_bytes(self.buf[..4].try_into().expect("four bytes")) as usize;
+            let crc = u32::from_le_bytes(self.buf[4..8].try_into().expect("four bytes"));
+            if self.ended || len > PIECE_BYTES_MAX {
+                return Err(damaged_on_the_way());
+            }
+            if self.buf.len() < 8 + len {
+                break;
+            }
+            let piece = self.buf.split_to(8 + len);
+            if crc32c::crc32c(&piece[8..]) != crc {
+                return Err(damaged_on_the_way());
+            }
+            self.ended = len == 0;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is whole.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        if self.ended && self.buf.is_empty() { Ok(()) } else { Err(damaged_on_the_way()) }
+    }
+}
+
+fn damaged_on_the_way() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the snapshot that the leader sent is damaged; it was not installed")
+}
+
+fn drop_result<T>(_: T) {}
 
 /// A snapshot being read.
 pub(crate) struct Reader {

@@ -172,9 +172,12 @@ impl RaftLogStorage<TypeConfig> for Storage {
         Ok(())
     }
 
+    /// Takes effect at once for readers; what is appended behind it is durable no sooner than it. A failure of the
+    /// disk fails that append.
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
-        durable(|done| self.log.truncate(self.shard, from, done)).await
+        self.log.truncate(self.shard, from, Box::new(report));
+        Ok(())
     }
 
     /// What a snapshot covers is forgotten. A snapshot that reaches beyond the log replaces all of it.
@@ -182,9 +185,17 @@ impl RaftLogStorage<TypeConfig> for Storage {
         let point = (upto.index, term_of(&upto));
         let last = self.log.state(self.shard).last;
         if last.is_some_and(|(index, _)| index > upto.index) {
-            durable(|done| self.log.purge(self.shard, point, done)).await
+            self.log.purge(self.shard, point, Box::new(report));
         } else {
-            durable(|done| self.log.reset(self.shard, point, done)).await
+            self.log.reset(self.shard, point, Box::new(report));
         }
+        Ok(())
+    }
+}
+
+/// The log remembers its failure, and the next append meets it.
+fn report(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the log could not be changed");
     }
 }

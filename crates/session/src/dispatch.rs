@@ -12,7 +12,7 @@ use quorate_replica::Client;
 use crate::commands::{self, Action};
 use crate::connection::{Connection, Lane, ReplyMode};
 use crate::node::Node;
-use crate::transaction::{QUEUED_MAX, Queue, Report, Token, Watches};
+use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
 
 /// What became of a command.
 pub(crate) enum Dispatch {
@@ -88,7 +88,8 @@ impl State {
             if self.node.requires_password() {
                 return if command.name == "exec" { self.refuse_exec(&NOAUTH) } else { self.refuse(&NOAUTH) };
             }
-            c.authenticated.set(true);
+            // Until the node has caught up it does not know whether there is a password.
+            c.authenticated.set(self.node.replica.is_ready());
         }
         if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
             return self.refuse(&LOADING);
@@ -312,7 +313,7 @@ impl State {
             return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
         }
         let bytes: usize = args.iter().map(|a| a.len() + 16).sum();
-        let bytes_max = self.node.config.client_query_buffer_limit();
+        let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
         let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
         if queue.transaction.len() >= QUEUED_MAX || queue.bytes + bytes > bytes_max {
             return self.refuse(&CommandError::fixed("ERR the transaction is too large"));
@@ -325,6 +326,7 @@ impl State {
                 // It holds for what follows it here, and afterwards if the transaction is executed.
                 let chosen = parse_db(args[1], node.databases());
                 queue.db = *chosen.as_ref().unwrap_or(&queue.db);
+                queue.selects = true;
                 queue.transaction.local(Box::new(move |reply| match &chosen {
                     Ok(db) => {
                         connection.db.set(*db);
@@ -373,7 +375,7 @@ impl State {
         for report in &queue.reports {
             commands::report(report, &self.node, &c);
         }
-        self.selects = queue.db != c.db.get();
+        self.selects = queue.selects;
         self.enter(Lane::Writes);
         self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done
@@ -393,8 +395,10 @@ fn runs_within_multi(command: &Command) -> bool {
 /// What neither depends on data nor changes anything, while not even the password is known.
 fn runs_while_loading(command: &Command, args: &[&[u8]]) -> bool {
     let lists_nodes = args.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"list"));
-    matches!(command.name, "info" | "hello" | "auth" | "quit" | "reset" | "quorate|status" | "role")
+    let authenticates = || args.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"auth"));
+    matches!(command.name, "info" | "quit" | "reset" | "quorate|status" | "role")
         || (command.name == "quorate|node" && lists_nodes)
+        || (command.name == "hello" && !authenticates())
         || command.name.starts_with("command")
 }
 

@@ -153,7 +153,7 @@ impl Node {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         self.counters.accepted.set(self.counters.accepted.get() + 1);
-        let connection = Connection::new(id, addr, local_addr, !self.requires_password());
+        let connection = Connection::new(id, addr, local_addr, self.lets_anyone_in());
         self.connections.borrow_mut().insert(id, Rc::downgrade(&connection));
         connection
     }
@@ -188,7 +188,8 @@ impl Node {
             query_bytes: self.config.client_query_buffer_limit(),
             ..Limits::default()
         };
-        if connection.authenticated.get() { limits } else { limits.unauthenticated() }
+        let open = self.replica.is_ready() && !self.requires_password();
+        if open || connection.authenticated.get() { limits } else { limits.unauthenticated() }
     }
 
     /// Ends connections that are silent for too long, and those whose clients do not read. Once a second.
@@ -212,6 +213,11 @@ impl Node {
 
     pub(crate) fn requires_password(&self) -> bool {
         !self.config.requirepass().is_empty()
+    }
+
+    /// Whether it is known that there is no password. A node that has not caught up does not know.
+    pub(crate) fn lets_anyone_in(&self) -> bool {
+        self.replica.is_ready() && !self.requires_password()
     }
 
     pub(crate) fn databases(&self) -> usize {

@@ -10,6 +10,9 @@ use quorate_replica::Transaction;
 /// A transaction may hold so many commands; one more is refused and EXEC then aborts.
 pub(crate) const QUEUED_MAX: usize = 1 << 20;
 
+/// Its arguments may have so many bytes: it must fit into one entry of the log.
+pub(crate) const QUEUED_BYTES_MAX: usize = 512 << 20;
+
 /// Commands queued since MULTI.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -18,6 +21,8 @@ pub(crate) struct Queue {
     pub(crate) broken: bool,
     /// The database that SELECT within the transaction has chosen.
     pub(crate) db: usize,
+    /// Whether there is such a SELECT.
+    pub(crate) selects: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
     /// Bytes of arguments.

@@ -27,8 +27,10 @@ const PORT: u16 = 6379;
 const BUS_PORT: u16 = 16379;
 /// The data folder, on each node's own disk.
 const DATA_DIR: &str = "data";
-/// How often a cluster is looked at while it runs.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often conditions are asked for.
+const STEP: Duration = Duration::from_millis(1);
+/// How often a cluster is checked while it runs.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a new cluster may take until everybody votes.
 const FOUNDING: Duration = Duration::from_secs(30);
 
@@ -53,7 +55,7 @@ impl Settings {
 /// Nodes of Quorate on the machines of a [`World`], numbered from 1 as in the cluster.
 ///
 /// Consensus and sessions of a node share one simulated thread; in production they have one each. While it
-/// runs, the cluster is looked at once a millisecond: two nodes that have applied equally much must have the
+/// runs, the cluster is looked at every 10 ms: two nodes that have applied equally much must have the
 /// same digest (R10), and no term may have two leaders. Either is a panic.
 pub struct SimCluster {
     world: World,
@@ -64,6 +66,7 @@ pub struct SimCluster {
     digests: BTreeMap<u64, (u64, usize)>,
     /// Who has led, by term.
     leaders: BTreeMap<u64, usize>,
+    next_look: Duration,
 }
 
 /// A node of the cluster: its machine, and the process on it, if one runs.
@@ -86,6 +89,17 @@ impl SimCluster {
     /// # Panics
     /// If it is not ready within 30 simulated seconds.
     pub fn with(seed: u64, nodes: usize, settings: Settings) -> Self {
+        let mut cluster = Self::down(seed, nodes, settings);
+        cluster.start(1);
+        cluster.run_until(|c| c.leader() == Some(1), FOUNDING);
+        (2..=nodes).for_each(|n| cluster.start(n));
+        cluster.wait_until_all_vote(FOUNDING);
+        cluster
+    }
+
+    /// The machines of a cluster, with nothing on their disks, and no process yet. The first one founds the
+    /// cluster when it is [started](Self::start).
+    pub fn down(seed: u64, nodes: usize, settings: Settings) -> Self {
         let mut world = World::new(seed, settings.world.clone());
         let machines = (1..=nodes).map(|n| Machine {
             id: world.add_node(&format!("n{n}"), ip(n)),
@@ -95,17 +109,21 @@ impl SimCluster {
         });
         let machines: Vec<_> = machines.collect();
         let clients = world.add_client("clients");
-        let (digests, leaders) = Default::default();
-        let mut cluster = Self { world, settings, machines, clients, digests, leaders };
-        for n in cluster.numbers() {
-            cluster.start(n);
-        }
-        let founded = cluster.run_until(
-            |c| c.numbers().all(|n| c.view(n).is_some_and(|v| v.voters.len() == nodes && !v.joint && v.leader.is_some())),
-            FOUNDING,
-        );
-        assert!(founded, "no cluster within {FOUNDING:?} in the world of seed {seed:#x}: {}", cluster.describe());
-        cluster
+        let (digests, leaders, next_look) = Default::default();
+        Self { world, settings, machines, clients, digests, leaders, next_look }
+    }
+
+    /// Runs until every node votes and knows who leads.
+    ///
+    /// # Panics
+    /// If that takes longer than `max`, or a node stops by itself.
+    pub fn wait_until_all_vote(&mut self, max: Duration) {
+        let nodes = self.machines.len();
+        let votes = |v: View| v.voters.len() == nodes && !v.joint && v.leader.is_some();
+        let all_vote = self.run_until(|c| c.numbers().all(|n| c.view(n).is_some_and(votes)), max);
+        let exits: Vec<_> = self.numbers().filter_map(|n| Some((n, self.exit(n)?))).collect();
+        let seed = self.world.seed();
+        assert!(all_vote, "no cluster within {max:?} in the world of seed {seed:#x}: {exits:?}{}", self.describe());
     }
 
     /// The world underneath: time, networks, disks.
@@ -192,7 +210,7 @@ impl SimCluster {
             if self.now() >= end {
                 return Err(timed_out("an answer", max));
             }
-            self.run_for(LOOK);
+            self.run_for(STEP);
         }
     }
 
@@ -213,8 +231,11 @@ impl SimCluster {
             if left.is_zero() {
                 return false;
             }
-            self.world.run_for(left.min(LOOK));
-            self.look();
+            self.world.run_for(left.min(STEP));
+            if self.now() >= self.next_look {
+                self.next_look = self.now() + LOOK;
+                self.look();
+            }
         }
     }
 

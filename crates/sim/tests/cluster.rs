@@ -5,6 +5,7 @@ mod storm;
 use std::time::Duration;
 
 use quorate_resp::Value;
+use quorate_sim::history::{self, Action, Op};
 use quorate_sim::{Settings, SimCluster};
 
 use storm::{EVERYTHING, LEASES, MIXED, Plan, REGISTERS, Report};
@@ -55,7 +56,8 @@ fn storms(default: u64, plan: impl Fn(u64) -> Plan) {
         "{simulated:?} simulated; {commands} commands, {acknowledged} acknowledged, {not_applied} not applied, \
          {unknown} unknown; slowest recovery {slowest:?}"
     );
-    assert!(acknowledged * 2 > commands, "a cluster that answers little proves little");
+    let alone = std::env::var_os("QUORATE_SIM_SEED").is_some();
+    assert!(alone || acknowledged * 2 > commands, "a cluster that answers little proves little");
 }
 
 #[test]
@@ -73,6 +75,20 @@ fn three_nodes_serve() {
     }
     assert!(c.wait_until_equal_digests(SECOND), "{}", c.describe());
     assert!(c.digests().iter().all(|d| d.1 > 3));
+}
+
+#[test]
+fn nodes_that_start_together_form_a_cluster() {
+    log_if_asked();
+    for seed in seeds(8) {
+        let mut c = SimCluster::down(seed, 3, Settings::default());
+        for n in c.numbers() {
+            c.start(n);
+            let pause = c.world().rng().u32(..12) * (MS / 4);
+            c.run_for(pause);
+        }
+        c.wait_until_all_vote(10 * SECOND);
+    }
 }
 
 #[test]
@@ -104,4 +120,163 @@ fn no_lost_ack_with_five_nodes() {
 #[test]
 fn registers_are_linearizable() {
     storms(10, |seed| Plan { seed: seed + 2000, nodes: 3, duration: 5 * SECOND, faults: LEASES, load: REGISTERS });
+}
+
+/// How a leader is lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Killed,
+    WithoutPower,
+    CutOff,
+    Stopped,
+}
+
+/// `fast-failover`, and R15: clients of the other nodes see a pause, and no error.
+#[test]
+fn losing_the_leader_is_a_pause_of_less_than_a_second() {
+    log_if_asked();
+    for seed in seeds(4) {
+        for loss in [Loss::Killed, Loss::WithoutPower, Loss::CutOff, Loss::Stopped] {
+            let mut c = SimCluster::new(seed, 3);
+            let leader = c.leader().unwrap();
+            let mut client = c.connect(leader % 3 + 1);
+            let mut count = 0;
+            let mut increment = |c: &mut SimCluster| {
+                count += 1;
+                let reply = c.call(&mut client, &[b"INCR", b"counter"], 5 * SECOND).unwrap();
+                assert_eq!(reply, Value::Int(count), "seed {seed}, the leader is {loss:?}");
+            };
+            for _ in 0..20 + seed {
+                increment(&mut c);
+            }
+            let machine = c.machine(leader);
+            let others: Vec<_> = c.numbers().filter(|n| *n != leader).map(|n| c.machine(n)).collect();
+            match loss {
+                Loss::Killed => c.crash(leader),
+                Loss::WithoutPower => c.power_loss(leader),
+                Loss::CutOff => c.world().network().partition(&[machine], &others),
+                Loss::Stopped => c.world().pause(machine),
+            }
+            let lost = c.now();
+            increment(&mut c);
+            let pause = c.now() - lost;
+            assert!(pause < SECOND, "writes stopped for {pause:?}, seed {seed}, the leader is {loss:?}");
+            (0..20).for_each(|_| increment(&mut c));
+        }
+    }
+}
+
+/// R3: the voters have forgotten that they promised the leader to elect nobody else for a while.
+#[test]
+fn restarted_voters_do_not_break_the_lease_of_the_leader() {
+    log_if_asked();
+    for seed in seeds(8) {
+        let mut c = SimCluster::new(seed, 3);
+        let leader = c.leader().unwrap();
+        let others: Vec<usize> = c.numbers().filter(|n| *n != leader).collect();
+        let mut reader = c.connect(leader);
+        c.call(&mut reader, &[b"SET", b"register", b"1"], SECOND).unwrap();
+        let moment = c.world().rng().u32(..40) * MS;
+        c.run_for(moment);
+
+        let machines: Vec<_> = others.iter().map(|n| c.machine(*n)).collect();
+        let machine = c.machine(leader);
+        c.world().network().partition(&[machine], &machines);
+        // The slowest clock that is allowed on the leader, the fastest on the voters.
+        c.world().set_drift(machine, -24_000);
+        for n in &others {
+            c.restart(*n);
+            let voter = c.machine(*n);
+            c.world().set_drift(voter, 24_000);
+        }
+        let begin = c.now();
+        let (mut ops, mut writer, mut answered) = (vec![write(1, Duration::ZERO, begin)], None, None);
+        let mut asked = c.now();
+        reader.send(&[b"GET", b"register"]);
+        while answered.is_none_or(|time| c.now() < time + 300 * MS) {
+            c.run_for(MS / 4);
+            assert!(c.now() < begin + 3 * SECOND, "no new leader, seed {seed}");
+            if let Some(reply) = reader.reply() {
+                if reply.as_error().is_none() {
+                    let value = reply.as_str().map(|text| text.parse().unwrap());
+                    ops.push(Op { begin: asked, end: Some(c.now()), action: Action::Read(value) });
+                }
+                asked = c.now();
+                reader.send(&[b"GET", b"register"]);
+            }
+            let client = writer.get_or_insert_with(|| c.connect(others[0]));
+            if client.ended().is_some() {
+                writer = None;
+            } else if let Some(reply) = client.reply() {
+                match reply.as_error() {
+                    None => answered = Some(c.now()),
+                    Some(error) => assert!(error.starts_with("LOADING "), "{error}"),
+                }
+            } else if client.is_connected() && client.unanswered() == 0 && answered.is_none() {
+                client.send(&[b"SET", b"register", b"2"]);
+            }
+        }
+        let under_lease = ops.len() - 1;
+        assert!(under_lease > 50, "{under_lease} reads while cut off: was there a lease at all? seed {seed}");
+        ops.push(write(2, begin, answered.unwrap()));
+        if let Err(why) = history::check_register(&ops) {
+            panic!("seed {seed}: {why}");
+        }
+    }
+}
+
+fn write(value: u64, begin: Duration, end: Duration) -> Op {
+    Op { begin, end: Some(end), action: Action::Write(value) }
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_by_a_snapshot() {
+    log_if_asked();
+    let small = Settings::default().with("snapshot-log-size", "1mb").with("log-keep-size", "0");
+    let mut c = SimCluster::with(5, 3, small);
+    let leader = c.leader().unwrap();
+    let away = leader % 3 + 1;
+    let mut client = c.connect(leader);
+    let value = vec![b'x'; 30_000];
+    c.crash(away);
+    for i in 0..150 {
+        let key = format!("key{i}");
+        let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+        assert_eq!(reply.as_str(), Some("OK"));
+    }
+    c.run_for(SECOND);
+    assert!(c.stats(leader).unwrap().snapshots > 0);
+    c.start(away);
+    assert!(c.wait_until_equal_digests(10 * SECOND), "{}", c.describe());
+    assert_eq!(c.stats(away).unwrap().installs, 1);
+    let mut client = c.connect(away);
+    assert_eq!(c.call(&mut client, &[b"GET", b"key149"], SECOND).unwrap().as_bytes(), Some(&value[..]));
+    // And it goes on from there, also after a further start.
+    c.restart(away);
+    assert!(c.wait_until_equal_digests(10 * SECOND), "{}", c.describe());
+}
+
+/// A planned stop hands over leadership (R19) and leaves a log that needs no repair.
+#[test]
+fn a_rolling_restart_loses_nothing() {
+    log_if_asked();
+    let mut c = SimCluster::new(6, 3);
+    let mut count = 0;
+    for n in [1, 2, 3] {
+        let mut client = c.connect(n % 3 + 1);
+        let mut increment = |c: &mut SimCluster| {
+            count += 1;
+            assert_eq!(c.call(&mut client, &[b"INCR", b"counter"], 5 * SECOND).unwrap(), Value::Int(count));
+        };
+        increment(&mut c);
+        c.stop(n);
+        while c.is_running(n) {
+            increment(&mut c);
+            assert!(c.now() < 60 * SECOND, "node {n} does not stop");
+        }
+        assert!(matches!(c.exit(n), Some(Ok(()))));
+        increment(&mut c);
+        c.start(n);
+        assert!(c.wait_until_equal_digests(5 * SECOND), "{}", c.describe());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_env::{Env, Stream, timeout};
+use quorate_env::{Env, Instant, Stream, timeout};
 use quorate_keyspace::batch;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +23,8 @@ use crate::types::{Member, NodeId};
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long a link waits after a failed attempt before it tries again; calls meanwhile fail at once.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// A control connection on which callers gave up and nothing is heard for so long is remade.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How many control requests may wait for one peer.
 const CALLS_MAX: usize = 1024;
 
@@ -215,20 +217,28 @@ async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<C
     let mut waiting: BTreeMap<u64, oneshot::Sender<io::Result<Response>>> = BTreeMap::new();
     let mut next = 0u64;
     let mut send = Some(first);
+    let mut heard = Instant::now();
     loop {
         if let Some(call) = send.take() {
+            if waiting.is_empty() {
+                heard = Instant::now();
+            }
             next += 1;
             writer.push(&[&next.to_le_bytes(), &call.request]);
             waiting.insert(next, call.answer);
             // Callers that gave up leave their entry behind: the answer or the end of the link clears it.
-            if let Err(e) = writer.flush().await {
-                return e;
+            match timeout(SILENCE_MAX, writer.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return e,
+                Err(_) => return io::ErrorKind::TimedOut.into(),
             }
         }
+        let silence = quorate_env::sleep_until(heard + SILENCE_MAX);
         tokio::select! {
             biased;
             message = reader.next() => match message {
                 Ok(Some(m)) if m.len() >= 8 => {
+                    heard = Instant::now();
                     let id = u64::from_le_bytes(m[..8].try_into().expect("eight bytes"));
                     match decode(&m[8..]) {
                         Ok(answer) => if let Some(tx) = waiting.remove(&id) {
@@ -240,6 +250,13 @@ async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<C
                 Ok(_) => return io::ErrorKind::UnexpectedEof.into(),
                 Err(e) => return e,
             },
+            // TCP would not notice for minutes that nobody is there; callers that gave up do.
+            () = silence, if !waiting.is_empty() => {
+                if waiting.values().any(oneshot::Sender::is_closed) {
+                    return io::ErrorKind::TimedOut.into();
+                }
+                heard = Instant::now();
+            }
             call = calls.recv() => match call {
                 Some(c) => send = Some(c),
                 None => return io::ErrorKind::Interrupted.into(),

@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The largest payload of one frame.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 << 10;
-/// The largest message: the largest entry (a 512 MiB value in a batch) and room for what goes with it.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 30;
+/// The largest message: the largest entry, a megabyte of others before it, and room for what goes with them.
+pub(crate) const MESSAGE_BYTES_MAX: usize = quorate_log::PAYLOAD_BYTES_MAX + (4 << 20);
 
 /// Header of a frame: payload length with [`LAST`] in the top bit, then the CRC-32C of the payload.
 const HEADER_BYTES: usize = 8;
@@ -79,6 +79,11 @@ impl<W: AsyncWrite + Unpin> MessageWriter<W> {
     /// Gathers one message.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
         append_message(&mut self.buf, parts);
+    }
+
+    /// How many bytes are gathered.
+    pub(crate) fn gathered(&self) -> usize {
+        self.buf.len()
     }
 
     /// Writes what gathered.

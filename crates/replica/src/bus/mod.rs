@@ -65,6 +65,8 @@ pub(crate) struct Credentials {
     pub(crate) start: u64,
     /// Random, new at every start: two starts with one counter are two copies.
     pub(crate) nonce: u64,
+    /// The last entry of its log now.
+    pub(crate) last: u64,
 }
 
 /// The answer to a [`Hello`].
@@ -142,6 +144,8 @@ pub(crate) enum Response {
     NotLeader(Option<(NodeId, Member)>),
     /// The request failed; the text says why and what to do.
     Failed(String),
+    /// It will never succeed as it is.
+    Refused(String),
 }
 
 /// What a linearizable read must wait for.

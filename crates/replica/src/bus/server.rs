@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) read_option: LinearizerOption,
     /// Until then a vote would break a promise that this voter may have given before it was started (R3).
     pub(crate) votes_from: Instant,
+    /// Whether this node's log holds all that it acknowledged (R6, R8).
+    pub(crate) trusted: Arc<std::sync::atomic::AtomicBool>,
     /// The only voter has nobody to promise to.
     pub(crate) alone: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) probe: Arc<std::sync::Mutex<Probe>>,
@@ -147,6 +150,7 @@ impl Server {
     async fn answer(&self, request: Request) -> Response {
         let failed = |e: &dyn std::fmt::Display| Response::Failed(e.to_string());
         match request {
+            Request::Vote(_) if !self.is_trusted() => self.refuse().await,
             Request::Vote(r) if !r.leadership_transfer && !self.may_vote() => self.refuse().await,
             Request::PreVote(_) if !self.may_vote() => self.refuse().await,
             Request::Vote(r) => self.raft.vote(r).await.map_or_else(|e| failed(&e), Response::Vote),
@@ -174,7 +178,11 @@ impl Server {
     }
 
     fn may_vote(&self) -> bool {
-        Instant::now() >= self.votes_from || self.alone.load(std::sync::atomic::Ordering::Relaxed)
+        self.is_trusted() && (Instant::now() >= self.votes_from || self.alone.load(Ordering::Relaxed))
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Relaxed)
     }
 
     /// "No": the answer names this node's own vote, as openraft does when it refuses.
@@ -256,13 +264,15 @@ impl Server {
     {
         let Some(m) = reader.next().await? else { return Ok(()) };
         let header: SnapshotHeader = decode(&m)?;
-        let mut file = self.snapshots.receive(&header.meta)?;
+        let (mut file, mut verifier) = self.snapshots.receive(&header.meta);
         let mut left = header.bytes;
         while left > 0 {
             let piece = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             left = left.checked_sub(piece.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+            verifier.check(&piece)?;
             file.write(piece).await?;
         }
+        verifier.finish()?;
         let snapshot = Snapshot { meta: header.meta, snapshot: file.finish().await? };
         let result = self.raft.install_full_snapshot(header.vote, snapshot).await;
         let answer: Result<_, String> = result.map(|r| r.vote).map_err(|e| e.to_string());

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use quorate_env::{Instant, clock};
-use quorate_keyspace::CommandError;
+use quorate_keyspace::{CommandError, Reply};
 
-use super::Answer;
+use super::{Answer, Cx};
 use crate::connection::Connection;
 use crate::node::Node;
 
@@ -22,7 +22,7 @@ fn timeout(arg: &[u8]) -> Result<Option<Duration>, CommandError> {
 
 fn number(arg: &[u8]) -> Result<i64, CommandError> {
     let n = quorate_resp::parse_integer(arg).ok_or(CommandError::NOT_AN_INTEGER)?;
-    if n < 0 { Err(CommandError::OUT_OF_RANGE) } else { Ok(n) }
+    if n < 0 { Err(CommandError::fixed("ERR value is out of range, must be positive")) } else { Ok(n) }
 }
 
 /// Waits until `wanted` other replicas have the connection's last write on disk; how many have.
@@ -44,9 +44,23 @@ fn finish(connection: &Connection, result: Answer) {
     }
 }
 
+/// The arguments of WAIT: replicas, time.
+fn parse_wait(args: &[impl AsRef<[u8]>]) -> Result<(i64, Option<Duration>), CommandError> {
+    let wanted = quorate_resp::parse_integer(args[1].as_ref()).ok_or(CommandError::NOT_AN_INTEGER)?;
+    Ok((wanted, timeout(args[2].as_ref())?))
+}
+
+/// The arguments of WAITAOF: replicas, time. Whether the node itself counts is checked and changes nothing.
+fn parse_waitaof(args: &[impl AsRef<[u8]>]) -> Result<(i64, Option<Duration>), CommandError> {
+    let local = quorate_resp::parse_integer(args[1].as_ref()).ok_or(CommandError::NOT_AN_INTEGER)?;
+    if !(0..=1).contains(&local) {
+        return Err(CommandError::fixed("ERR value is out of range, value must between 0 and 1"));
+    }
+    Ok((number(args[2].as_ref())?, timeout(args[3].as_ref())?))
+}
+
 pub(super) async fn wait(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
-    let parsed = number(&args[1]).and_then(|n| Ok((n, timeout(&args[2])?)));
-    let (wanted, limit) = match parsed {
+    let (wanted, limit) = match parse_wait(&args) {
         Ok(parsed) => parsed,
         Err(error) => return finish(&connection, Err(error)),
     };
@@ -56,13 +70,8 @@ pub(super) async fn wait(node: Rc<Node>, connection: Rc<Connection>, args: Vec<V
 
 /// This node's log is synced in any case: what is acknowledged may be on the disks of a majority without it.
 pub(super) async fn waitaof(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
-    let parsed = number(&args[1]).and_then(|local| Ok((local, number(&args[2])?, timeout(&args[3])?)));
-    let (wanted, limit) = match parsed {
-        Ok((local, ..)) if local > 1 => {
-            let error = CommandError::fixed("ERR value is out of range, value must between 0 and 1");
-            return finish(&connection, Err(error));
-        }
-        Ok((_, wanted, limit)) => (wanted, limit),
+    let (wanted, limit) = match parse_waitaof(&args) {
+        Ok(parsed) => parsed,
         Err(error) => return finish(&connection, Err(error)),
     };
     node.replica.sync_log().await;
@@ -72,6 +81,30 @@ pub(super) async fn waitaof(node: Rc<Node>, connection: Rc<Connection>, args: Ve
         reply.int(1);
         reply.int(have);
     });
+}
+
+/// How many replicas are known at once to have the connection's last write: the leader knows, others know of none.
+fn replicas_now(cx: &Cx<'_>) -> i64 {
+    let view = cx.node.cluster.view();
+    let (me, index) = (cx.node.cluster.node_id(), cx.connection.written.get());
+    let others = view.matched.iter().filter(|(id, _)| view.is_leader && **id != me);
+    others.filter(|(_, matched)| **matched >= index).count() as i64
+}
+
+/// WAIT within a transaction does not wait.
+pub(super) fn wait_now(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    parse_wait(args)?;
+    reply.int(replicas_now(cx));
+    Ok(())
+}
+
+/// WAITAOF within a transaction: nothing is known to be synced without waiting.
+pub(super) fn waitaof_now(_: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    parse_waitaof(args)?;
+    reply.array(2);
+    reply.int(0);
+    reply.int(0);
+    Ok(())
 }
 
 /// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: leadership is handed over, the log is closed, the process ends.

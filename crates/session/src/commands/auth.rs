@@ -79,7 +79,7 @@ pub(super) fn hello(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answe
     if let Some((user, password)) = credentials {
         authenticate(cx, user, password)?;
     }
-    if !cx.connection.authenticated.get() {
+    if !cx.connection.authenticated.get() && cx.node.requires_password() {
         return Err(CommandError::fixed(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
@@ -132,6 +132,6 @@ pub(crate) fn reset(state: &State) {
     c.no_evict.set(false);
     c.no_touch.set(false);
     c.name.borrow_mut().clear();
-    c.authenticated.set(!state.node.requires_password());
+    c.authenticated.set(state.node.lets_anyone_in());
     c.reply(&mut |reply| reply.simple("RESET"));
 }

@@ -74,7 +74,7 @@ pub(crate) fn within_transaction(
 pub(crate) fn takes_time(command: &Command) -> bool {
     matches!(
         command.name,
-        "wait" | "waitaof" | "shutdown" | "config|set" | "quorate|node" | "quorate|failover"
+        "shutdown" | "config|set" | "quorate|node" | "quorate|failover"
     )
 }
 
@@ -82,7 +82,13 @@ pub(crate) fn takes_time(command: &Command) -> bool {
 pub(crate) fn reports_on_node(command: &Command) -> bool {
     matches!(
         command.name,
-        "info" | "quorate|status" | "quorate|digest" | "cluster|countkeysinslot" | "cluster|getkeysinslot"
+        "info"
+            | "wait"
+            | "waitaof"
+            | "quorate|status"
+            | "quorate|digest"
+            | "cluster|countkeysinslot"
+            | "cluster|getkeysinslot"
     )
 }
 
@@ -144,6 +150,8 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
             reply.ok();
             Ok(())
         }
+        "wait" => admin::wait_now(cx, args, reply),
+        "waitaof" => admin::waitaof_now(cx, args, reply),
         // Within a transaction; EXEC forgets the watches in any case.
         "unwatch" => {
             reply.ok();

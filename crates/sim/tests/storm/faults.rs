@@ -12,7 +12,7 @@ const DRIFT_PPM: i64 = 24_000;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     CrashLeader,
     Crash,
     CrashAll,
@@ -38,13 +38,13 @@ pub enum FaultKind {
 use FaultKind::*;
 
 /// All of them.
-pub const EVERYTHING: &[FaultKind] = &[
+pub(crate) const EVERYTHING: &[FaultKind] = &[
     CrashLeader, CrashLeader, Crash, CrashAll, RestartAtOnce, PowerLoss, PowerLossAll, Isolate, IsolateLeader, Deaf,
     Mute, Cut, SlowLinks, LossyLinks, Resets, Pause, PauseLeader, Suspend, Drift, StepWall, SlowDisk,
 ];
 
 /// Those that tempt an old leader to answer by a lease that is over (R3).
-pub const LEASES: &[FaultKind] =
+pub(crate) const LEASES: &[FaultKind] =
     &[CrashLeader, RestartAtOnce, IsolateLeader, IsolateLeader, Deaf, Mute, PauseLeader, Suspend, Drift, StepWall];
 
 /// How a fault ends.
@@ -58,7 +58,7 @@ enum Mend {
 }
 
 /// What is broken, and what will happen.
-pub struct Faults {
+pub(crate) struct Faults {
     kinds: &'static [FaultKind],
     nodes: usize,
     next: Duration,
@@ -66,27 +66,34 @@ pub struct Faults {
     stopped: BTreeSet<usize>,
     /// When a node was last down or stopped.
     disturbed: Vec<Duration>,
+    /// When the process of a node last died.
+    died: Vec<Option<Duration>>,
     story: Vec<String>,
 }
 
 impl Faults {
-    pub fn new(kinds: &'static [FaultKind], nodes: usize) -> Self {
+    pub(crate) fn new(kinds: &'static [FaultKind], nodes: usize) -> Self {
         let (next, mends, stopped, story) = Default::default();
-        Self { kinds, nodes, next, mends, stopped, disturbed: vec![Duration::ZERO; nodes + 1], story }
+        Self { kinds, nodes, next, mends, stopped, disturbed: vec![Duration::ZERO; nodes + 1], died: vec![None; nodes + 1], story }
     }
 
     /// What has happened so far, a line for each.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         self.story.join("\n")
     }
 
     /// Since when a node has run undisturbed. `None`: it is down or stopped.
-    pub fn undisturbed_since(&self, cluster: &SimCluster, n: usize) -> Option<Duration> {
+    pub(crate) fn undisturbed_since(&self, cluster: &SimCluster, n: usize) -> Option<Duration> {
         (cluster.is_running(n) && !self.stopped.contains(&n)).then(|| self.disturbed[n])
     }
 
+    /// When the process of a node last died, if it has.
+    pub(crate) fn died(&self, n: usize) -> Option<Duration> {
+        self.died[n]
+    }
+
     /// Breaks and mends what is due.
-    pub fn step(&mut self, cluster: &mut SimCluster) {
+    pub(crate) fn step(&mut self, cluster: &mut SimCluster) {
         let now = cluster.now();
         for i in self.stopped.iter().copied().chain(cluster.numbers().filter(|n| !cluster.is_running(*n))) {
             self.disturbed[i] = now;
@@ -104,7 +111,7 @@ impl Faults {
     }
 
     /// Mends everything.
-    pub fn mend(&mut self, cluster: &mut SimCluster) {
+    pub(crate) fn mend(&mut self, cluster: &mut SimCluster) {
         for (_, mend) in std::mem::take(&mut self.mends) {
             self.carry_out(cluster, mend);
         }
@@ -138,6 +145,7 @@ impl Faults {
                     self.stopped.remove(&n);
                     self.mends.retain(|(_, mend)| ![Mend::Start(n), Mend::Resume(n)].contains(mend));
                     self.disturbed[n] = cluster.now();
+                    self.died[n] = Some(cluster.now());
                     cluster.restart(n);
                 }
             }
@@ -195,6 +203,7 @@ impl Faults {
             return;
         }
         self.tell(cluster, &format!("node {n} {}", if power { "loses power" } else { "is killed" }));
+        self.died[n] = Some(cluster.now());
         if power { cluster.power_loss(n) } else { cluster.crash(n) }
         self.stopped.remove(&n);
         self.mends.retain(|(_, mend)| *mend != Mend::Resume(n));

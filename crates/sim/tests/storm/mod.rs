@@ -9,8 +9,8 @@ use std::time::Duration;
 use quorate_sim::{Settings, SimCluster};
 
 use faults::Faults;
-pub use faults::{EVERYTHING, FaultKind, LEASES};
-pub use workers::{Load, MIXED, REGISTERS};
+pub(crate) use faults::{EVERYTHING, FaultKind, LEASES};
+pub(crate) use workers::{Load, MIXED, REGISTERS};
 use workers::{Op, Workers};
 
 const MS: Duration = Duration::from_millis(1);
@@ -19,28 +19,28 @@ const SECOND: Duration = Duration::from_secs(1);
 const RECOVERY_MAX: Duration = Duration::from_secs(8);
 
 /// What is to happen.
-pub struct Plan {
-    pub seed: u64,
-    pub nodes: usize,
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
     /// How long there are faults.
-    pub duration: Duration,
-    pub faults: &'static [FaultKind],
-    pub load: Load,
+    pub(crate) duration: Duration,
+    pub(crate) faults: &'static [FaultKind],
+    pub(crate) load: Load,
 }
 
 /// What happened, once the verdict is that nothing was wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Report {
-    pub trace_digest: u64,
+pub(crate) struct Report {
+    pub(crate) trace_digest: u64,
     /// What clients saw, a line for each command.
-    pub history: String,
-    pub commands: usize,
-    pub acknowledged: usize,
-    pub not_applied: usize,
-    pub unknown: usize,
+    pub(crate) history: String,
+    pub(crate) commands: usize,
+    pub(crate) acknowledged: usize,
+    pub(crate) not_applied: usize,
+    pub(crate) unknown: usize,
     /// How long it took after everything was mended until each node had taken a write.
-    pub recovery: Duration,
-    pub simulated: Duration,
+    pub(crate) recovery: Duration,
+    pub(crate) simulated: Duration,
 }
 
 /// A run of a plan. When it panics, it tells its story.
@@ -53,7 +53,7 @@ struct Storm {
 }
 
 /// Runs a plan and judges it.
-pub fn run(plan: Plan) -> Report {
+pub(crate) fn run(plan: Plan) -> Report {
     crate::log_if_asked();
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
     let settings = Settings::default()

@@ -9,10 +9,10 @@ use quorate_sim::history::{self, Action, Count};
 use super::workers::{Kind, Op};
 
 /// What was read from each key in the end.
-pub type Values = BTreeMap<String, Option<String>>;
+pub(crate) type Values = BTreeMap<String, Option<String>>;
 
 /// Panics if a promise was broken.
-pub fn judge(ops: &[Op], values: &Values, now: Duration) {
+pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration) {
     let mut keys: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
     for op in ops {
         keys.entry(&op.key).or_default().push(op);
@@ -85,7 +85,7 @@ fn register(ops: &[&Op], last: Option<&str>, now: Duration) -> Result<(), String
 fn private(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
     let mut present = None;
     let mut floating = BTreeSet::new();
-    let mut see = |present: &mut Option<u64>, floating: &mut BTreeSet<u64>, value: Option<u64>| {
+    let see = |present: &mut Option<u64>, floating: &mut BTreeSet<u64>, value: Option<u64>| {
         if value == *present {
             return Ok(());
         }

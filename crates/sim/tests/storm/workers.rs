@@ -13,24 +13,27 @@ use super::{MS, SECOND};
 /// How long a client waits for a connection.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 
+/// When a client sees that the process it waits for has died.
+const BROKEN_AFTER: Duration = Duration::from_millis(200);
+
 /// What clients do.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
-    pub clients: usize,
+pub(crate) struct Load {
+    pub(crate) clients: usize,
     /// How long a client pauses between commands at most, in milliseconds.
-    pub pause_ms: u32,
+    pub(crate) pause_ms: u32,
     /// Only SET and GET of a few registers.
-    pub registers_only: bool,
+    pub(crate) registers_only: bool,
 }
 
 /// A bit of everything.
-pub const MIXED: Load = Load { clients: 6, pause_ms: 40, registers_only: false };
+pub(crate) const MIXED: Load = Load { clients: 6, pause_ms: 40, registers_only: false };
 /// Few registers, many clients.
-pub const REGISTERS: Load = Load { clients: 8, pause_ms: 10, registers_only: true };
+pub(crate) const REGISTERS: Load = Load { clients: 8, pause_ms: 10, registers_only: true };
 
 /// What a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// SET of a key that nobody else writes.
     Unique,
     /// INCR.
@@ -49,15 +52,15 @@ pub enum Kind {
 
 /// A command and what became of it.
 #[derive(Debug, Clone)]
-pub struct Op {
-    pub client: usize,
-    pub node: usize,
-    pub kind: Kind,
-    pub key: String,
-    pub begin: Duration,
-    pub end: Option<Duration>,
+pub(crate) struct Op {
+    pub(crate) client: usize,
+    pub(crate) node: usize,
+    pub(crate) kind: Kind,
+    pub(crate) key: String,
+    pub(crate) begin: Duration,
+    pub(crate) end: Option<Duration>,
     /// `None`: the connection ended first.
-    pub reply: Option<Value>,
+    pub(crate) reply: Option<Value>,
 }
 
 impl Op {
@@ -65,15 +68,20 @@ impl Op {
         self.reply.as_ref().and_then(Value::as_error)
     }
 
-    pub fn is_acknowledged(&self) -> bool {
+    pub(crate) fn is_acknowledged(&self) -> bool {
         self.reply.is_some() && self.error().is_none()
     }
 
-    pub fn is_not_applied(&self) -> bool {
-        self.error().is_some_and(|e| e.starts_with("NOQUORUM ") || e.starts_with("OVERLOADED "))
+    pub(crate) fn is_not_applied(&self) -> bool {
+        self.error().is_some_and(|e| ["NOQUORUM ", "OVERLOADED ", "LOADING "].iter().any(|code| e.starts_with(code)))
     }
 
-    pub fn is_unknown(&self) -> bool {
+    /// The node has just been started.
+    fn is_loading(&self) -> bool {
+        self.error().is_some_and(|e| e.starts_with("LOADING "))
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
         self.reply.is_none() || self.error().is_some_and(|e| e.starts_with("UNKNOWN "))
     }
 
@@ -115,7 +123,7 @@ struct Worker {
 }
 
 /// All clients.
-pub struct Workers {
+pub(crate) struct Workers {
     load: Load,
     nodes: usize,
     workers: Vec<Worker>,
@@ -124,27 +132,27 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(load: Load, nodes: usize) -> Self {
+    pub(crate) fn new(load: Load, nodes: usize) -> Self {
         let worker = || Worker { line: None, waiting: VecDeque::new(), next: Duration::ZERO };
         let workers = std::iter::repeat_with(worker).take(load.clients).collect();
         Self { load, nodes, workers, ops: Vec::new(), values: 0 }
     }
 
-    pub fn ops(&self) -> &[Op] {
+    pub(crate) fn ops(&self) -> &[Op] {
         &self.ops
     }
 
     /// Every key that was written.
-    pub fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.ops.iter().map(|op| op.key.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub fn are_waiting(&self) -> bool {
+    pub(crate) fn are_waiting(&self) -> bool {
         self.workers.iter().any(|w| !w.waiting.is_empty())
     }
 
     /// Nobody waits any longer.
-    pub fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         for worker in &mut self.workers {
             assert!(
                 worker.waiting.is_empty(),
@@ -156,7 +164,7 @@ impl Workers {
     }
 
     /// Takes answers and sends commands (if there shall be `more`).
-    pub fn step(&mut self, cluster: &mut SimCluster, faults: &Faults, more: bool, write_timeout: Duration) {
+    pub(crate) fn step(&mut self, cluster: &mut SimCluster, faults: &Faults, more: bool, write_timeout: Duration) {
         for i in 0..self.workers.len() {
             self.take_answers(cluster, i);
             self.check_patience(cluster, faults, i, write_timeout + 3 * SECOND);
@@ -172,6 +180,9 @@ impl Workers {
         while let Some(reply) = line.client.reply() {
             let op = &mut self.ops[worker.waiting.pop_front().expect("a reply for each command")];
             (op.end, op.reply) = (Some(cluster.now()), Some(reply));
+            if op.is_loading() {
+                worker.next = cluster.now() + 50 * MS;
+            }
             let fine = op.is_acknowledged() || op.is_not_applied() || op.is_unknown();
             assert!(fine, "an error that says neither NOT applied nor UNKNOWN (R14): {op}: {:?}", op.reply);
         }
@@ -186,15 +197,13 @@ impl Workers {
         let worker = &mut self.workers[i];
         let (Some(line), Some(first)) = (&worker.line, worker.waiting.front()) else { return };
         let op = &self.ops[*first];
-        if cluster.now() - op.begin > max {
-            let since = faults.undisturbed_since(cluster, line.node);
-            let excuse = since.is_none_or(|since| cluster.now() - since < max);
-            assert!(excuse, "no answer for {max:?} from a node that runs: {op}");
-        }
-        if cluster.now() - op.begin > 3 * max {
-            // Its machine has lost power, and nobody will ever tell.
+        if faults.died(line.node).is_some_and(|died| died >= op.begin && cluster.now() > died + BROKEN_AFTER) {
+            // A machine without power tells nobody that its connections are gone.
             worker.line = None;
             worker.waiting.clear();
+        } else if let Some(since) = faults.undisturbed_since(cluster, line.node) {
+            let waited = cluster.now() - op.begin.max(since);
+            assert!(waited < max, "no answer for {waited:?} from a node that runs: {op}");
         }
     }
 

@@ -1,0 +1,125 @@
+"""MULTI, EXEC and WATCH with several clients, step by step, beside redis-server; and what only Quorate must get right."""
+import random
+
+import pytest
+
+from conftest import LONG
+from resp import Raw, encode
+
+# The state of the watched key when WATCH comes, what another client then does, and whether EXEC must abort.
+# `safe`: Redis executes and Quorate aborts, because a flush or a swap forgets which keys had come and gone before it.
+WATCHES = [
+    ([], ["SET", "w", "2"], True), ([["SET", "w", "1"]], ["SET", "w", "1"], True), ([["SET", "w", "1"]], ["DEL", "w"], True),
+    ([["SET", "w", "1"]], ["EXPIRE", "w", "100"], True), ([["SET", "w", "1"]], ["PERSIST", "w"], False),
+    ([["SET", "w", "1"]], ["GET", "w"], False), ([["SET", "w", "1"]], ["SETNX", "w", "2"], False),
+    ([["SET", "w", "1"]], ["SET", "other", "2"], False), ([["SET", "w", "1"]], ["RENAME", "w", "v"], True),
+    ([["SET", "v", "1"]], ["RENAME", "v", "w"], True), ([["SET", "v", "1"]], ["COPY", "v", "w"], True),
+    ([["SET", "w", "1"]], ["FLUSHALL"], True), ([["SET", "w", "1"]], ["FLUSHDB"], True), ([["SET", "w", "1"]], ["SWAPDB", "0", "1"], True),
+    ([["SET", "v", "1"]], ["FLUSHALL"], "safe"), ([["SET", "v", "1"]], ["SWAPDB", "0", "1"], "safe"), ([], ["SWAPDB", "1", "2"], False),
+    ([["SET", "w", "1"]], ["MOVE", "w", "1"], True), ([["RPUSH", "w", "1"]], ["RPUSH", "w", "2"], True),
+    ([["RPUSH", "w", "1"]], ["LPOP", "w"], True), ([["RPUSH", "w", "1"]], ["LPOP", "w", "0"], False), ([], ["DEL", "w"], False),
+    ([["SET", "w", "1"]], ["GETEX", "w"], False), ([["SET", "w", "1"]], ["GETEX", "w", "EX", "100"], True),
+    ([["SET", "w", "a"]], ["APPEND", "w", ""], None), ([["SET", "w", "1"]], ["INCRBYFLOAT", "w", "x"], False),
+    ([["SET", "w", "1"]], ["EXPIRE", "w", "-1"], True), ([["SET", "w", "1"]], ["TOUCH", "w"], False),
+]
+
+
+def watched(port, other_port, before, change):
+    with Raw(port) as a, Raw(other_port) as b:
+        b.call("FLUSHALL")
+        for words in before:
+            b.call(*words)
+        assert a.call("WATCH", "w").raw == b"+OK\r\n"
+        b.call(*change)
+        a.call("MULTI")
+        a.call("SET", "result", "1")
+        return a.call("EXEC").raw
+
+
+@pytest.mark.parametrize("before, change, aborts", WATCHES, ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else str(v))
+def test_a_change_by_another_client_aborts(redis, cluster, before, change, aborts):
+    expected = watched(redis.port, redis.port, before, change)
+    nodes = cluster.followers() + [cluster.leader()]
+    for node, other in zip(nodes, nodes[1:] + nodes[:1]):
+        actual = watched(node.port, other.port, before, change)
+        if aborts == "safe":
+            assert (expected, actual) == (b"*1\r\n+OK\r\n", b"*-1\r\n")
+        else:
+            assert actual == expected
+            assert aborts is None or aborts == (actual == b"*-1\r\n")
+
+
+@pytest.mark.parametrize("seed", range(60 if LONG else 8))
+def test_three_clients_in_lock_step(redis, cluster, seed):
+    """Each step of each client is answered before the next: one order, so replies equal Redis's."""
+    r = random.Random(seed)
+    keys = [f"x{n}" for n in range(4)]
+    steps = []
+    for _ in range(400 if LONG else 150):
+        k = r.choice(keys)
+        words = r.choice([["WATCH", k], ["WATCH", k, r.choice(keys)], ["UNWATCH"], ["MULTI"], ["MULTI"], ["EXEC"], ["EXEC"], ["EXEC"],
+                          ["DISCARD"], ["SET", k, str(r.randint(0, 9))], ["INCR", k], ["GET", k], ["DEL", k], ["EXPIRE", k, "1000"],
+                          ["SELECT", r.choice("001")], ["APPEND", k, "x"], ["NOSUCH"], ["RENAME", k, r.choice(keys)], ["MGET", *keys],
+                          ["PERSIST", k], ["GETDEL", k], ["COPY", k, r.choice(keys), "REPLACE"], ["MOVE", k, "1"], ["PING"]])
+        steps.append((r.randrange(3), words))
+
+    def play(ports):
+        with Raw(ports[0]) as c:
+            c.call("FLUSHALL")
+        clients = [Raw(p) for p in ports]
+        return [clients[n].call(*words).raw for n, words in steps]
+
+    expected = play([redis.port] * 3)
+    actual = play([n.port for n in cluster.nodes])
+    for at, (step, a, b) in enumerate(zip(steps, expected, actual)):
+        assert a == b, f"step {at} {step}: redis {a} quorate {b}; before it: {list(zip(steps, expected))[max(0, at - 15):at]}"
+
+
+def test_session_commands_within_a_transaction(cluster):
+    """They are executed on the node of the client, at their place among the others."""
+    for node in cluster.nodes:
+        with node.connect() as c:
+            me = c.call("CLIENT", "ID").value
+            commands = [["SET", "t", "1"], ["CLIENT", "ID"], ["INFO"], ["CONFIG", "GET", "port"], ["ROLE"], ["CLIENT", "SETNAME", "tx"],
+                        ["CLIENT", "GETNAME"], ["CLIENT", "LIST"], ["CLIENT", "INFO"], ["COMMAND", "COUNT"], ["TIME"], ["PING"],
+                        ["QUORATE", "STATUS"], ["QUORATE", "DIGEST"], ["CLUSTER", "INFO"], ["CLUSTER", "SLOTS"], ["CLUSTER", "SHARDS"],
+                        ["CLUSTER", "NODES"], ["CLUSTER", "MYID"], ["CLUSTER", "COUNTKEYSINSLOT", "1"], ["CLUSTER", "GETKEYSINSLOT", "1", "2"],
+                        ["CLUSTER", "KEYSLOT", "x"], ["UNWATCH"], ["HELLO"], ["READONLY"], ["READWRITE"], ["CLIENT", "NO-EVICT", "on"],
+                        ["CLIENT", "KILL", "ID", "1"], ["CLIENT", "UNPAUSE"], ["WAIT", "0", "0"], ["INCR", "t"]]
+            c.call("MULTI")
+            for words in commands:
+                assert c.call(*words).raw == b"+QUEUED\r\n", words
+            reply = c.call("EXEC")
+            assert len(reply.items) == len(commands)
+            found = {tuple(w): i for w, i in zip(commands, reply.items)}
+            errors = [(w, i) for w, i in found.items() if i.is_error]
+            assert not errors
+            assert found["CLIENT", "ID"].value == me
+            assert b"redis_version:7.2" in found["INFO",].value
+            assert found["CONFIG", "GET", "port"].value == [b"port", str(node.port).encode()]
+            assert found["CLIENT", "GETNAME"].value == b"tx"
+            assert f"id={me} ".encode() in found["CLIENT", "LIST"].value
+            assert found["INCR", "t"].value == 2
+
+
+def test_commands_that_wait_are_refused_within_a_transaction(cluster):
+    for words in (["CONFIG", "SET", "timeout", "0"], ["SHUTDOWN"], ["QUORATE", "FAILOVER"], ["QUORATE", "NODE", "LIST"]):
+        with cluster.nodes[1].connect() as c:
+            c.call("MULTI")
+            assert c.call(*words).raw == b"-ERR Command not allowed inside a transaction\r\n", words
+            assert c.call("EXEC").raw.startswith(b"-EXECABORT")
+
+
+def test_select_takes_effect_only_if_the_transaction_does(redis, cluster):
+    def play(port):
+        with Raw(port) as a, Raw(port) as b:
+            b.call("FLUSHALL")
+            pipeline = [["WATCH", "w"], ["MULTI"], ["SELECT", "3"], ["SET", "a", "3"], ["EXEC"], ["SET", "b", "x"], ["MULTI"],
+                        ["SELECT", "4"], ["SELECT", "99"], ["SET", "c", "4"], ["EXEC"], ["SET", "d", "y"], ["DBSIZE"]]
+            a.call("WATCH", "w")
+            b.call("SET", "w", "1")
+            replies = [r.raw for r in a.exchange(b"".join(encode(*w) for w in pipeline), len(pipeline))]
+            return replies, [b.call("SELECT", n).raw + b.call("MGET", *"abcdw").raw for n in (0, 3, 4)]
+
+    for node in cluster.nodes:
+        assert play(node.port) == play(redis.port)
