@@ -98,7 +98,7 @@ class Node:
             log.write(f"--- {' '.join(command)}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "RUST_BACKTRACE": "0"}
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "RUST_BACKTRACE": "1"}
             )
         return self
 
@@ -148,6 +148,10 @@ class Node:
             return None
         code = self.process.returncode
         return None if code == self.dies_with else f"{self} ended by itself with exit code {code}"
+
+    def story(self):
+        """The log without what the consensus engine says about connections that fail."""
+        return "\n".join(line for line in self.log().splitlines() if " WARN openraft::" not in line)
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -315,7 +319,10 @@ class Cluster:
     def complaints(self):
         """What no test may leave behind: nodes that ended by themselves, panics."""
         found = [node.died() for node in self.nodes]
-        found += [f"{node} panicked" for node in self.nodes if "panicked at" in node.log()]
+        for node in self.nodes:
+            _, panic, what = node.log().partition("panicked at")
+            if panic:
+                found.append(f"{node} panicked at{what[:3000]}")
         return [text for text in found if text]
 
 

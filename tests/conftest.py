@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def make_cluster(request, tmp_path):
     complaints = [text for cluster in made for text in cluster.complaints()]
     for cluster in made:
         cluster.close()
-    assert not complaints, complaints
+    assert not complaints, "\n".join(complaints)
+    if request.node.stash.get(PASSED, False):
+        for cluster in made:
+            shutil.rmtree(cluster.folder)
 
 
 @pytest.fixture
@@ -64,15 +68,18 @@ def figures(request):
 
 
 CLUSTERS = pytest.StashKey[list]()
+PASSED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
     if report.failed:
         for cluster in item.stash.get(CLUSTERS, []):
             for node in cluster.nodes:
-                report.sections.append((f"log of {node}, {node.log_path}", node.log()[-LOG_TAIL_CHARACTERS:]))
+                report.sections.append((f"log of {node}, {node.log_path}", node.story()[-LOG_TAIL_CHARACTERS:]))
     return report
 
 

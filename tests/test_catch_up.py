@@ -60,6 +60,8 @@ def test_snapshot_brings_a_follower_up_to_date_while_writes_go_on(make_cluster, 
         node.kill()
     for node in cluster.nodes:
         node.launch()
+    for node in cluster.nodes:
+        node.wait_answers()
     cluster.wait_voters(3)
     load.assert_kept(cluster.nodes[1])
     cluster.assert_digests_equal()

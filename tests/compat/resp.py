@@ -116,7 +116,8 @@ class Raw:
         return self.read(timeout)
 
     def exchange(self, data, count, timeout=None):
-        """Sends while it reads, so that neither side's buffers can block; `count` replies."""
+        """Sends while it reads, so that neither side's buffers can block; `count` replies. An error holds those that
+        came before it."""
         deadline = time.monotonic() + (timeout or self.timeout)
         view, replies, at = memoryview(data), [], 0
         self.sock.setblocking(False)

@@ -10,7 +10,7 @@ import redis as redis_py
 import redis.asyncio as redis_async
 from redis.cluster import RedisCluster
 
-from servers import ROOT
+from conftest import LONG
 
 HERE = pathlib.Path(__file__).parent
 NODES = [0, 1, 2]
@@ -46,7 +46,7 @@ def test_redis_cli(node, protocol):
     assert cli(node, flag, "GET", "greeting") == "hello world\n"
     assert cli(node, flag, "--no-raw", "LRANGE", "none", "0", "-1") == "(empty array)\n"
     assert cli(node, flag, "RPUSH", "list", "a", "b") == "2\n"
-    assert "(error) WRONGTYPE" in cli(node, flag, "--no-raw", "INCR", "list") or True
+    assert "(error) WRONGTYPE" in run("sh", "-c", f"redis-cli -p {node.port} {flag} --no-raw INCR list; true")
     assert cli(node, flag, "-n", "3", "SET", "elsewhere", "1") == "OK\n"
     assert cli(node, flag, "DBSIZE") == "2\n"
     script = b"SET a 1\nINCR a\nMULTI\nINCR a\nGET a\nEXEC\nQUIT\n"
@@ -86,13 +86,14 @@ def test_redis_cli_watches_the_server(node):
     assert "keys" in lines[1] and re.match(r"^\d+ +[\d.]+[BKMG] ", lines[2]), lines
     latency = run("timeout", "-s", "INT", "1.2", "sh", "-c", f"redis-cli -p {node.port} --latency --raw -i 1; true")
     assert len(latency.split()) >= 4, latency
-    assert "ms" in run("sh", "-c", f"timeout 2 redis-cli -p {node.port} --intrinsic-latency 1 | tail -1; echo ms")
 
 
 @pytest.mark.parametrize("pipeline", [1, 16])
-def test_redis_benchmark(node, pipeline, protocol):
-    flags = ["-3"] if protocol == 3 else []
-    out = run("redis-benchmark", "-p", node.port, *flags, "-n", 20_000 if pipeline == 16 else 4_000, "-P", pipeline, "-q", "-t",
+@pytest.mark.parametrize("where", ["leader", "follower"])
+def test_redis_benchmark(cluster, where, pipeline):
+    node = cluster.leader() if where == "leader" else cluster.followers()[0]
+    flags = ["-3"] if where == "follower" else []
+    out = run("redis-benchmark", "-p", node.port, *flags, "-n", 20_000 if LONG else 2_000, "-P", pipeline, "-q", "-t",
               "set,get,incr,lpush,rpush,lrange_100,mset,ping", limit=120)
     results = re.findall(r"^(\S+).*: ([\d.]+) requests per second", out.replace("\r", "\n"), re.M)
     names = {n for n, _ in results}
@@ -164,8 +165,8 @@ def test_redis_py_asyncio(node, protocol):
     async def work():
         c = redis_async.Redis(port=node.port, protocol=protocol, decode_responses=True)
         await c.flushall()
-        await asyncio.gather(*[c.incr("n") for _ in range(500)])
-        assert await c.get("n") == "500"
+        await asyncio.gather(*[c.incr("n") for _ in range(80)])
+        assert await c.get("n") == "80"
         async with c.pipeline(transaction=True) as p:
             assert await p.set("a", 1).incr("a").get("a").execute() == [True, 2, "2"]
         async with c.pipeline() as p:

@@ -548,11 +548,11 @@ impl Consensus {
         &self.timing
     }
 
-    /// Why consensus stopped, if it did.
+    /// Why consensus failed, if it did; that it was stopped is no failure.
     pub fn failure(&self) -> Option<String> {
         let metrics = self.raft.metrics();
         let state = metrics.borrow_watched().running_state.clone();
-        state.err().map(|e| e.to_string())
+        state.err().filter(|e| !matches!(e, openraft::errors::Fatal::Stopped)).map(|e| e.to_string())
     }
 
     /// Stops consensus: no more votes, no more entries.

@@ -98,7 +98,7 @@ fn consensus_thread(
         tokio::spawn(http::serve(listener, Arc::new(status)));
         let _ = started.send((cluster.clone(), feed));
         let _ = stop.await;
-        let failure = cluster.consensus().failure().or_else(|| cluster.consensus().log().failed());
+        let failure = cluster.consensus().log().failed().or_else(|| cluster.consensus().failure());
         cluster.consensus().stop().await;
         match failure {
             Some(why) => anyhow::bail!("{why}"),

@@ -57,8 +57,12 @@ pub struct Connection {
     /// Ends a write to a client that does not read.
     pub(crate) killed: Notify,
     pub(crate) closing: Cell<bool>,
+    /// A command that takes time is under way, or CLIENT PAUSE holds one back.
+    pub(crate) is_waiting: Cell<bool>,
     /// The client sends no more; it may still read.
     pub(crate) ended: Cell<bool>,
+    /// Told of that.
+    pub(crate) gone: Notify,
     /// The connection ends once this answer is written.
     pub(crate) quit: Cell<bool>,
     pub(crate) name: RefCell<Vec<u8>>,
@@ -81,6 +85,8 @@ pub struct Connection {
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
     pub(crate) commands: Cell<u64>,
+    /// Answers that were errors.
+    pub(crate) errors: Cell<u64>,
     /// The largest answer since the window was last looked at, in bytes.
     pub(crate) largest_answer: Cell<usize>,
 }
@@ -105,7 +111,9 @@ impl Connection {
             wake: Notify::new(),
             killed: Notify::new(),
             closing: Cell::new(false),
+            is_waiting: Cell::new(false),
             ended: Cell::new(false),
+            gone: Notify::new(),
             quit: Cell::new(false),
             name: RefCell::default(),
             lib_name: RefCell::default(),
@@ -125,6 +133,7 @@ impl Connection {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             commands: Cell::new(0),
+            errors: Cell::new(0),
             largest_answer: Cell::new(0),
         })
     }
@@ -139,6 +148,9 @@ impl Connection {
 
     /// Takes an answer back that CLIENT REPLY does not want, and watches over the limit.
     fn wrote(&self, out: &mut Vec<u8>, start: usize) {
+        if out.get(start) == Some(&b'-') {
+            self.errors.set(self.errors.get() + 1);
+        }
         match self.reply_mode.get() {
             ReplyMode::On => {}
             ReplyMode::Off => out.truncate(start),
@@ -170,6 +182,9 @@ impl Connection {
 
 impl Client for Connection {
     fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        if self.closing.get() {
+            return run(&mut Reply::discard());
+        }
         let mut out = self.out.borrow_mut();
         if self.answer_from.get().is_none() {
             self.answer_from.set(Some(out.len()));

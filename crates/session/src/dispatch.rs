@@ -12,6 +12,7 @@ use quorate_replica::Client;
 use crate::commands::{self, Action};
 use crate::connection::{Connection, Lane, ReplyMode};
 use crate::node::Node;
+use crate::session::READS_PENDING_MAX;
 use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
 
 /// What became of a command.
@@ -20,6 +21,8 @@ pub(crate) enum Dispatch {
     Done,
     /// It must be dispatched again when nothing of this connection is under way.
     WhenIdle,
+    /// It must be dispatched again when fewer commands of this connection are under way.
+    WhenFewer,
     /// It must be dispatched again when CLIENT PAUSE has ended.
     WhenResumed,
     /// It takes time; the connection's next command waits for it. Nothing of the connection is under way.
@@ -80,6 +83,10 @@ impl State {
         let command = match command::resolve(args) {
             Ok(command) => command,
             Err(error) if args[0].eq_ignore_ascii_case(b"exec") => return self.refuse_exec(&error),
+            Err(_) if is_http(args[0]) => {
+                c.close();
+                return Dispatch::Done;
+            }
             Err(error) => return self.refuse(&error),
         };
         c.last_command.set(command.name);
@@ -123,6 +130,9 @@ impl State {
         if c.pending.get() == 0 && c.readonly.get() && !self.node.leads() {
             self.read_here(args);
             return Dispatch::Done;
+        }
+        if c.pending.get() >= READS_PENDING_MAX {
+            return Dispatch::WhenFewer;
         }
         let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
         self.enter(lane);
@@ -382,8 +392,16 @@ impl State {
     }
 }
 
+/// A web page may make a browser send such lines here: the connection ends before its body is taken for commands.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 fn parse_db(arg: &[u8], databases: usize) -> Result<usize, CommandError> {
     let n = quorate_resp::parse_integer(arg).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let n = i32::try_from(n).map_err(|_| {
+        CommandError::fixed("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
     usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_OUT_OF_RANGE)
 }
 

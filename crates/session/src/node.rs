@@ -68,6 +68,7 @@ impl Process {
 /// Sums over all connections, past and present.
 pub(crate) struct Totals {
     pub(crate) commands: u64,
+    pub(crate) errors: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -84,15 +85,18 @@ pub(crate) struct Counters {
     pub(crate) accepted: Cell<u64>,
     pub(crate) rejected: Cell<u64>,
     pub(crate) commands: Cell<u64>,
+    pub(crate) errors: Cell<u64>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
     /// Commands per second and bytes, as of the last sample.
     pub(crate) ops_per_second: Cell<u64>,
+    pub(crate) bytes_in_per_second: Cell<u64>,
+    pub(crate) bytes_out_per_second: Cell<u64>,
 }
 
 impl Counters {
     pub(crate) fn reset(&self) {
-        for counter in [&self.accepted, &self.rejected, &self.commands, &self.bytes_in, &self.bytes_out] {
+        for counter in [&self.accepted, &self.rejected, &self.commands, &self.errors, &self.bytes_in, &self.bytes_out] {
             counter.set(0);
         }
     }
@@ -161,6 +165,7 @@ impl Node {
     pub(crate) fn closed(&self, connection: &Connection) {
         let c = &self.counters;
         c.commands.set(c.commands.get() + connection.commands.get());
+        c.errors.set(c.errors.get() + connection.errors.get());
         c.bytes_in.set(c.bytes_in.get() + connection.bytes_in.get());
         c.bytes_out.set(c.bytes_out.get() + connection.bytes_out.get());
         self.connections.borrow_mut().remove(&connection.id);
@@ -173,9 +178,15 @@ impl Node {
 
     pub(crate) fn totals(&self) -> Totals {
         let c = &self.counters;
-        let mut t = Totals { commands: c.commands.get(), bytes_in: c.bytes_in.get(), bytes_out: c.bytes_out.get() };
+        let mut t = Totals {
+            commands: c.commands.get(),
+            errors: c.errors.get(),
+            bytes_in: c.bytes_in.get(),
+            bytes_out: c.bytes_out.get(),
+        };
         for c in self.clients() {
             t.commands += c.commands.get();
+            t.errors += c.errors.get();
             t.bytes_in += c.bytes_in.get();
             t.bytes_out += c.bytes_out.get();
         }
@@ -199,7 +210,7 @@ impl Node {
         let exceeds = |bytes: usize, limit: u64| limit > 0 && bytes as u64 > limit;
         for c in self.clients() {
             let waiting = c.output_bytes();
-            let is_idle = c.pending.get() == 0 && waiting == 0;
+            let is_idle = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get();
             let silent = silence > Duration::ZERO && is_idle && c.last_active.get().elapsed() > silence;
             let since = exceeds(waiting, limit.soft_bytes).then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));
             c.over_soft_limit.set(since);

@@ -81,6 +81,8 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     if result.is_ok() {
         tracing::info!("stopping");
         cluster.step_aside().await;
+        // Before the replica: what it hands over must still be taken.
+        cluster.consensus().stop().await;
     }
     for connection in node.clients() {
         connection.close();
@@ -97,7 +99,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
 
 fn why_stopped(cluster: &Cluster) -> String {
     let consensus = cluster.consensus();
-    consensus.failure().or_else(|| consensus.log().failed()).unwrap_or_else(|| "consensus has ended".to_owned())
+    consensus.log().failed().or_else(|| consensus.failure()).unwrap_or_else(|| "consensus has ended".to_owned())
 }
 
 /// The founder of a cluster gives it its secret and the parameters it was started with, before the first client.
@@ -171,11 +173,14 @@ fn refusal(node: &Node, from: SocketAddr) -> Option<&'static str> {
 
 /// Once a second: commands per second, for INFO, and clients that must go.
 async fn sample(node: Rc<Node>) {
-    let mut last = node.totals().commands;
+    let mut last = node.totals();
     loop {
         clock::sleep(Duration::from_secs(1)).await;
-        let now = node.totals().commands;
-        node.counters.ops_per_second.set(now.saturating_sub(last));
+        let now = node.totals();
+        let c = &node.counters;
+        c.ops_per_second.set(now.commands.saturating_sub(last.commands));
+        c.bytes_in_per_second.set(now.bytes_in.saturating_sub(last.bytes_in));
+        c.bytes_out_per_second.set(now.bytes_out.saturating_sub(last.bytes_out));
         last = now;
         node.look_after_clients();
     }

@@ -17,6 +17,8 @@ use crate::node::Node;
 
 /// Commands of one connection under way at the most.
 const PENDING_MAX: usize = 16 << 10;
+/// Reads are under way only behind so few commands: their answers may be large, and nobody knows before.
+pub(crate) const READS_PENDING_MAX: usize = 128;
 /// Bytes of commands of one connection under way at the most; one command of any size may be.
 const PENDING_BYTES_MAX: usize = 32 << 20;
 /// Answers beyond this are written before more commands are taken.
@@ -94,7 +96,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Taken::Enough => false,
                 Taken::Paused(args) => {
                     let node = state.node.clone();
-                    attend(stream, decoder, &connection, Box::pin(async move { node.resumed().await })).await?;
+                    let gone = connection.clone();
+                    let resumed = async move {
+                        tokio::select! {
+                            biased;
+                            () = node.resumed() => {}
+                            () = gone.gone.notified() => {}
+                        }
+                    };
+                    attend(stream, decoder, &connection, Box::pin(resumed)).await?;
+                    if connection.ended.get() {
+                        return Ok(());
+                    }
                     postponed = Some(args);
                     continue;
                 }
@@ -114,7 +127,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return stream.shutdown().await;
             }
             if connection.pending.get() == 0 {
-                let largest = connection.largest_answer.replace(0).max(1);
+                // What was large lately is expected again, less and less.
+                let largest = connection.largest_answer.get().max(1);
+                connection.largest_answer.set(largest / 2);
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
             }
             connection.buffered.set(decoder.buffered_bytes());
@@ -130,7 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
 /// Takes note of bytes that have arrived; none is the end of what the client sends.
 fn received(connection: &Connection, n: usize) {
-    connection.ended.set(n == 0);
+    if n == 0 {
+        connection.ended.set(true);
+        connection.gone.notify_one();
+    }
     connection.bytes_in.set(connection.bytes_in.get() + n as u64);
     connection.last_active.set(clock::Instant::now());
 }
@@ -205,6 +223,13 @@ async fn carry_out<S: AsyncWrite + Unpin>(
                     return Ok(Carried::Done);
                 }
             }
+            Dispatch::WhenFewer => {
+                let connection = state.connection.clone();
+                until_pending(stream, &connection, READS_PENDING_MAX / 2).await?;
+                if connection.closing.get() {
+                    return Ok(Carried::Done);
+                }
+            }
             Dispatch::WhenResumed => return Ok(Carried::Paused),
             Dispatch::Async(work) => return Ok(Carried::Slow(work)),
         }
@@ -218,6 +243,18 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &Connection,
     mut work: Pin<Box<dyn Future<Output = ()>>>,
 ) -> io::Result<()> {
+    connection.is_waiting.set(true);
+    let result = wait_for(stream, decoder, connection, &mut work).await;
+    connection.is_waiting.set(false);
+    result
+}
+
+async fn wait_for<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    decoder: &mut Decoder,
+    connection: &Connection,
+    work: &mut (dyn Future<Output = ()> + Unpin),
+) -> io::Result<()> {
     loop {
         flush(stream, connection).await?;
         if connection.closing.get() {
@@ -226,7 +263,7 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
         let room = !connection.ended.get() && decoder.buffered_bytes() < READ_AHEAD_BYTES;
         tokio::select! {
             biased;
-            () = &mut work => return Ok(()),
+            () = &mut *work => return Ok(()),
             () = connection.wake.notified() => {}
             read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
         }
@@ -235,7 +272,12 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Waits until everything under way is answered, and writes the answers meanwhile.
 async fn idle<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
-    while connection.pending.get() > 0 && !connection.closing.get() {
+    until_pending(stream, connection, 0).await
+}
+
+/// Waits until no more than `most` commands are under way, and writes the answers meanwhile.
+async fn until_pending<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection, most: usize) -> io::Result<()> {
+    while connection.pending.get() > most && !connection.closing.get() {
         flush(stream, connection).await?;
         connection.wake.notified().await;
     }

@@ -123,7 +123,11 @@ impl SimCluster {
         let all_vote = self.run_until(|c| c.numbers().all(|n| c.view(n).is_some_and(votes)), max);
         let exits: Vec<_> = self.numbers().filter_map(|n| Some((n, self.exit(n)?))).collect();
         let seed = self.world.seed();
-        assert!(all_vote, "no cluster within {max:?} in the world of seed {seed:#x}: {exits:?}{}", self.describe());
+        assert!(
+            all_vote,
+            "no cluster within {max:?} in the world of seed {seed:#x}: {exits:?}{}",
+            self.describe()
+        );
     }
 
     /// The world underneath: time, networks, disks.
@@ -148,7 +152,8 @@ impl SimCluster {
 
     /// Starts the process of a node where none runs, with the command line that it always has.
     pub fn start(&mut self, n: usize) {
-        let join = if n == 1 { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
+        let join =
+            if n == 1 { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
         let config = self.config();
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         let machine = &mut self.machines[n - 1];
@@ -205,7 +210,11 @@ impl SimCluster {
                 return Ok(reply);
             }
             if let Some(ended) = client.ended() {
-                return Err(ended.as_ref().err().map_or(io::ErrorKind::UnexpectedEof, io::Error::kind).into());
+                return Err(ended
+                    .as_ref()
+                    .err()
+                    .map_or(io::ErrorKind::UnexpectedEof, io::Error::kind)
+                    .into());
             }
             if self.now() >= end {
                 return Err(timed_out("an answer", max));
@@ -251,7 +260,8 @@ impl SimCluster {
 
     /// The node that leads in the newest term, if a running one knows that it does.
     pub fn leader(&self) -> Option<usize> {
-        let leading = self.numbers().filter_map(|n| self.view(n).filter(|v| v.is_leader).map(|v| (v.term, n)));
+        let leading =
+            self.numbers().filter_map(|n| self.view(n).filter(|v| v.is_leader).map(|v| (v.term, n)));
         leading.max().map(|(_, n)| n)
     }
 
@@ -269,7 +279,8 @@ impl SimCluster {
         self.run_until(
             |c| {
                 let digests = c.digests();
-                digests.len() == c.machines.len() && digests.windows(2).all(|w| (w[0].1, w[0].2) == (w[1].1, w[1].2))
+                digests.len() == c.machines.len()
+                    && digests.windows(2).all(|w| (w[0].1, w[0].2) == (w[1].1, w[1].2))
             },
             max,
         )
@@ -391,6 +402,8 @@ async fn run(
     }
     let (tx, rx) = oneshot::channel();
     consensus.log().close_clean(Box::new(move |result| drop(tx.send(result))));
-    rx.await.map_err(|_| io::Error::other("the disk was closed"))?.map_err(|e| io::Error::other(e.to_string()))?;
+    rx.await
+        .map_err(|_| io::Error::other("the disk was closed"))?
+        .map_err(|e| io::Error::other(e.to_string()))?;
     result
 }

@@ -37,7 +37,7 @@ impl Op {
 /// call and its answer (the search of Wing and Gong, 1993, with Lowe's memory of configurations, 2017). The
 /// register has no value at first. The error says how far an explanation reaches.
 pub fn check_register(ops: &[Op]) -> Result<(), String> {
-    let read: BTreeSet<u64> = ops.iter().filter_map(|op| read_value(op)).collect();
+    let read: BTreeSet<u64> = ops.iter().filter_map(read_value).collect();
     // What nobody has seen of an unknown outcome explains nothing and contradicts nothing.
     let matters = |op: &&Op| match op.action {
         Action::Write(value) => op.end.is_some() || read.contains(&value),
@@ -93,7 +93,10 @@ impl Search<'_> {
             let free = candidates.iter().find(|i| self.ops[**i].action == Action::Read(at.value));
             let next: Vec<usize> = match free {
                 Some(i) => vec![*i],
-                None => candidates.into_iter().filter(|i| matches!(self.ops[*i].action, Action::Write(_))).collect(),
+                None => candidates
+                    .into_iter()
+                    .filter(|i| matches!(self.ops[*i].action, Action::Write(_)))
+                    .collect(),
             };
             for i in next {
                 let progress = self.after(&at, i);
@@ -187,7 +190,9 @@ pub fn check_counter(ops: &[Count]) -> Result<(), String> {
         if let Some(before) = largest
             && (op.value < before.value || (op.increments && op.value == before.value))
         {
-            return Err(format!("{op:?} answered an older value than {before:?}, which was over when it began"));
+            return Err(format!(
+                "{op:?} answered an older value than {before:?}, which was over when it began"
+            ));
         }
     }
     Ok(())
@@ -212,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_can_be_explained_is_accepted() {
-        let concurrent = [op(0, 10, Write(1)), op(1, 9, Write(2)), op(11, 12, Read(Some(1))), op(2, 5, Read(None))];
+        let concurrent =
+            [op(0, 10, Write(1)), op(1, 9, Write(2)), op(11, 12, Read(Some(1))), op(2, 5, Read(None))];
         check_register(&concurrent).unwrap();
         let late = [op(0, 0, Write(1)), op(5, 6, Read(None)), op(7, 8, Write(2)), op(9, 10, Read(Some(1)))];
         check_register(&late).unwrap();
@@ -226,8 +232,13 @@ mod tests {
         let lost = [op(0, 1, Write(1)), op(2, 3, Read(None))];
         let invented = [op(0, 1, Write(1)), op(2, 3, Read(Some(7)))];
         let back = [op(0, 0, Write(1)), op(2, 3, Read(Some(1))), op(4, 5, Read(None))];
-        let flicker =
-            [op(0, 20, Write(1)), op(0, 20, Write(2)), op(1, 2, Read(Some(1))), op(3, 4, Read(Some(2))), op(5, 6, Read(Some(1)))];
+        let flicker = [
+            op(0, 20, Write(1)),
+            op(0, 20, Write(2)),
+            op(1, 2, Read(Some(1))),
+            op(3, 4, Read(Some(2))),
+            op(5, 6, Read(Some(1))),
+        ];
         for history in [&stale[..], &lost, &invented, &back, &flicker] {
             assert!(check_register(history).is_err(), "{history:?}");
         }
@@ -250,7 +261,8 @@ mod tests {
                 ops.push(op(1000 + moment * 10 - before, end, action));
             }
             check_register(&ops).unwrap();
-            let read = ops.iter().rposition(|op| matches!(op.action, Read(Some(_))) && op.end.is_some()).unwrap();
+            let read =
+                ops.iter().rposition(|op| matches!(op.action, Read(Some(_))) && op.end.is_some()).unwrap();
             ops[read].action = Read(ops.iter().find_map(read_value));
             found += usize::from(check_register(&ops).is_err());
         }
@@ -265,7 +277,13 @@ mod tests {
             increments,
             value,
         };
-        check_counter(&[count(0, 5, true, 2), count(1, 4, true, 1), count(6, 7, false, 2), count(8, 9, true, 4)]).unwrap();
+        check_counter(&[
+            count(0, 5, true, 2),
+            count(1, 4, true, 1),
+            count(6, 7, false, 2),
+            count(8, 9, true, 4),
+        ])
+        .unwrap();
         assert!(check_counter(&[count(0, 5, true, 1), count(1, 4, true, 1)]).is_err());
         assert!(check_counter(&[count(0, 1, true, 5), count(2, 3, false, 4)]).is_err());
         assert!(check_counter(&[count(0, 1, false, 5), count(2, 3, true, 5)]).is_err());

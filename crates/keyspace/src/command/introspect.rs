@@ -184,7 +184,7 @@ fn by_full_name(name: &[u8]) -> Option<&'static Command> {
 
 fn info(command: Option<&Command>, reply: &mut Reply<'_>) {
     let Some(command) = command else {
-        reply.null_array();
+        reply.null();
         return;
     };
     reply.array(10);

@@ -231,7 +231,8 @@ pub(super) fn reply_mode(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> 
 
 pub(super) fn pause(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let timeout = CommandError::fixed("ERR timeout is not an integer or out of range");
-    let ms = count(args[2]).map_err(|_| timeout)?;
+    let ms = quorate_resp::parse_integer(args[2]).ok_or(timeout)?;
+    let ms = u64::try_from(ms).map_err(|_| CommandError::fixed("ERR timeout is negative"))?;
     let writes_only = match args.get(3).map(|a| text(a).to_ascii_lowercase()).as_deref() {
         None | Some("all") => false,
         Some("write") => true,

@@ -1,5 +1,6 @@
 //! INFO and ROLE.
 
+use std::cell::Cell;
 use std::fmt::Write;
 
 use quorate_keyspace::Reply;
@@ -8,7 +9,7 @@ use super::auth::REDIS_VERSION;
 use super::{Answer, Cx, text};
 
 /// The sections, in order; those behind `default` appear without being asked for.
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),
@@ -16,6 +17,8 @@ const SECTIONS: [(&str, Section); 9] = [
     ("stats", stats),
     ("replication", replication),
     ("cpu", cpu),
+    ("modules", |_, _| ()),
+    ("errorstats", |_, _| ()),
     ("cluster", cluster),
     ("keyspace", keyspace),
 ];
@@ -68,6 +71,7 @@ fn server(cx: &Cx<'_>, out: &mut String) {
         "uptime_in_days": uptime / 86_400,
         "hz": 10,
         "configured_hz": 10,
+        "lru_clock": cx.node.now_ms() / 1000 & 0xff_ffff,
         "executable": "quorate",
         "config_file": "",
         "quorate_version": env!("CARGO_PKG_VERSION"),
@@ -99,6 +103,8 @@ fn memory(cx: &Cx<'_>, out: &mut String) {
         "used_memory_rss_human": human(used),
         "used_memory_peak": peak,
         "used_memory_peak_human": human(peak),
+        "used_memory_peak_perc": format!("{:.2}%", 100.0 * used as f64 / peak.max(1) as f64),
+        "used_memory_lua": 0,
         "maxmemory": 0,
         "maxmemory_human": "0B",
         "maxmemory_policy": "noeviction",
@@ -129,9 +135,12 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
         "rdb_bgsave_in_progress": u8::from(cx.node.replica.is_snapshotting()),
         "rdb_last_save_time": cx.node.now_ms() / 1000,
         "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
         "rdb_saves": stats.snapshots,
         "aof_enabled": 1,
         "aof_rewrite_in_progress": 0,
+        "aof_last_rewrite_time_sec": -1,
+        "aof_last_bgrewrite_status": "ok",
         "aof_last_write_status": if cx.node.replica.consensus().log().failed().is_some() { "err" } else { "ok" },
         "aof_current_size": log.bytes_on_disk,
         "quorate_log_fsyncs": log.fsyncs,
@@ -152,6 +161,12 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "instantaneous_ops_per_sec": cx.node.counters.ops_per_second.get(),
         "total_net_input_bytes": c.bytes_in,
         "total_net_output_bytes": c.bytes_out,
+        "instantaneous_input_kbps": kbps(&cx.node.counters.bytes_in_per_second),
+        "instantaneous_output_kbps": kbps(&cx.node.counters.bytes_out_per_second),
+        "total_error_replies": c.errors,
+        "sync_full": 0,
+        "sync_partial_ok": 0,
+        "sync_partial_err": 0,
         "rejected_connections": cx.node.counters.rejected.get(),
         "expired_keys": 0,
         "evicted_keys": 0,
@@ -168,6 +183,10 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "quorate_replies_overloaded": stats.overloaded,
         "quorate_leader_changes": stats.leader_changes,
     );
+}
+
+fn kbps(bytes_per_second: &Cell<u64>) -> String {
+    format!("{:.2}", bytes_per_second.get() as f64 / 1024.0)
 }
 
 fn replication(cx: &Cx<'_>, out: &mut String) {
@@ -214,6 +233,8 @@ fn replication(cx: &Cx<'_>, out: &mut String) {
         "second_repl_offset": -1,
         "repl_backlog_active": 1,
         "repl_backlog_size": cx.node.config.log_keep_size(),
+        "repl_backlog_first_byte_offset": 0,
+        "repl_backlog_histlen": view.last,
         "quorate_term": view.term,
         "quorate_leader": view.leader.map_or_else(|| "none".to_owned(), |l| l.to_string()),
         "quorate_voters": view.voters.len(),

@@ -39,13 +39,42 @@ use FaultKind::*;
 
 /// All of them.
 pub(crate) const EVERYTHING: &[FaultKind] = &[
-    CrashLeader, CrashLeader, Crash, CrashAll, RestartAtOnce, PowerLoss, PowerLossAll, Isolate, IsolateLeader, Deaf,
-    Mute, Cut, SlowLinks, LossyLinks, Resets, Pause, PauseLeader, Suspend, Drift, StepWall, SlowDisk,
+    CrashLeader,
+    CrashLeader,
+    Crash,
+    CrashAll,
+    RestartAtOnce,
+    PowerLoss,
+    PowerLossAll,
+    Isolate,
+    IsolateLeader,
+    Deaf,
+    Mute,
+    Cut,
+    SlowLinks,
+    LossyLinks,
+    Resets,
+    Pause,
+    PauseLeader,
+    Suspend,
+    Drift,
+    StepWall,
+    SlowDisk,
 ];
 
 /// Those that tempt an old leader to answer by a lease that is over (R3).
-pub(crate) const LEASES: &[FaultKind] =
-    &[CrashLeader, RestartAtOnce, IsolateLeader, IsolateLeader, Deaf, Mute, PauseLeader, Suspend, Drift, StepWall];
+pub(crate) const LEASES: &[FaultKind] = &[
+    CrashLeader,
+    RestartAtOnce,
+    IsolateLeader,
+    IsolateLeader,
+    Deaf,
+    Mute,
+    PauseLeader,
+    Suspend,
+    Drift,
+    StepWall,
+];
 
 /// How a fault ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +98,23 @@ pub(crate) struct Faults {
     /// When the process of a node last died.
     died: Vec<Option<Duration>>,
     story: Vec<String>,
+    usual_disk: DiskProfile,
 }
 
 impl Faults {
-    pub(crate) fn new(kinds: &'static [FaultKind], nodes: usize) -> Self {
+    pub(crate) fn new(kinds: &'static [FaultKind], nodes: usize, usual_disk: DiskProfile) -> Self {
         let (next, mends, stopped, story) = Default::default();
-        Self { kinds, nodes, next, mends, stopped, disturbed: vec![Duration::ZERO; nodes + 1], died: vec![None; nodes + 1], story }
+        Self {
+            kinds,
+            nodes,
+            next,
+            mends,
+            stopped,
+            disturbed: vec![Duration::ZERO; nodes + 1],
+            died: vec![None; nodes + 1],
+            story,
+            usual_disk,
+        }
     }
 
     /// What has happened so far, a line for each.
@@ -204,7 +244,11 @@ impl Faults {
         }
         self.tell(cluster, &format!("node {n} {}", if power { "loses power" } else { "is killed" }));
         self.died[n] = Some(cluster.now());
-        if power { cluster.power_loss(n) } else { cluster.crash(n) }
+        if power {
+            cluster.power_loss(n)
+        } else {
+            cluster.crash(n)
+        }
         self.stopped.remove(&n);
         self.mends.retain(|(_, mend)| *mend != Mend::Resume(n));
         self.later(cluster, Mend::Start(n));
@@ -216,7 +260,11 @@ impl Faults {
         }
         let machine = cluster.machine(n);
         self.tell(cluster, &format!("node {n} is {}", if suspend { "suspended" } else { "paused" }));
-        if suspend { cluster.world().suspend(machine) } else { cluster.world().pause(machine) }
+        if suspend {
+            cluster.world().suspend(machine)
+        } else {
+            cluster.world().pause(machine)
+        }
         self.later(cluster, Mend::Resume(n));
     }
 
@@ -270,7 +318,8 @@ impl Faults {
             Mend::Links => set_links(cluster, None),
             Mend::Disk(n) => {
                 let machine = cluster.machine(n);
-                cluster.world().disk(machine).set_profile(DiskProfile::default());
+                let usual = self.usual_disk.clone();
+                cluster.world().disk(machine).set_profile(usual);
             }
         }
     }

@@ -6,7 +6,7 @@ mod workers;
 
 use std::time::Duration;
 
-use quorate_sim::{Settings, SimCluster};
+use quorate_sim::{Options, Settings, SimCluster};
 
 use faults::Faults;
 pub(crate) use faults::{EVERYTHING, FaultKind, LEASES};
@@ -56,18 +56,31 @@ struct Storm {
 pub(crate) fn run(plan: Plan) -> Report {
     crate::log_if_asked();
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
-    let settings = Settings::default()
+    let settings = Settings { world: world(plan.seed), ..Settings::default() }
         .with("write-timeout", &write_timeout.as_millis().to_string())
         .with("snapshot-log-size", "1mb")
         .with("log-keep-size", "64kb");
     let cluster = SimCluster::with(plan.seed, plan.nodes, settings);
-    let faults = Faults::new(plan.faults, plan.nodes);
+    let faults = Faults::new(plan.faults, plan.nodes, world(plan.seed).disk);
     let workers = Workers::new(plan.load, plan.nodes);
     let mut storm = Storm { plan, cluster, faults, workers, write_timeout };
     storm.blow();
     let recovery = storm.mend();
     storm.judge();
     storm.report(recovery)
+}
+
+/// Fast and slow networks and disks: on slow ones, more is under way when something breaks.
+fn world(seed: u64) -> Options {
+    let mut world = Options::default();
+    let up_to = |ms: u32| MS..=ms * MS;
+    match seed % 4 {
+        0 => {}
+        1 => world.link.latency = up_to(10),
+        2 => world.disk.sync = up_to(15),
+        _ => (world.link.latency, world.disk.sync) = (up_to(5), up_to(30)),
+    }
+    world
 }
 
 impl Storm {
@@ -95,7 +108,8 @@ impl Storm {
         self.faults.mend(&mut self.cluster);
         let begin = self.cluster.now();
         let nodes: Vec<usize> = self.cluster.numbers().collect();
-        let mut writing: Vec<(usize, u32, Option<quorate_sim::SimClient>)> = nodes.iter().map(|n| (*n, 0, None)).collect();
+        let mut writing: Vec<(usize, u32, Option<quorate_sim::SimClient>)> =
+            nodes.iter().map(|n| (*n, 0, None)).collect();
         while !writing.is_empty() {
             self.step(false);
             assert!(
@@ -128,8 +142,13 @@ impl Storm {
 
     fn judge(&mut self) {
         let equal = self.cluster.wait_until_equal_digests(5 * SECOND);
-        assert!(equal, "the nodes have not applied the same 5 s after the last command{}", self.cluster.describe());
-        let leaders: Vec<_> = self.cluster.numbers().map(|n| self.cluster.view(n).and_then(|v| v.leader)).collect();
+        assert!(
+            equal,
+            "the nodes have not applied the same 5 s after the last command{}",
+            self.cluster.describe()
+        );
+        let leaders: Vec<_> =
+            self.cluster.numbers().map(|n| self.cluster.view(n).and_then(|v| v.leader)).collect();
         assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "who leads? {leaders:?}");
         let keys = self.workers.keys();
         let values = self.read_everything(&keys);
@@ -181,7 +200,10 @@ impl Drop for Storm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Plan { seed, nodes, duration, .. } = &self.plan;
-            eprintln!("\n=== seed {seed}: {nodes} nodes, {duration:?} of faults; at {:?}", self.cluster.now());
+            eprintln!(
+                "\n=== seed {seed}: {nodes} nodes, {duration:?} of faults; at {:?}",
+                self.cluster.now()
+            );
             eprintln!("{}\nnow:{}", self.faults.story(), self.cluster.describe());
         }
     }

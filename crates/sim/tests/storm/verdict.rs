@@ -47,7 +47,9 @@ fn counter(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
     let most = least + increments().filter(|op| op.is_unknown()).count() as u64;
     let last: u64 = last.map_or(0, |l| l.parse().expect("a number"));
     if !(least..=most).contains(&last) {
-        return Err(format!("{last} increments were applied; {least} were acknowledged, at most {most} may have been"));
+        return Err(format!(
+            "{last} increments were applied; {least} were acknowledged, at most {most} may have been"
+        ));
     }
     let counts = ops.iter().filter(|op| op.is_acknowledged()).map(|op| Count {
         begin: op.begin,
@@ -91,7 +93,11 @@ fn private(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
         }
         match value.filter(|v| floating.remove(v)) {
             Some(value) => *present = Some(value),
-            None => return Err(format!("read {value:?} where {present:?} was written last, and unknown are {floating:?} (R1)")),
+            None => {
+                return Err(format!(
+                    "read {value:?} where {present:?} was written last, and unknown are {floating:?} (R1)"
+                ));
+            }
         }
         Ok(())
     };
@@ -99,7 +105,9 @@ fn private(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
         match op.kind {
             Kind::PrivateWrite(value) if op.is_acknowledged() => present = Some(value),
             Kind::PrivateWrite(value) if op.is_unknown() => _ = floating.insert(value),
-            Kind::PrivateRead if op.is_acknowledged() => see(&mut present, &mut floating, number(op.reply.as_ref()))?,
+            Kind::PrivateRead if op.is_acknowledged() => {
+                see(&mut present, &mut floating, number(op.reply.as_ref()))?
+            }
             _ => {}
         }
     }

@@ -73,7 +73,8 @@ impl Op {
     }
 
     pub(crate) fn is_not_applied(&self) -> bool {
-        self.error().is_some_and(|e| ["NOQUORUM ", "OVERLOADED ", "LOADING "].iter().any(|code| e.starts_with(code)))
+        self.error()
+            .is_some_and(|e| ["NOQUORUM ", "OVERLOADED ", "LOADING "].iter().any(|code| e.starts_with(code)))
     }
 
     /// The node has just been started.
@@ -90,7 +91,9 @@ impl Op {
         match self.kind {
             Kind::Unique => vec![b"SET".to_vec(), key, self.key.clone().into_bytes()],
             Kind::Increment => vec![b"INCR".to_vec(), key],
-            Kind::Write(value) | Kind::PrivateWrite(value) => vec![b"SET".to_vec(), key, value.to_string().into_bytes()],
+            Kind::Write(value) | Kind::PrivateWrite(value) => {
+                vec![b"SET".to_vec(), key, value.to_string().into_bytes()]
+            }
             Kind::ReadCounter | Kind::Read | Kind::PrivateRead => vec![b"GET".to_vec(), key],
         }
     }
@@ -164,7 +167,13 @@ impl Workers {
     }
 
     /// Takes answers and sends commands (if there shall be `more`).
-    pub(crate) fn step(&mut self, cluster: &mut SimCluster, faults: &Faults, more: bool, write_timeout: Duration) {
+    pub(crate) fn step(
+        &mut self,
+        cluster: &mut SimCluster,
+        faults: &Faults,
+        more: bool,
+        write_timeout: Duration,
+    ) {
         for i in 0..self.workers.len() {
             self.take_answers(cluster, i);
             self.check_patience(cluster, faults, i, write_timeout + 3 * SECOND);
@@ -197,7 +206,8 @@ impl Workers {
         let worker = &mut self.workers[i];
         let (Some(line), Some(first)) = (&worker.line, worker.waiting.front()) else { return };
         let op = &self.ops[*first];
-        if faults.died(line.node).is_some_and(|died| died >= op.begin && cluster.now() > died + BROKEN_AFTER) {
+        if faults.died(line.node).is_some_and(|died| died >= op.begin && cluster.now() > died + BROKEN_AFTER)
+        {
             // A machine without power tells nobody that its connections are gone.
             worker.line = None;
             worker.waiting.clear();
@@ -237,7 +247,12 @@ impl Workers {
 }
 
 /// The next commands of a client.
-fn choose(rng: &mut fastrand::Rng, registers_only: bool, client: usize, values: &mut u64) -> Vec<(Kind, String)> {
+fn choose(
+    rng: &mut fastrand::Rng,
+    registers_only: bool,
+    client: usize,
+    values: &mut u64,
+) -> Vec<(Kind, String)> {
     let mut value = || {
         *values += 1;
         *values
