@@ -28,6 +28,13 @@ def node(request, cluster):
     return cluster.nodes[request.param]
 
 
+@pytest.fixture(params=NODES if LONG else [None], ids=["node1", "node2", "node3"] if LONG else ["some_node"])
+def some_node(request, cluster):
+    """For tests that take long: each node in the long version, otherwise one, and not always the same."""
+    number = request.param if request.param is not None else sum(request.node.name.encode()) % 3
+    return cluster.nodes[number]
+
+
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
 def protocol(request):
     return request.param
@@ -69,14 +76,16 @@ def test_redis_cli_looks_at_all_keys(node):
     assert "300 strings with" in big
 
 
-def test_redis_cli_pipe_takes_a_flood_of_protocol(node):
+def test_redis_cli_pipe_takes_a_flood_of_protocol(some_node):
+    node = some_node
     cli(node, "FLUSHALL")
-    data = b"".join(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$3\r\nabc\r\n" % (len(k), k) for k in (b"f%d" % n for n in range(50_000)))
-    assert "errors: 0, replies: 50000" in run("redis-cli", "-p", node.port, "--pipe", stdin=data)
-    assert cli(node, "DBSIZE") == "50000\n"
+    data = b"".join(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$3\r\nabc\r\n" % (len(k), k) for k in (b"f%d" % n for n in range(20_000)))
+    assert "errors: 0, replies: 20000" in run("redis-cli", "-p", node.port, "--pipe", stdin=data)
+    assert cli(node, "DBSIZE") == "20000\n"
 
 
-def test_redis_cli_watches_the_server(node):
+def test_redis_cli_watches_the_server(some_node):
+    node = some_node
     watch = subprocess.Popen(["redis-cli", "-p", str(node.port), "--stat", "-i", "0.2"], stdout=subprocess.PIPE)
     try:
         lines = [watch.stdout.readline().decode() for _ in range(4)]
@@ -93,7 +102,7 @@ def test_redis_cli_watches_the_server(node):
 def test_redis_benchmark(cluster, where, pipeline):
     node = cluster.leader() if where == "leader" else cluster.followers()[0]
     flags = ["-3"] if where == "follower" else []
-    out = run("redis-benchmark", "-p", node.port, *flags, "-n", 20_000 if LONG else 2_000, "-P", pipeline, "-q", "-t",
+    out = run("redis-benchmark", "-p", node.port, *flags, "-n", 20_000 if LONG else 1_500, "-P", pipeline, "-q", "-t",
               "set,get,incr,lpush,rpush,lrange_100,mset,ping", limit=120)
     results = re.findall(r"^(\S+).*: ([\d.]+) requests per second", out.replace("\r", "\n"), re.M)
     names = {n for n, _ in results}
@@ -219,5 +228,6 @@ def packages():
 
 @pytest.mark.parametrize("library, resp", [("ioredis", 2), ("ioredis-cluster", 2), ("node-redis", 2), ("node-redis", 3),
                                            ("node-redis-cluster", 2), ("node-redis-cluster", 3)])
-def test_javascript(packages, node, library, resp):
+def test_javascript(packages, some_node, library, resp):
+    node = some_node
     assert "ok" in run("node", HERE / "node" / "plain.js", library, node.port, resp)

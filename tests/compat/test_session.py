@@ -110,13 +110,13 @@ def test_who_has_sent_everything_still_gets_the_answers(node):
 
 # Limits
 
-def serves(node, limit=0.5):
+def serves(node, limit=3):
     """Another client is served, soon."""
     started = time.monotonic()
     with node.connect() as c:
         assert c.call("SET", "others", "1").raw == b"+OK\r\n"
     took = time.monotonic() - started
-    assert took < limit * 6, f"others waited for {took:.2f} s"
+    assert took < limit, f"others waited for {took:.2f} s"
 
 
 def test_random_bytes(node):
@@ -159,9 +159,9 @@ def test_a_client_that_never_reads(cluster, node):
         with contextlib.suppress(TimeoutError, ConnectionError):
             c.sock.sendall(encode("CLIENT", "SETNAME", "hog") + encode("GET", "big") * 2000)
     for _ in range(5):
-        serves(node)
+        serves(node, 8)
         time.sleep(0.1)
-    assert node.memory() - before < 800 * MB, f"{(node.memory() - before) >> 20} MB for 4 clients that do not read"
+    assert node.memory() - before < 500 * MB, f"{(node.memory() - before) >> 20} MB for 4 clients that do not read"
     with node.connect() as other:
         listed = other.call("CLIENT", "LIST").text
         ids = re.findall(r"id=(\d+) .* name=hog ", listed)

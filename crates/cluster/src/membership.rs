@@ -163,7 +163,14 @@ impl Inner {
         }
         let id = if id == 0 { used.iter().max().map_or(1, |m| m + 1) } else { id };
         match self.consensus().add_learner(id, member.clone()).await {
-            Ok(()) if self.consensus().view().members.get(&id).is_some_and(|m| m.incarnation == member.incarnation) => {
+            Ok(())
+                if self
+                    .consensus()
+                    .view()
+                    .members
+                    .get(&id)
+                    .is_some_and(|m| m.incarnation == member.incarnation) =>
+            {
                 tracing::info!(node = id, "a node has joined");
                 if view.voters.len() == 1 && view.members.len() == 1 {
                     tracing::warn!("not yet redundant: add a third node, or run QUORATE NODE PROMOTE {id}");
@@ -271,7 +278,9 @@ impl Inner {
         voters.sort_unstable();
         voters.dedup();
         if view.joint {
-            return Outcome::Failed("another change of the voters is under way: try again when it is done".to_owned());
+            return Outcome::Failed(
+                "another change of the voters is under way: try again when it is done".to_owned(),
+            );
         }
         let there = self.there(&view, &voters).await;
         if there.len() * 2 <= voters.len() {
@@ -306,9 +315,14 @@ impl Inner {
         if !view.is_leader || view.joint || view.voters.len() >= self.replication_factor {
             return Ok(());
         }
-        let eligible = |m: &BTreeMap<NodeId, Member>, id: &NodeId| m.get(id).is_some_and(|m| m.role == Role::Data);
-        let learners: Vec<NodeId> =
-            view.members.keys().copied().filter(|id| !view.voters.contains(id) && eligible(&view.members, id)).collect();
+        let eligible =
+            |m: &BTreeMap<NodeId, Member>, id: &NodeId| m.get(id).is_some_and(|m| m.role == Role::Data);
+        let learners: Vec<NodeId> = view
+            .members
+            .keys()
+            .copied()
+            .filter(|id| !view.voters.contains(id) && eligible(&view.members, id))
+            .collect();
         let wanted = self.replication_factor - view.voters.len();
         if learners.is_empty() || (view.voters.len() == 1 && learners.len() < wanted.min(2)) {
             return Ok(());
@@ -316,7 +330,7 @@ impl Inner {
         let mut ready = self.there(&view, &learners).await;
         ready.truncate(wanted);
         // From one voter to two would be a step back.
-        if ready.is_empty() || (view.voters.len() + ready.len()) % 2 == 0 {
+        if ready.is_empty() || (view.voters.len() + ready.len()).is_multiple_of(2) {
             return Ok(());
         }
         let with = |voters: &[NodeId]| voters.iter().chain(&ready).copied().collect();

@@ -97,7 +97,12 @@ async fn belong(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &
 }
 
 /// Asks one node after the other until one takes this node in.
-async fn join(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Member) -> io::Result<(NodeId, u64)> {
+async fn join(
+    env: &Env,
+    identity: &Arc<Identity>,
+    args: &StartArgs,
+    member: &Member,
+) -> io::Result<(NodeId, u64)> {
     let mut said = String::new();
     let mut say = |text: String| {
         if text != said {
@@ -108,13 +113,16 @@ async fn join(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Me
     loop {
         let mut targets = args.join.clone();
         while let Some(target) = targets.pop() {
-            let asked = Consensus::ask_to_join(env, identity, &target, args.node_id.unwrap_or(0), member.clone());
+            let asked =
+                Consensus::ask_to_join(env, identity, &target, args.node_id.unwrap_or(0), member.clone());
             match asked.await {
                 Ok(Outcome::Joined { id, cluster }) => return Ok((id, cluster)),
                 Ok(Outcome::NotLeader(Some((_, leader)))) if leader.bus != target => targets.push(leader.bus),
                 Ok(Outcome::NotLeader(_)) => say(format!("{target} knows no leader yet; trying again")),
                 Ok(Outcome::Failed(why)) => say(format!("{why}; trying again")),
-                Ok(Outcome::Refused(why)) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+                Ok(Outcome::Refused(why)) => {
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+                }
                 Ok(other) => say(format!("{target} answered {other:?}; trying again")),
                 Err(e) => say(format!("cannot join through {target} yet ({e}); trying again")),
             }
@@ -125,9 +133,13 @@ async fn join(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Me
 
 /// Opens the log and judges what recovery found (R6). Whether all that it acknowledged is certainly in it.
 fn open_log(env: &Env, args: &StartArgs, identity: &Identity) -> io::Result<(Log, bool)> {
-    let options = LogOptions { segment_bytes: args.segment_bytes, durability: Durability::Always, ..LogOptions::default() };
-    let (log, recovery) =
-        Log::open(env.disk.clone(), &args.data_dir.join("log"), options).map_err(|e| io::Error::other(e.to_string()))?;
+    let options = LogOptions {
+        segment_bytes: args.segment_bytes,
+        durability: Durability::Always,
+        ..LogOptions::default()
+    };
+    let (log, recovery) = Log::open(env.disk.clone(), &args.data_dir.join("log"), options)
+        .map_err(|e| io::Error::other(e.to_string()))?;
     if recovery.torn_tail_bytes > 0 {
         tracing::info!(bytes = recovery.torn_tail_bytes, "cut the unfinished tail of the log");
     }

@@ -21,7 +21,9 @@ use quorate_keyspace::batch;
 use quorate_log::{Log, ShardId};
 use tokio::sync::mpsc;
 
-use crate::bus::{Admin, Dialer, Forwarder, JoinRequest, Peers, Probe, ReadIndex, Request, Response, Server, serve};
+use crate::bus::{
+    Admin, Dialer, Forwarder, JoinRequest, Peers, Probe, ReadIndex, Request, Response, Server, serve,
+};
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
 use crate::network::{CREDIT_MAX, Network};
@@ -139,7 +141,11 @@ impl Clock {
             return self.last.fetch_max(wall, Ordering::Relaxed).max(wall);
         }
         if !self.reported.swap(true, Ordering::Relaxed) {
-            tracing::warn!(wall, paced, "the wall clock was stepped; keys go on expiring by the clock before the step");
+            tracing::warn!(
+                wall,
+                paced,
+                "the wall clock was stepped; keys go on expiring by the clock before the step"
+            );
         }
         self.last.fetch_max(paced, Ordering::Relaxed).max(paced)
     }
@@ -269,7 +275,9 @@ impl Consensus {
         let votes_from = Instant::now() + if has_voted { silence } else { Duration::ZERO };
         let trusted = Arc::new(AtomicBool::new(sound));
         let config = Arc::new(raft_config(&timing).map_err(io::Error::other)?);
-        let raft = Raft::new(identity.node_id(), config, network, storage, machine).await.map_err(io::Error::other)?;
+        let raft = Raft::new(identity.node_id(), config, network, storage, machine)
+            .await
+            .map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
         let proposals = Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone() };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
@@ -327,7 +335,9 @@ impl Consensus {
     async fn regain_vote(self, votes_from: Instant, trusted: Arc<AtomicBool>) {
         clock::sleep_until(votes_from).await;
         if !trusted.load(Ordering::Relaxed) {
-            tracing::warn!("the log may lack acknowledged writes: this node does not vote before it has caught up");
+            tracing::warn!(
+                "the log may lack acknowledged writes: this node does not vote before it has caught up"
+            );
             loop {
                 let leader = self.view().leader.filter(|id| *id != self.identity.node_id());
                 if let Some(read) = self.read_index(leader).await
@@ -393,7 +403,12 @@ impl Consensus {
             is_leader,
             voters: membership.voter_ids().collect(),
             members: membership.nodes().map(|(id, n)| (*id, n.clone())).collect(),
-            matched: m.replication.iter().flatten().map(|(id, l)| (*id, l.as_ref().map_or(0, |l| l.index))).collect(),
+            matched: m
+                .replication
+                .iter()
+                .flatten()
+                .map(|(id, l)| (*id, l.as_ref().map_or(0, |l| l.index)))
+                .collect(),
             last: m.last_log_index.unwrap_or(0),
             committed: m.local_committed.as_ref().map_or(0, |l| l.index),
             joint: membership.get_joint_config().len() > 1,
@@ -470,7 +485,13 @@ impl Consensus {
     }
 
     /// Asks the node at `bus` to take this one in. Before the node has a number.
-    pub async fn ask_to_join(env: &Env, identity: &Arc<Identity>, bus: &str, id: NodeId, member: Member) -> io::Result<Outcome> {
+    pub async fn ask_to_join(
+        env: &Env,
+        identity: &Arc<Identity>,
+        bus: &str,
+        id: NodeId,
+        member: Member,
+    ) -> io::Result<Outcome> {
         let dialer = Dialer { env: env.clone(), identity: identity.clone() };
         let request = Request::Join(JoinRequest { id, member });
         crate::bus::join_rpc(&dialer, bus, request).await.map(Outcome::from_response)
@@ -509,7 +530,9 @@ impl Consensus {
                 return Ok(());
             }
         }
-        Err(format!("node {to} did not take over within 2 s; nothing was lost, this node goes on leading if it can"))
+        Err(format!(
+            "node {to} did not take over within 2 s; nothing was lost, this node goes on leading if it can"
+        ))
     }
 
     /// Asks for a snapshot of the present state.

@@ -180,7 +180,9 @@ impl Identity {
     pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
         let mut known = self.known();
         if !known.members.is_empty() && !known.members.contains_key(&id) {
-            return Err(format!("node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"));
+            return Err(format!(
+                "node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"
+            ));
         }
         if let Some(member) = known.members.get(&id)
             && member.incarnation != it.incarnation

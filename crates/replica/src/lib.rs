@@ -30,7 +30,7 @@ mod storage;
 mod types;
 mod watch;
 
-use quorate_keyspace::Reply;
+use quorate_keyspace::{Keyspace, Reply};
 
 pub use bus::{Admin, Probe};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
@@ -38,6 +38,10 @@ pub use identity::Identity;
 pub use outbox::{Failure, Local, Transaction};
 pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
 pub use types::{Member, NodeId, Role};
+
+/// Something to be done at a certain place among the commands of a connection: it sees the state there, and the
+/// index that the state is at.
+pub type AtPlace = Box<dyn FnOnce(&Keyspace, u64)>;
 
 /// One connection, as the replica answers it.
 ///

@@ -91,7 +91,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(events: Events, snapshots: SnapshotStore, start: Option<SnapshotMeta>) -> Self {
-        let (applied, membership) = start.map_or_else(Default::default, |m| (m.last_log_id, m.last_membership));
+        let (applied, membership) =
+            start.map_or_else(Default::default, |m| (m.last_log_id, m.last_membership));
         Self { events, snapshots, applied, membership }
     }
 }

@@ -17,7 +17,9 @@ use openraft::raft::{
 use quorate_env::Instant;
 use tokio::sync::mpsc;
 
-use crate::bus::{Class, Connection, Peers, Request, Response, SnapshotHeader, decode_append_reply, encode_append};
+use crate::bus::{
+    Class, Connection, Peers, Request, Response, SnapshotHeader, decode_append_reply, encode_append,
+};
 use crate::snapshot::{SnapshotFile, SnapshotStore};
 use crate::storage::{decode, encode};
 use crate::types::{LogId, Member, NodeId, Snapshot, TypeConfig, Vote};
@@ -47,7 +49,13 @@ pub(crate) struct Network {
 impl Network {
     fn client(&self, target: NodeId, node: &Member, purpose: Purpose) -> Client {
         self.peers.set_addr(target, node);
-        Client { peers: self.peers.clone(), snapshots: self.snapshots.clone(), target, purpose, dial_from: None }
+        Client {
+            peers: self.peers.clone(),
+            snapshots: self.snapshots.clone(),
+            target,
+            purpose,
+            dial_from: None,
+        }
     }
 }
 
@@ -128,7 +136,9 @@ impl RaftNetworkV2<TypeConfig> for Client {
     {
         Box::pin(async move {
             if self.purpose == Purpose::Heartbeat {
-                let Some(request) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
+                let Some(request) = input.next().await else {
+                    return Ok(futures_util::stream::empty().boxed());
+                };
                 let result = self.heartbeat(request, &option).await;
                 return Ok(futures_util::stream::once(async { result }).boxed());
             }
@@ -149,7 +159,8 @@ impl RaftNetworkV2<TypeConfig> for Client {
                     let _ = tx.send(Err(unreachable(&error))).await;
                 }
             });
-            let stream = futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|r| (r, rx)) });
+            let stream =
+                futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|r| (r, rx)) });
             Ok(stream.boxed())
         })
     }
@@ -161,7 +172,11 @@ impl RaftNetworkV2<TypeConfig> for Client {
         }
     }
 
-    async fn pre_vote(&mut self, r: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+    async fn pre_vote(
+        &mut self,
+        r: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<VoteResponse<TypeConfig>> {
         match self.call(Request::PreVote(r), &option).await? {
             Response::Vote(v) => Ok(v),
             other => Err(unexpected(other)),
@@ -225,7 +240,8 @@ where
     let mut companions = Vec::new();
     let mut open = true;
     while open || held.is_some() || !outstanding.is_empty() {
-        let stalled = outstanding.front().map_or(STALL_TIMEOUT, |o| o.patience.saturating_sub(o.sent.elapsed()));
+        let stalled =
+            outstanding.front().map_or(STALL_TIMEOUT, |o| o.patience.saturating_sub(o.sent.elapsed()));
         let wait = quorate_env::sleep(if held.is_some() { COMMIT_DELAY } else { stalled });
         let takes = outstanding.front().is_none_or(|o| o.sent.elapsed() < CREDIT_MAX);
         let send = tokio::select! {

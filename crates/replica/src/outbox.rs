@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_env::Instant;
 use quorate_keyspace::batch::{self, BatchBuilder, Header, Watch};
-use quorate_keyspace::{CommandError, Keyspace, Reply};
+use quorate_keyspace::{CommandError, Reply};
 
-use crate::{Client, line};
+use crate::{AtPlace, Client, line};
 
 /// How many batches may be on their way.
 const IN_FLIGHT_MAX: usize = 4;
@@ -37,7 +37,7 @@ pub(crate) enum Item {
     /// A read: executed by the origin at this place, never part of the entry.
     Read(Rc<dyn Client>),
     /// Something that only the connection needs, in order.
-    Local(Box<dyn FnOnce(&Keyspace, u64)>),
+    Local(AtPlace),
 }
 
 /// A command of a transaction that only the origin executes: it appends one reply.
@@ -278,7 +278,11 @@ impl Outbox {
     }
 
     /// Adds a transaction, unless there is no room for it.
-    pub(crate) fn transaction(&mut self, client: Rc<dyn Client>, transaction: Transaction) -> Result<(), Failure> {
+    pub(crate) fn transaction(
+        &mut self,
+        client: Rc<dyn Client>,
+        transaction: Transaction,
+    ) -> Result<(), Failure> {
         self.reserve(transaction.bytes())?;
         let locals = transaction.put(&mut self.gathering.entry);
         self.gathering.items.push_back(Item::Write(client, locals));
@@ -296,7 +300,7 @@ impl Outbox {
     }
 
     /// Adds something to be done at this place.
-    pub(crate) fn local(&mut self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+    pub(crate) fn local(&mut self, f: AtPlace) {
         self.begin();
         self.charge(0);
         self.gathering.items.push_back(Item::Local(f));
@@ -433,7 +437,8 @@ impl Outbox {
     /// The leader refused a batch before the append: that sending of it is certainly in no log.
     pub(crate) fn refused(&mut self, h: &Header) {
         if self.is_own(h)
-            && let Some(batch) = self.in_flight.iter_mut().find(|b| b.seq == h.origin_seq && b.sent_term == h.term)
+            && let Some(batch) =
+                self.in_flight.iter_mut().find(|b| b.seq == h.origin_seq && b.sent_term == h.term)
         {
             batch.sent_term = 0;
         }
@@ -467,7 +472,10 @@ impl Outbox {
     /// replies are lost (R14).
     pub(crate) fn covered_by_snapshot(&mut self, start: u64, epoch: u32, seq: u64) -> Vec<(Batch, Failure)> {
         let mut lost = Vec::new();
-        while start == self.start && epoch == self.epoch && self.in_flight.front().is_some_and(|b| b.seq <= seq) {
+        while start == self.start
+            && epoch == self.epoch
+            && self.in_flight.front().is_some_and(|b| b.seq <= seq)
+        {
             lost.extend(self.in_flight.pop_front().map(|b| (b, Failure::Unknown)));
         }
         self.give_back(&lost);

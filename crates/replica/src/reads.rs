@@ -7,10 +7,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use quorate_env::Instant;
-use quorate_keyspace::Keyspace;
 
 use crate::bus::ReadIndex;
-use crate::{Client, line};
+use crate::{AtPlace, Client, line};
 
 /// How many questions may be under way.
 const QUESTIONS_MAX: usize = 2;
@@ -18,7 +17,7 @@ const QUESTIONS_MAX: usize = 2;
 /// A read, or something else that must happen at its place among the reads of its connection.
 pub(crate) enum Read {
     Command(Rc<dyn Client>),
-    Local(Box<dyn FnOnce(&Keyspace, u64)>),
+    Local(AtPlace),
 }
 
 /// Reads that share one question.
@@ -42,7 +41,13 @@ enum State {
 
 impl Chunk {
     fn new() -> Self {
-        Self { lines: Vec::new(), done: 0, items: VecDeque::new(), since: Instant::now(), state: State::Gathering }
+        Self {
+            lines: Vec::new(),
+            done: 0,
+            items: VecDeque::new(),
+            since: Instant::now(),
+            state: State::Gathering,
+        }
     }
 }
 
@@ -69,7 +74,7 @@ impl Reads {
     }
 
     /// Adds something to be done at this place.
-    pub(crate) fn local(&mut self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+    pub(crate) fn local(&mut self, f: AtPlace) {
         self.gathering().items.push_back(Read::Local(f));
     }
 

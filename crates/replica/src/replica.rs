@@ -24,7 +24,7 @@ use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
-use crate::{Client, line};
+use crate::{AtPlace, Client, line};
 
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
 pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
@@ -47,7 +47,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { on_directory: Rc::new(|_| ()), databases: 16, pending_bytes_max: 1 << 30, snapshot_log_bytes: 256 << 20, log_keep_bytes: 64 << 20 }
+        Self {
+            on_directory: Rc::new(|_| ()),
+            databases: 16,
+            pending_bytes_max: 1 << 30,
+            snapshot_log_bytes: 256 << 20,
+            log_keep_bytes: 64 << 20,
+        }
     }
 }
 
@@ -176,7 +182,8 @@ impl Replica {
             membership = meta.last_membership.clone();
             growth.last_snapshot_bytes = file.bytes;
         }
-        let outbox = Outbox::new(consensus.identity.node_id(), consensus.identity.start(), options.pending_bytes_max);
+        let outbox =
+            Outbox::new(consensus.identity.node_id(), consensus.identity.start(), options.pending_bytes_max);
         let (answers, answers_rx) = mpsc::unbounded_channel();
         let inner = Inner {
             applied_term: keyspace.term(),
@@ -304,13 +311,13 @@ impl Replica {
     }
 
     /// Calls `f` with the state and its index behind the writes of its connection that are under way.
-    pub fn local_behind_writes(&self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+    pub fn local_behind_writes(&self, f: AtPlace) {
         self.shared.inner.borrow_mut().outbox.local(f);
         self.shared.kick.notify_one();
     }
 
     /// Calls `f` with the state and its index as if it were a linearizable read.
-    pub fn local(&self, f: Box<dyn FnOnce(&Keyspace, u64)>) {
+    pub fn local(&self, f: AtPlace) {
         self.shared.inner.borrow_mut().reads.local(f);
         self.shared.kick.notify_one();
     }
@@ -480,7 +487,8 @@ impl Replica {
             inner.reads.ask_anew();
             inner.way_open = false;
             let me = self.shared.consensus.identity.node_id();
-            inner.forwarder = target.leader.filter(|id| *id != me).map(|id| self.shared.consensus.forwarder(id));
+            inner.forwarder =
+                target.leader.filter(|id| *id != me).map(|id| self.shared.consensus.forwarder(id));
         }
     }
 
@@ -571,7 +579,11 @@ impl Replica {
         probe.leader = leads;
         let view = self.shared.consensus.view();
         probe.last = view.last;
-        self.shared.consensus.identity.set_matched(if view.is_leader { view.matched.clone() } else { BTreeMap::new() });
+        self.shared.consensus.identity.set_matched(if view.is_leader {
+            view.matched.clone()
+        } else {
+            BTreeMap::new()
+        });
         probe.matched = view.matched;
     }
 
@@ -594,7 +606,8 @@ impl Replica {
                 let name = format!("{START_PREFIX}{id}");
                 let value = format!("{start} {nonce}");
                 let client: Rc<dyn Client> = Rc::new(Waiter::default());
-                let _ = inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
+                let _ =
+                    inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
             }
         }
     }
@@ -668,7 +681,8 @@ impl Replica {
             self.keep_time();
             tokio::task::yield_now().await;
         }
-        let keyspace = restore.finish().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        let keyspace =
+            restore.finish().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         let mut inner = self.shared.inner.borrow_mut();
         if let Some(building) = inner.building.take() {
             // An error would end consensus; a snapshot that is not newer than its own is passed over.

@@ -94,7 +94,10 @@ impl AsyncRuntime for Runtime {
         Box::pin(clock::sleep_until(deadline.0))
     }
 
-    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(
+        duration: Duration,
+        future: F,
+    ) -> Self::Timeout<R, F> {
         Timeout { future: Box::pin(future), sleep: Box::pin(clock::sleep(duration)) }
     }
 

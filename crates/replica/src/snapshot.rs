@@ -314,7 +314,10 @@ impl Verifier {
 }
 
 fn damaged_on_the_way() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the snapshot that the leader sent is damaged; it was not installed")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the snapshot that the leader sent is damaged; it was not installed",
+    )
 }
 
 fn drop_result<T>(_: T) {}

@@ -30,7 +30,8 @@ pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershi
 /// What a snapshot covers.
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 /// A snapshot file and what it covers.
-pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, crate::snapshot::SnapshotFile>;
+pub(crate) type Snapshot =
+    openraft::type_config::alias::SnapshotOf<TypeConfig, crate::snapshot::SnapshotFile>;
 /// What openraft asks of a log.
 pub(crate) type Payload = EntryPayload<Batch, NodeId, Member>;
 

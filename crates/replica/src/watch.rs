@@ -170,7 +170,8 @@ mod tests {
         assert!(!tx.send_if_modified(|_| false));
         let waits = tokio::spawn(async move {
             rx.changed().await.expect("there is a sender");
-            (*rx.borrow_and_update(), rx.changed().await.is_err())
+            let value = *rx.borrow_and_update();
+            (value, rx.changed().await.is_err())
         });
         tokio::task::yield_now().await;
         tx.clone().send(3).expect("there is a receiver");

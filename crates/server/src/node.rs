@@ -140,7 +140,12 @@ fn serving_thread(
             feed,
             config: args.config,
             listen: args.listen,
-            process: Process { memory: resident_bytes, cpu: cpu_seconds, allocator: ALLOCATOR, memory_peak: Cell::new(0) },
+            process: Process {
+                memory: resident_bytes,
+                cpu: cpu_seconds,
+                allocator: ALLOCATOR,
+                memory_peak: Cell::new(0),
+            },
             on_ready: Box::new(move |_: &Rc<_>| ready.store(true, Ordering::Relaxed)),
         };
         let stop = async {
@@ -210,7 +215,8 @@ fn resident_bytes() -> u64 {
 fn cpu_seconds() -> (f64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+    let ticks =
+        |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     (ticks(11) / per_second, ticks(12) / per_second)
 }

@@ -34,7 +34,8 @@ const LOADING: CommandError = CommandError::fixed(
     "LOADING this node has not caught up with the cluster since it was started: QUORATE STATUS shows how far it is. \
      Nothing was applied",
 );
-const EXECABORT: CommandError = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+const EXECABORT: CommandError =
+    CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
 /// The session's side of a connection.
 pub(crate) struct State {
@@ -52,7 +53,15 @@ impl State {
     pub(crate) fn new(node: Rc<Node>, connection: Rc<Connection>) -> Self {
         let client: Rc<dyn Client> = connection.clone();
         let was_authenticated = connection.authenticated.get();
-        Self { node, connection, client, queue: None, watches: Rc::default(), selects: false, was_authenticated }
+        Self {
+            node,
+            connection,
+            client,
+            queue: None,
+            watches: Rc::default(),
+            selects: false,
+            was_authenticated,
+        }
     }
 
     /// Whether the connection has authenticated since the last call.
@@ -101,7 +110,8 @@ impl State {
         if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
             return self.refuse(&LOADING);
         }
-        let writes = command.is_write() || command.name == "exec" && self.queue.as_ref().is_some_and(|q| q.writes);
+        let writes =
+            command.is_write() || command.name == "exec" && self.queue.as_ref().is_some_and(|q| q.writes);
         if self.node.is_paused(writes) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
         }
@@ -289,7 +299,9 @@ impl State {
 
     fn watch(&mut self, args: &[&[u8]]) -> Dispatch {
         if self.queue.is_some() {
-            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR WATCH inside MULTI is not allowed")));
+            self.in_order(|_, reply| {
+                reply.error(&CommandError::fixed("ERR WATCH inside MULTI is not allowed"))
+            });
             return Dispatch::Done;
         }
         let c = self.connection.clone();
@@ -345,7 +357,9 @@ impl State {
                     Err(error) => reply.error(error),
                 }));
             }
-            Handler::Read(_) | Handler::Write(_) | Handler::Connection(_) => queue.transaction.command(queue.db, args),
+            Handler::Read(_) | Handler::Write(_) | Handler::Connection(_) => {
+                queue.transaction.command(queue.db, args)
+            }
             Handler::Session | Handler::Container if commands::reports_on_node(command) => {
                 let answer = Rc::new(RefCell::new(Vec::new()));
                 let args = args.iter().map(|a| a.to_vec()).collect();
@@ -420,7 +434,9 @@ fn runs_while_loading(command: &Command, args: &[&[u8]]) -> bool {
         || command.name.starts_with("command")
 }
 
-/// CLIENT PAUSE must be able to end.
+/// CLIENT PAUSE must be able to end, and operators to see what a node does.
 fn is_exempt_from_pause(command: &Command) -> bool {
-    command.name.starts_with("client|") || matches!(command.name, "auth" | "hello" | "quit" | "reset" | "info")
+    command.name.starts_with("client|")
+        || command.name.starts_with("quorate|")
+        || matches!(command.name, "auth" | "hello" | "quit" | "reset" | "info")
 }

@@ -20,5 +20,5 @@ mod transaction;
 
 pub use connection::Connection;
 pub use node::{Node, Process};
-pub use serve::{ServeArgs, serve};
+pub use serve::{OnReady, ServeArgs, serve};
 pub use session::Session;

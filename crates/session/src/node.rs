@@ -96,7 +96,9 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn reset(&self) {
-        for counter in [&self.accepted, &self.rejected, &self.commands, &self.errors, &self.bytes_in, &self.bytes_out] {
+        for counter in
+            [&self.accepted, &self.rejected, &self.commands, &self.errors, &self.bytes_in, &self.bytes_out]
+        {
             counter.set(0);
         }
     }
@@ -109,7 +111,12 @@ impl Node {
         let identity = replica.consensus().identity();
         // Ids of clients are unique in the cluster: node and start above, a counter below.
         let first = (identity.node_id() & 0xff) << 48 | (identity.start() & 0xffff) << 32;
-        let run_id = format!("{:016x}{:016x}{:08x}", identity.cluster(), identity.incarnation(), identity.start() as u32);
+        let run_id = format!(
+            "{:016x}{:016x}{:08x}",
+            identity.cluster(),
+            identity.incarnation(),
+            identity.start() as u32
+        );
         Rc::new(Self {
             replica,
             cluster,
@@ -212,9 +219,11 @@ impl Node {
             let waiting = c.output_bytes();
             let is_idle = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get();
             let silent = silence > Duration::ZERO && is_idle && c.last_active.get().elapsed() > silence;
-            let since = exceeds(waiting, limit.soft_bytes).then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));
+            let since = exceeds(waiting, limit.soft_bytes)
+                .then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));
             c.over_soft_limit.set(since);
-            let unread = exceeds(waiting, limit.hard_bytes) || since.is_some_and(|since| since.elapsed() > limit.soft);
+            let unread =
+                exceeds(waiting, limit.hard_bytes) || since.is_some_and(|since| since.elapsed() > limit.soft);
             if silent || unread {
                 tracing::info!(client = c.id, silent, waiting, "closing a connection");
                 c.close();

@@ -20,6 +20,9 @@ const CONFIG_PREFIX: &str = "config.";
 /// How long connections may take to end when the node stops.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
+/// Called once, when the node serves clients.
+pub type OnReady = Box<dyn FnOnce(&Rc<Node>)>;
+
 /// What a node serves with.
 pub struct ServeArgs {
     /// The outside world.
@@ -35,7 +38,7 @@ pub struct ServeArgs {
     /// What is known of the process.
     pub process: Process,
     /// Called once clients are served.
-    pub on_ready: Box<dyn FnOnce(&Rc<Node>)>,
+    pub on_ready: OnReady,
 }
 
 /// Serves until `stop` resolves or a client asks for it. Within a `LocalSet`. An error says why the node cannot
@@ -99,7 +102,11 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
 
 fn why_stopped(cluster: &Cluster) -> String {
     let consensus = cluster.consensus();
-    consensus.log().failed().or_else(|| consensus.failure()).unwrap_or_else(|| "consensus has ended".to_owned())
+    consensus
+        .log()
+        .failed()
+        .or_else(|| consensus.failure())
+        .unwrap_or_else(|| "consensus has ended".to_owned())
 }
 
 /// The founder of a cluster gives it its secret and the parameters it was started with, before the first client.

@@ -18,7 +18,7 @@ use crate::node::Node;
 /// Commands of one connection under way at the most.
 const PENDING_MAX: usize = 16 << 10;
 /// Reads are under way only behind so few commands: their answers may be large, and nobody knows before.
-pub(crate) const READS_PENDING_MAX: usize = 128;
+pub(crate) const READS_PENDING_MAX: usize = 64;
 /// Bytes of commands of one connection under way at the most; one command of any size may be.
 const PENDING_BYTES_MAX: usize = 32 << 20;
 /// Answers beyond this are written before more commands are taken.
@@ -26,7 +26,7 @@ const OUTPUT_SOFT_BYTES: usize = 256 << 10;
 /// How many commands may be under way is such that, by the largest recent answer, about this much comes back.
 const WINDOW_BYTES: usize = 16 << 20;
 /// Before anything is known about the size of answers.
-const FIRST_WINDOW: usize = 64;
+const FIRST_WINDOW: usize = 16;
 /// An output buffer larger than this is given back once it is written.
 const OUTPUT_KEEP_BYTES: usize = 64 << 10;
 /// While a command takes its time, so many bytes of the next ones are read, to notice that a client goes away.
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                     };
                     attend(stream, decoder, &connection, Box::pin(resumed)).await?;
-                    if connection.ended.get() {
+                    if connection.ended.get() || connection.closing.get() {
                         return Ok(());
                     }
                     postponed = Some(args);
@@ -276,7 +276,11 @@ async fn idle<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) ->
 }
 
 /// Waits until no more than `most` commands are under way, and writes the answers meanwhile.
-async fn until_pending<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection, most: usize) -> io::Result<()> {
+async fn until_pending<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    connection: &Connection,
+    most: usize,
+) -> io::Result<()> {
     while connection.pending.get() > most && !connection.closing.get() {
         flush(stream, connection).await?;
         connection.wake.notified().await;

@@ -43,7 +43,8 @@ async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::
     let attempt = async {
         let stream = env.net.connect(addr).await?;
         let (r, w) = tokio::io::split(stream);
-        let mut c = Connection { reader: MessageReader::new(r, HELLO_BYTES_MAX), writer: MessageWriter::new(w) };
+        let mut c =
+            Connection { reader: MessageReader::new(r, HELLO_BYTES_MAX), writer: MessageWriter::new(w) };
         c.writer.push(&[&encode(hello)]);
         c.writer.flush().await?;
         let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -275,7 +276,11 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// `on_event` hears when the way is open ([`Event::Way`]), when it breaks, and what the leader refuses.
-    pub(crate) fn start(peers: Peers, target: NodeId, on_event: impl Fn(Event) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        peers: Peers,
+        target: NodeId,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
         let task = tokio::spawn(run_forwarder(peers, target, rx, on_event)).abort_handle();
         Self { tx, task }
@@ -354,7 +359,8 @@ pub(crate) async fn join_rpc(dialer: &Dialer, addr: &str, request: Request) -> i
     // The only request on its connection.
     c.writer.push(&[&1u64.to_le_bytes(), &encode(&request)]);
     c.writer.flush().await?;
-    let m = timeout(Duration::from_secs(30), c.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let m =
+        timeout(Duration::from_secs(30), c.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let m = m.ok_or(io::ErrorKind::UnexpectedEof)?;
     decode(m.get(8..).unwrap_or_default())
 }

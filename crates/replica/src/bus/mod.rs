@@ -137,7 +137,10 @@ pub(crate) enum Response {
     Append(StreamAppendResult<TypeConfig>),
     Transfer(TransferLeaderResponse<TypeConfig>),
     ReadIndex(ReadIndex),
-    Joined { id: NodeId, cluster: u64 },
+    Joined {
+        id: NodeId,
+        cluster: u64,
+    },
     Done(String),
     Probe(Probe),
     /// Try the node that is named, if one is.

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Probe, ReadIndex, Request, Response, SnapshotHeader,
-    Welcome, decode_append, encode_append_reply,
+    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Probe, ReadIndex, Request, Response,
+    SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals};
 use crate::identity::Identity;
@@ -118,7 +118,11 @@ impl Server {
         self.identity.check(hello.from, &hello.caller)
     }
 
-    async fn control<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    async fn control<R, W>(
+        self: Arc<Self>,
+        mut reader: MessageReader<R>,
+        mut writer: MessageWriter<W>,
+    ) -> io::Result<()>
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
@@ -164,11 +168,14 @@ impl Server {
                     None => failed(&"the node is stopping"),
                 }
             }
-            Request::Transfer(r) => self.raft.handle_transfer_leader(r).await.map_or_else(|e| failed(&e), Response::Transfer),
+            Request::Transfer(r) => {
+                self.raft.handle_transfer_leader(r).await.map_or_else(|e| failed(&e), Response::Transfer)
+            }
             Request::ReadIndex => match self.raft.get_read_linearizer(self.read_option.clone()).await {
-                Ok(l) => {
-                    Response::ReadIndex(ReadIndex { index: l.read_log_id().index(), now_ms: self.clock.now_ms() })
-                }
+                Ok(l) => Response::ReadIndex(ReadIndex {
+                    index: l.read_log_id().index(),
+                    now_ms: self.clock.now_ms(),
+                }),
                 Err(e) => failed(&e),
             },
             Request::Join(r) => self.handler.join(r.id, r.member).await.into_response(),
@@ -193,7 +200,11 @@ impl Server {
         }
     }
 
-    async fn log<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    async fn log<R, W>(
+        self: Arc<Self>,
+        mut reader: MessageReader<R>,
+        mut writer: MessageWriter<W>,
+    ) -> io::Result<()>
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
@@ -230,7 +241,11 @@ impl Server {
 
     /// Batches of another node's clients. What this node cannot propose it reports, and the origin sends it
     /// again, here or to another leader (R15).
-    async fn forward<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    async fn forward<R, W>(
+        self: Arc<Self>,
+        mut reader: MessageReader<R>,
+        mut writer: MessageWriter<W>,
+    ) -> io::Result<()>
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
@@ -257,7 +272,11 @@ impl Server {
         }
     }
 
-    async fn snapshot<R, W>(self: Arc<Self>, mut reader: MessageReader<R>, mut writer: MessageWriter<W>) -> io::Result<()>
+    async fn snapshot<R, W>(
+        self: Arc<Self>,
+        mut reader: MessageReader<R>,
+        mut writer: MessageWriter<W>,
+    ) -> io::Result<()>
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,

@@ -53,7 +53,12 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
 
 fn describe(c: &Connection) -> String {
     let mut s = String::new();
-    let marks = [('x', c.queued.get().is_some()), ('r', c.readonly.get()), ('e', c.no_evict.get()), ('T', c.no_touch.get())];
+    let marks = [
+        ('x', c.queued.get().is_some()),
+        ('r', c.readonly.get()),
+        ('e', c.no_evict.get()),
+        ('T', c.no_touch.get()),
+    ];
     let mut flags: String = marks.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark).collect();
     if flags.is_empty() {
         flags.push('N');
@@ -97,7 +102,11 @@ pub(super) fn setname(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Ans
 
 pub(super) fn getname(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     let name = cx.connection.name.borrow();
-    if name.is_empty() { reply.null() } else { reply.bulk(&name) }
+    if name.is_empty() {
+        reply.null()
+    } else {
+        reply.bulk(&name)
+    }
     Ok(())
 }
 
@@ -127,7 +136,15 @@ struct Filter {
 
 impl Filter {
     fn parse(options: &[&[u8]]) -> Result<Self, CommandError> {
-        let mut f = Self { id: None, addr: None, laddr: None, user: None, normal: true, skip_me: true, max_age: None };
+        let mut f = Self {
+            id: None,
+            addr: None,
+            laddr: None,
+            user: None,
+            normal: true,
+            skip_me: true,
+            max_age: None,
+        };
         let (pairs, rest) = options.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(CommandError::SYNTAX);

@@ -128,7 +128,8 @@ pub(super) fn shards(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
         text(reply, "endpoint", host);
         text(reply, "role", if view.leader == Some(id) { "master" } else { "replica" });
         reply.bulk(b"replication-offset");
-        let offset = if Some(id) == view.leader { view.last } else { view.matched.get(&id).copied().unwrap_or(0) };
+        let offset =
+            if Some(id) == view.leader { view.last } else { view.matched.get(&id).copied().unwrap_or(0) };
         reply.int(offset as i64);
         text(reply, "health", "online");
     }

@@ -27,7 +27,8 @@ type Section = fn(&Cx<'_>, &mut String);
 
 pub(super) fn info(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let wanted: Vec<String> = args[1..].iter().map(|a| text(a).to_ascii_lowercase()).collect();
-    let all = wanted.is_empty() || wanted.iter().any(|w| matches!(w.as_str(), "all" | "default" | "everything"));
+    let all =
+        wanted.is_empty() || wanted.iter().any(|w| matches!(w.as_str(), "all" | "default" | "everything"));
     let mut out = String::new();
     for (name, section) in SECTIONS {
         if all || wanted.iter().any(|w| w == name) {
@@ -71,7 +72,7 @@ fn server(cx: &Cx<'_>, out: &mut String) {
         "uptime_in_days": uptime / 86_400,
         "hz": 10,
         "configured_hz": 10,
-        "lru_clock": cx.node.now_ms() / 1000 & 0xff_ffff,
+        "lru_clock": (cx.node.now_ms() / 1000) & 0xff_ffff,
         "executable": "quorate",
         "config_file": "",
         "quorate_version": env!("CARGO_PKG_VERSION"),

@@ -47,7 +47,9 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "waitaof" => Action::Async(Box::pin(admin::waitaof(node, connection, owned()))),
         "shutdown" => Action::Async(Box::pin(admin::shutdown(node, connection, owned()))),
         "config|set" => Action::Async(Box::pin(config::set(node, connection, owned()))),
-        "quorate|node" | "quorate|failover" => Action::Async(Box::pin(quorate::admin(node, connection, owned()))),
+        "quorate|node" | "quorate|failover" => {
+            Action::Async(Box::pin(quorate::admin(node, connection, owned())))
+        }
         _ => {
             let cx = Cx { node: &node, connection: &connection };
             connection.reply(&mut |reply| answer(command, &cx, args, reply));
@@ -72,10 +74,7 @@ pub(crate) fn within_transaction(
 
 /// Whether a command takes time, so that it cannot be a step of a transaction.
 pub(crate) fn takes_time(command: &Command) -> bool {
-    matches!(
-        command.name,
-        "shutdown" | "config|set" | "quorate|node" | "quorate|failover"
-    )
+    matches!(command.name, "shutdown" | "config|set" | "quorate|node" | "quorate|failover")
 }
 
 /// Whether the answer looks at the state of the whole node, which apply has in hand while it executes a transaction.
@@ -183,6 +182,8 @@ fn count(arg: &[u8]) -> Result<u64, CommandError> {
 fn check_name(name: &[u8], what: &str) -> Result<(), CommandError> {
     match name.iter().all(|b| (b'!'..=b'~').contains(b)) {
         true => Ok(()),
-        false => Err(CommandError::new(format!("ERR {what} cannot contain spaces, newlines or special characters."))),
+        false => Err(CommandError::new(format!(
+            "ERR {what} cannot contain spaces, newlines or special characters."
+        ))),
     }
 }

@@ -76,7 +76,7 @@ fn register(ops: &[&Op], last: Option<&str>, now: Duration) -> Result<(), String
         };
         history::Op { begin: op.begin, end, action }
     };
-    let mut history: Vec<_> = ops.iter().filter(|op| !op.is_not_applied()).map(|op| of(op)).collect();
+    let mut history: Vec<_> = ops.iter().filter(|op| !op.is_not_applied()).map(of).collect();
     let last = last.map(|l| l.parse().expect("a number"));
     history.push(history::Op { begin: now, end: Some(now), action: Action::Read(last) });
     assert!(ops.len() < 10 || history::has_order(&history), "such a history proves nothing");
