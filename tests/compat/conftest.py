@@ -1,9 +1,8 @@
 """What the compatibility tests share: one cluster of three nodes, and one Redis.
 
-    pip install -r tests/compat/requirements.txt && (cd tests/compat && npm ci)
-    cargo build -p quorate && pytest tests/compat            # QUORATE_LONG=1 for the long version
+    tests/install-tools
+    cargo build -p quorate && .venv/bin/pytest tests/compat            # QUORATE_LONG=1 for the long version
 """
-import os
 import pathlib
 import sys
 
@@ -12,8 +11,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from servers import Cluster, Redis  # noqa: E402
-
-LONG = bool(os.environ.get("QUORATE_LONG"))
 
 
 @pytest.fixture(scope="session")

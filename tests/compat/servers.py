@@ -12,6 +12,7 @@ import time
 from resp import Raw
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LONG = bool(os.environ.get("QUORATE_LONG"))
 PORTS = range(23000, 31000, 10)
 
 

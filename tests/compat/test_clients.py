@@ -10,7 +10,7 @@ import redis as redis_py
 import redis.asyncio as redis_async
 from redis.cluster import RedisCluster
 
-from conftest import LONG
+from servers import LONG
 
 HERE = pathlib.Path(__file__).parent
 NODES = [0, 1, 2]

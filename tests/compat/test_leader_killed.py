@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from conftest import LONG
 from resp import encode
+from servers import LONG
 
 COUNT, SLICE = 4000, 100
 

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import pipelines
-from conftest import LONG
 from resp import Raw
+from servers import LONG
 
-SEEDS = 150 if LONG else 24
+SEEDS = 150 if LONG else 16
 SIZES = [1, 2, 5, 20, 100, 300, 1000]
 
 

@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from conftest import LONG
 from resp import Raw, encode
+from servers import LONG
 
 # The state of the watched key when WATCH comes, what another client then does, and whether EXEC must abort.
 # `safe`: Redis executes and Quorate aborts, because a flush or a swap forgets which keys had come and gone before it.

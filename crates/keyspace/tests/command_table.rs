@@ -63,8 +63,8 @@ fn command_info_is_as_clients_expect() {
     check(
         r#"
         COMMAND INFO get => [["get", 2, [+readonly, +fast], 1, 1, 1, [+@read, +@string, +@fast], [], [["flags", [+RO, +access], "begin_search", ["type", "index", "spec", ["index", 1]], "find_keys", ["type", "range", "spec", ["lastkey", 0, "keystep", 1, "limit", 0]]]], []]]
-        COMMAND INFO none => [nil-array]
-        COMMAND INFO object|freq none => [["object|freq", 3, [+readonly], 2, 2, 1, [+@keyspace, +@read, +@slow], ["nondeterministic_output"], [["flags", [+RO], "begin_search", ["type", "index", "spec", ["index", 2]], "find_keys", ["type", "range", "spec", ["lastkey", 0, "keystep", 1, "limit", 0]]]], []], nil-array]
+        COMMAND INFO none => [nil]
+        COMMAND INFO object|freq none => [["object|freq", 3, [+readonly], 2, 2, 1, [+@keyspace, +@read, +@slow], ["nondeterministic_output"], [["flags", [+RO], "begin_search", ["type", "index", "spec", ["index", 2]], "find_keys", ["type", "range", "spec", ["lastkey", 0, "keystep", 1, "limit", 0]]]], []], nil]
         COMMAND GETKEYS MSET a 1 b 2 => ["a", "b"]
         COMMAND GETKEYS PING => -ERR The command has no key arguments
         COMMAND GETKEYS NOPE a => -ERR Invalid command specified

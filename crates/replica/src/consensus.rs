@@ -288,7 +288,7 @@ impl Consensus {
             raft: raft.clone(),
             env: env.clone(),
             identity: identity.clone(),
-            peers,
+            peers: peers.clone(),
             clock: clock.clone(),
             timing,
             log,
@@ -307,6 +307,7 @@ impl Consensus {
         let server = Server {
             raft,
             identity,
+            peers,
             snapshots: snapshots.clone(),
             proposals,
             clock,

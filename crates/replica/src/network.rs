@@ -28,7 +28,7 @@ use crate::types::{LogId, Member, NodeId, Snapshot, TypeConfig, Vote};
 const PIPELINE_MAX: usize = 64;
 /// A request without entries tells a follower only that more is committed; it may wait this long for company.
 /// A request with entries carries it along at no cost.
-const COMMIT_DELAY: Duration = Duration::from_micros(500);
+const COMMIT_DELAY: Duration = Duration::from_millis(2);
 /// How long an unreachable follower is left alone.
 const DIAL_PAUSE: Duration = Duration::from_millis(50);
 /// A follower that answers nothing for so long on a log connection with requests outstanding is not there;
@@ -153,9 +153,11 @@ impl RaftNetworkV2<TypeConfig> for Client {
                 }
             };
             let (tx, rx) = mpsc::channel(PIPELINE_MAX);
+            let (peers, target) = (self.peers.clone(), self.target);
+            let eager = move || peers.is_waiting(target);
             // Ends with the stream: a dropped receiver ends the task, and the connection with it.
             tokio::spawn(async move {
-                if let Err(error) = pump(connection, input, &tx).await {
+                if let Err(error) = pump(connection, input, &tx, eager).await {
                     let _ = tx.send(Err(unreachable(&error))).await;
                 }
             });
@@ -228,7 +230,12 @@ struct OnTheWire {
 }
 
 /// Sends requests as they come and yields their answers in order.
-async fn pump<S>(connection: Connection, mut input: S, answers: &mpsc::Sender<Appended>) -> io::Result<()>
+async fn pump<S>(
+    connection: Connection,
+    mut input: S,
+    answers: &mpsc::Sender<Appended>,
+    eager: impl Fn() -> bool,
+) -> io::Result<()>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
 {
@@ -262,7 +269,8 @@ where
                 if let Some(earlier) = held.take() {
                     companions.push(earlier.prev_log_id);
                 }
-                if request.entries.is_empty() && !outstanding.is_empty() {
+                // Nobody there waits for it, or an answer that is due makes room for company anyway.
+                if request.entries.is_empty() && !(eager() && outstanding.is_empty()) {
                     held = Some(request);
                     continue;
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::types::{Member, NodeId};
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long a link waits after a failed attempt before it tries again; calls meanwhile fail at once.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// For how long after its last request a member is told at once of what is committed.
+const WAITING: Duration = Duration::from_millis(100);
 /// A control connection on which callers gave up and nothing is heard for so long is remade.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How many control requests may wait for one peer.
@@ -94,6 +97,8 @@ pub(crate) struct Peers {
 struct Peer {
     addr: Arc<Mutex<String>>,
     control: Rpc,
+    /// When it last sent something here whose outcome it learns from the log (nanoseconds of `env`'s clock).
+    waits_since: Arc<AtomicU64>,
 }
 
 impl Peers {
@@ -109,9 +114,22 @@ impl Peers {
             None => {
                 let addr = Arc::new(Mutex::new(member.bus.clone()));
                 let control = Rpc::start(self.dialer.clone(), id, addr.clone());
-                links.insert(id, Peer { addr, control });
+                links.insert(id, Peer { addr, control, waits_since: Arc::default() });
             }
         }
+    }
+
+    /// Notes that a member waits for what this node commits: a forwarded batch, a read.
+    pub(crate) fn note_waiting(&self, id: NodeId) {
+        if let Ok(peer) = self.peer(id) {
+            peer.waits_since.store(Instant::now().as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a member has lately waited for what this node commits.
+    pub(crate) fn is_waiting(&self, id: NodeId) -> bool {
+        let since = self.peer(id).map_or(0, |p| p.waits_since.load(Ordering::Relaxed));
+        since > 0 && Instant::from_nanos(since).elapsed() < WAITING
     }
 
     /// Forgets everybody who is not in `members`.

@@ -15,14 +15,14 @@ use tokio::sync::mpsc;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Probe, ReadIndex, Request, Response,
+    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Request, Response,
     SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals};
 use crate::identity::Identity;
 use crate::snapshot::SnapshotStore;
 use crate::storage::{decode, encode};
-use crate::types::{Raft, Snapshot, TypeConfig};
+use crate::types::{NodeId, Raft, Snapshot, TypeConfig};
 
 /// How many answers may wait for one peer to read them.
 const ANSWERS_MAX: usize = 1024;
@@ -31,6 +31,7 @@ const ANSWERS_MAX: usize = 1024;
 pub(crate) struct Server {
     pub(crate) raft: Raft,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) peers: Peers,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) proposals: Proposals,
     pub(crate) clock: Arc<Clock>,
@@ -81,13 +82,13 @@ impl Server {
         writer.push(&[&encode(&Welcome::Ok(self.identity.credentials()))]);
         writer.flush().await?;
         match hello.class {
-            Class::Join => self.control(reader, writer).await,
+            Class::Join => self.control(0, reader, writer).await,
             class => {
                 reader.set_limit(MESSAGE_BYTES_MAX);
                 match class {
-                    Class::Control => self.control(reader, writer).await,
+                    Class::Control => self.control(hello.from, reader, writer).await,
                     Class::Log => self.log(reader, writer).await,
-                    Class::Forward => self.forward(reader, writer).await,
+                    Class::Forward => self.forward(hello.from, reader, writer).await,
                     Class::Snapshot => self.snapshot(reader, writer).await,
                     Class::Join => unreachable!("handled above"),
                 }
@@ -120,6 +121,7 @@ impl Server {
 
     async fn control<R, W>(
         self: Arc<Self>,
+        from: NodeId,
         mut reader: MessageReader<R>,
         mut writer: MessageWriter<W>,
     ) -> io::Result<()>
@@ -141,6 +143,9 @@ impl Server {
                     let id = m.get(..8).ok_or(io::ErrorKind::InvalidData)?;
                     let id = u64::from_le_bytes(id.try_into().expect("eight bytes"));
                     let request = decode::<Request>(&m[8..])?;
+                    if matches!(request, Request::ReadIndex) {
+                        self.peers.note_waiting(from);
+                    }
                     let (server, tx) = (self.clone(), tx.clone());
                     tokio::spawn(async move {
                         let response = server.answer(request).await;
@@ -243,6 +248,7 @@ impl Server {
     /// again, here or to another leader (R15).
     async fn forward<R, W>(
         self: Arc<Self>,
+        from: NodeId,
         mut reader: MessageReader<R>,
         mut writer: MessageWriter<W>,
     ) -> io::Result<()>
@@ -261,6 +267,7 @@ impl Server {
                 }
                 message = reader.next() => {
                     let Some(batch) = message? else { return Ok(()) };
+                    self.peers.note_waiting(from);
                     let refused = refused.clone();
                     let header = Bytes::copy_from_slice(&batch[..batch.len().min(HEADER_LEN)]);
                     let on_refused = move || {
