@@ -11,7 +11,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matches_with(pattern, text, false)
 }
 
-/// As [`matches`], with ASCII letters of either case alike. (An escaped byte within brackets keeps its case,
+/// As [`matches()`], with ASCII letters of either case alike. (An escaped byte within brackets keeps its case,
 /// as in Redis.)
 #[must_use]
 pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {

@@ -16,8 +16,11 @@ use quorate_keyspace::{CommandError, Reply};
 
 use crate::{AtPlace, Client, line};
 
-/// How many batches may be on their way. While they are, the next one gathers.
-const IN_FLIGHT_MAX: usize = 2;
+/// How many batches may be on their way.
+const IN_FLIGHT_MAX: usize = 4;
+/// While one is, the next one gathers; it follows before that one's outcome only if it has this many bytes. Each batch
+/// costs three nodes wake-ups and an fsync, so few large ones beat many small ones.
+const FOLLOW_BYTES_MIN: usize = 128 << 10;
 /// What an item counts beside its bytes.
 const ITEM_BYTES: usize = 64;
 /// A batch that reaches this size is closed and the next one begun.
@@ -408,6 +411,10 @@ impl Outbox {
             out.push(batch.send(header()));
         }
         while self.in_flight.len() < IN_FLIGHT_MAX {
+            let full = !self.closed.is_empty() || self.gathering.entry.len() >= FOLLOW_BYTES_MIN;
+            if !self.in_flight.is_empty() && !full {
+                break;
+            }
             let wanted = !self.gathering.is_empty() || (self.tick && self.closed.is_empty());
             if self.closed.is_empty() && wanted {
                 self.close();
