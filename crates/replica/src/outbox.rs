@@ -332,6 +332,11 @@ impl Outbox {
         self.resend_at
     }
 
+    /// How many commands gather.
+    pub(crate) fn gathered(&self) -> usize {
+        self.gathering.items.len()
+    }
+
     /// How many bytes wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

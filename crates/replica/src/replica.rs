@@ -67,8 +67,10 @@ const SWEEP: Duration = Duration::from_millis(100);
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
 /// Names in the directory under which the starts of members stand.
 const START_PREFIX: &str = "member.start.";
-/// How often the sessions get their turn between answers and the next batch; each time the network is looked at.
-const GATHER_YIELDS: usize = 3;
+/// How often the sessions get their turn between answers and the next batch, at least and at most; each time the
+/// network is looked at.
+const GATHER_YIELDS_MIN: usize = 3;
+const GATHER_YIELDS_MAX: usize = 48;
 /// Committed entries applied between two looks at everything else.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -425,15 +427,27 @@ impl Runner {
                 () = tokio::task::yield_now(), if busy => {}
             }
             self.drain().await?;
-            if self.replica.shared.inner.borrow_mut().answered() {
-                // The sessions write what was answered, and whoever got an answer may already have sent the next
-                // command: it gathers into the batch that leaves now instead of waiting for the one after.
-                for _ in 0..GATHER_YIELDS {
-                    tokio::task::yield_now().await;
-                }
+            let answered = self.replica.shared.inner.borrow_mut().answered();
+            if answered > 0 {
+                self.gather(answered).await;
                 self.drain().await?;
             }
             self.replica.turn();
+        }
+    }
+
+    /// The sessions write what was answered, and whoever got an answer soon sends the next command. If others wait for
+    /// the next batch, it leaves with those commands too, instead of each half of the clients waiting for the other's
+    /// batch: a matter of some ten microseconds, far less than a batch takes.
+    async fn gather(&self, answered: u64) {
+        let gathered = || self.replica.shared.inner.borrow().outbox.gathered();
+        let goal = gathered() + usize::try_from(answered).unwrap_or(usize::MAX);
+        for n in 0..GATHER_YIELDS_MAX {
+            tokio::task::yield_now().await;
+            let now = gathered();
+            if n + 1 >= GATHER_YIELDS_MIN && (now == 0 || now >= goal) {
+                return;
+            }
         }
     }
 
@@ -787,10 +801,10 @@ impl Inner {
         Duration::ZERO
     }
 
-    /// Whether clients of this node got answers to writes since the last call.
-    fn answered(&mut self) -> bool {
+    /// How many writes of this node's clients were answered since the last call.
+    fn answered(&mut self) -> u64 {
         let writes = self.stats.writes;
-        std::mem::replace(&mut self.writes_seen, writes) != writes
+        writes - std::mem::replace(&mut self.writes_seen, writes)
     }
 
     fn begin_snapshot(&mut self, ack: oneshot::Sender<io::Result<Snapshot>>) {
