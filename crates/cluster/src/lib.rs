@@ -1,6 +1,6 @@
 //! A node in its cluster: how it starts, who the members are, and what its operator may change.
 //!
-//! - [`start`] opens a data folder, joins or founds a cluster and starts consensus.
+//! - [`start()`] opens a data folder, joins or founds a cluster and starts consensus.
 //! - [`Cluster`] is the handle on it: the members, joins, promotions, removals, transfers of leadership (R19).
 //! - [`config`] is the one table of parameters.
 

@@ -1,6 +1,6 @@
 //! The serving half of a replica: gathers what clients send, applies what is committed, answers.
 //!
-//! It lives on the serving thread, with the sessions. A turn of [`Replica::run`] takes everything that has
+//! It lives on the serving thread, with the sessions. A turn of [`Runner::run`] takes everything that has
 //! happened: applies entries, executes reads, sends what gathered meanwhile. All costs are per turn or batch.
 
 use std::cell::{Cell, RefCell};
@@ -177,7 +177,7 @@ impl Growth {
 }
 
 impl Replica {
-    /// Loads the snapshot that consensus began with. Then [`Self::run`] must be driven.
+    /// Loads the snapshot that consensus began with. Then [`Runner::run`] must be driven.
     pub fn new(consensus: Consensus, feed: Feed, options: Options) -> io::Result<(Self, Runner)> {
         let mut keyspace = Keyspace::new(options.databases);
         let mut membership = StoredMembership::default();

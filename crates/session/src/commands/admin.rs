@@ -107,7 +107,7 @@ pub(super) fn waitaof_now(_: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> 
     Ok(())
 }
 
-/// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: leadership is handed over, the log is closed, the process ends.
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: leadership is handed over, the log is closed, the process ends.
 pub(super) async fn shutdown(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     for option in &args[1..] {
         match option.to_ascii_lowercase().as_slice() {
