@@ -266,6 +266,11 @@ where
             }
             request = input.next(), if open && takes && outstanding.len() < PIPELINE_MAX => {
                 let Some(request) = request else { open = false; continue };
+                // The process may have stood still since `takes` was looked at: an answer given before that must not
+                // be credited to a request made after it. A new stream begins without unanswered requests.
+                if request.entries.is_empty() && outstanding.front().is_some_and(|o| o.sent.elapsed() >= CREDIT_MAX) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
                 if let Some(earlier) = held.take() {
                     companions.push(earlier.prev_log_id);
                 }
