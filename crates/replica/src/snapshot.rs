@@ -98,7 +98,13 @@ impl SnapshotStore {
             Op::Rename { from: file.path.to_path_buf(), to: path.to_path_buf() },
             Op::SyncDir { path: self.dir.clone() },
         ];
-        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop_result(tx.send(r))));
+        self.env.disk.submit(
+            Queue::Snapshot,
+            ops,
+            Box::new(|r| {
+                let _ = tx.send(r);
+            }),
+        );
         rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
         Ok(SnapshotFile { path, bytes: file.bytes })
     }
@@ -225,7 +231,13 @@ impl Writer {
             Op::Rename { from: self.tmp.to_path_buf(), to: self.path.to_path_buf() },
             Op::SyncDir { path: self.dir.clone() },
         ];
-        self.env.disk.submit(Queue::Snapshot, ops, Box::new(|r| drop_result(tx.send(r))));
+        self.env.disk.submit(
+            Queue::Snapshot,
+            ops,
+            Box::new(|r| {
+                let _ = tx.send(r);
+            }),
+        );
         rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
         self.check()?;
         self.finished = true;
@@ -319,8 +331,6 @@ fn damaged_on_the_way() -> io::Error {
         "the snapshot that the leader sent is damaged; it was not installed",
     )
 }
-
-fn drop_result<T>(_: T) {}
 
 /// A snapshot being read.
 pub(crate) struct Reader {
