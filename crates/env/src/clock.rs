@@ -163,13 +163,15 @@ pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
 }
 
 /// Stands still for `duration`, as a computation that takes so long would: the real thread does nothing else
-/// meanwhile. A simulated node only waits, because the simulator runs all nodes on one thread.
+/// meanwhile. The result is what is left to wait for: all of it in a simulated node, because the simulator runs all
+/// nodes on one thread.
 #[allow(clippy::disallowed_methods, reason = "blocking the thread is the purpose")]
-pub async fn stall(duration: Duration) {
+pub fn stand_still(duration: Duration) -> Duration {
     match SOURCE.get() {
         None => std::thread::sleep(duration),
-        Some(_) => sleep(duration).await,
+        Some(_) => return duration,
     }
+    Duration::ZERO
 }
 
 /// A deadline has passed.

@@ -1,5 +1,6 @@
 //! Applying an entry of the log.
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
@@ -7,6 +8,7 @@ use crate::{
     keyspace::{Keyspace, Origin},
     random::Random,
     reply::Reply,
+    warm::GROUP,
 };
 
 /// The node on which an entry is applied: where replies go, and what happens between commands.
@@ -101,16 +103,23 @@ impl Keyspace {
             Applied { outcome: self.admit(&header, entry_term), header, commands: 0, changed: false };
         let version = self.version();
         let mut replies = 0;
+        let mut group: SmallVec<[Element<'_>; GROUP]> = SmallVec::new();
         while applied.outcome == Outcome::Applied {
-            host.before(applied.commands, self);
-            match reader.next_element() {
-                Ok(Some(element)) => {
-                    replies = self.apply_element(applied.commands, element, header.seed, replies, host);
-                    applied.commands += 1;
-                }
-                Ok(None) => break,
+            let read = reader.next_elements(GROUP, &mut group);
+            self.warm_elements(&group);
+            for element in group.drain(..) {
+                host.before(applied.commands, self);
+                replies = self.apply_element(applied.commands, element, header.seed, replies, host);
+                applied.commands += 1;
+            }
+            match read {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(_) => applied.outcome = Outcome::Damaged,
             }
+        }
+        if !applied.skipped() || applied.outcome == Outcome::Damaged {
+            host.before(applied.commands, self);
         }
         applied.changed = self.version() != version;
         self.extend_digest(payload, replies);

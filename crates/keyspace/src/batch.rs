@@ -280,6 +280,24 @@ impl<'a> BatchReader<'a> {
         Ok((header, Self { rest: &payload[HEADER_LEN..] }))
     }
 
+    /// Puts up to `most` elements behind those in `out`. False: there are no more.
+    ///
+    /// # Errors
+    /// If the bytes behind those put out are no element.
+    pub(crate) fn next_elements(
+        &mut self,
+        most: usize,
+        out: &mut impl Extend<Element<'a>>,
+    ) -> Result<bool, BatchError> {
+        for _ in 0..most {
+            match self.next_element()? {
+                Some(element) => out.extend([element]),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// The next element; `None` at the end.
     ///
     /// # Errors

@@ -21,6 +21,7 @@
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
 //! | `snapshot`, `restore` | the whole state in slices, and back |
 //! | `digest` | a hash over the whole state in slices |
+//! | `warm` | bringing what commands will need closer to the processor |
 //! | `contents`, `walk` | going through the state while it changes |
 //!
 //! # Writing a command
@@ -67,6 +68,7 @@ mod snapshot;
 mod table;
 mod value;
 mod walk;
+mod warm;
 
 pub use self::{
     apply::{Applied, Host, NoHost, Outcome},
@@ -79,4 +81,5 @@ pub use self::{
     restore::{Restore, RestoreError},
     slot::{SLOTS, slot},
     value::Value,
+    warm::KeyName,
 };

@@ -8,8 +8,10 @@
 
 mod records;
 
+use smallvec::SmallVec;
+
 use self::records::Records;
-use crate::{key::Key, value::Value};
+use crate::{key::Key, value::Value, warm::GROUP};
 
 /// Most records in a segment; so many move, at most, when one key is added.
 pub(crate) const SEGMENT_LEN_MAX: usize = 512;
@@ -286,6 +288,33 @@ impl Table {
     }
 }
 
+/// Reads what leads to the values of these hashes, step by step for all of them: see [`crate::warm`]. The result is
+/// there so that the reads are not left out.
+pub(crate) fn touch(places: &[(&Table, u64)]) -> u64 {
+    let mut sum = 0;
+    let segments: SmallVec<[(&Segment, u64); GROUP]> =
+        places.iter().map(|(table, hash)| (table.segment(table.segment_id(*hash)), *hash)).collect();
+    for (segment, hash) in &segments {
+        sum ^= segment.entries.get(segment.guess(*hash)).copied().unwrap_or_default();
+    }
+    let mut slots: SmallVec<[(&Records, u16); GROUP]> = SmallVec::new();
+    for (segment, hash) in &segments {
+        let i = segment.lower_bound(*hash);
+        if segment.has_hash(i, *hash) {
+            let slot = slot_of(segment.entries[i]);
+            sum ^= segment.records.page_len(slot) as u64;
+            slots.push((&segment.records, slot));
+        }
+    }
+    for (records, slot) in &slots {
+        sum ^= records.get(*slot).version;
+    }
+    for (records, slot) in &slots {
+        sum ^= records.get(*slot).value.touch();
+    }
+    sum
+}
+
 /// The top `depth` bits.
 fn prefix(hash: u64, depth: u8) -> usize {
     hash.checked_shr(64 - u32::from(depth)).unwrap_or(0) as usize
@@ -309,7 +338,7 @@ impl Segment {
     fn lower_bound(&self, hash: u64) -> usize {
         let entries = &self.entries[..];
         let Some(entry) = entry_at_least(hash) else { return entries.len() };
-        let mut i = ((u128::from(hash << self.depth) * entries.len() as u128) >> 64) as usize;
+        let mut i = self.guess(hash);
         while i < entries.len() && entries[i] < entry {
             i += 1;
         }
@@ -317,6 +346,11 @@ impl Segment {
             i -= 1;
         }
         i
+    }
+
+    /// About where a hash stands that belongs into this segment.
+    fn guess(&self, hash: u64) -> usize {
+        ((u128::from(hash << self.depth) * self.entries.len() as u128) >> 64) as usize
     }
 
     /// The same for any hash.

@@ -55,6 +55,14 @@ impl Value {
         }
     }
 
+    /// Reads the beginning of what the value points to: see [`crate::warm`].
+    pub(crate) fn touch(&self) -> u64 {
+        match self {
+            Self::String(string) => string.touch(),
+            Self::List(list) => list.len() as u64,
+        }
+    }
+
     /// How many separately allocated pieces must be freed when the value goes, roughly.
     pub(crate) fn pieces(&self) -> usize {
         match self {

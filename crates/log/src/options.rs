@@ -23,6 +23,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { segment_bytes: 64 << 20, cache_bytes: 64 << 20, durability: Durability::Always }
+        Options { segment_bytes: 64 << 20, cache_bytes: 16 << 20, durability: Durability::Always }
     }
 }

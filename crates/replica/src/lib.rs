@@ -24,8 +24,10 @@ mod outbox;
 mod reads;
 mod replica;
 mod responder;
+mod rhythm;
 mod runtime;
 mod snapshot;
+mod stage;
 mod storage;
 mod types;
 mod watch;
@@ -37,6 +39,8 @@ pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, Vie
 pub use identity::Identity;
 pub use outbox::{Failure, Local, Transaction};
 pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
+pub use runtime::seed_thread;
+pub use stage::{Inline, Stage, Work, on_stage};
 pub use types::{Member, NodeId, Role};
 
 /// Something to be done at a certain place among the commands of a connection: it sees the state there, and the

@@ -30,6 +30,18 @@ pub(crate) fn take(bytes: &[u8]) -> (usize, Args<'_>, &[u8]) {
     (db, args, rest)
 }
 
+/// The first arguments of commands that [`put`] made, with the numbers of their databases.
+pub(crate) fn first_keys(mut lines: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    std::iter::from_fn(move || {
+        if lines.is_empty() {
+            return None;
+        }
+        let (db, args, rest) = take(lines);
+        lines = rest;
+        Some((db, args.get(1).copied().unwrap_or_default()))
+    })
+}
+
 fn put_len(out: &mut Vec<u8>, n: usize) {
     out.extend_from_slice(&u32::try_from(n).expect("lengths of commands are bounded").to_le_bytes());
 }

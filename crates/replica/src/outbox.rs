@@ -247,6 +247,7 @@ pub(crate) struct Outbox {
     tick: bool,
     bytes: usize,
     bytes_max: usize,
+    arrived: u64,
     resend_at: Option<Instant>,
 }
 
@@ -263,6 +264,7 @@ impl Outbox {
             tick: false,
             bytes: 0,
             bytes_max,
+            arrived: 0,
             resend_at: None,
         }
     }
@@ -332,6 +334,11 @@ impl Outbox {
         self.resend_at
     }
 
+    /// How many commands have ever come.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
     /// How many commands gather.
     pub(crate) fn gathered(&self) -> usize {
         self.gathering.items.len()
@@ -367,6 +374,7 @@ impl Outbox {
         let bytes = bytes + ITEM_BYTES;
         self.gathering.charged += bytes;
         self.bytes += bytes;
+        self.arrived += 1;
     }
 
     fn close_if_full(&mut self) {

@@ -105,6 +105,11 @@ impl Reads {
         }
     }
 
+    /// Whether reads may be executed now that `applied` is applied.
+    pub(crate) fn is_ready(&self, applied: u64) -> bool {
+        matches!(self.chunks.front().map(|c| c.state), Some(State::Ready(index, _)) if index <= applied)
+    }
+
     /// The oldest reads, if they may be executed now that `applied` is applied; and the leader's time.
     pub(crate) fn take_ready(&mut self, applied: u64) -> Option<(Chunk, u64)> {
         match self.chunks.front()?.state {

@@ -14,7 +14,7 @@ use quorate_env::{Instant, clock};
 use quorate_keyspace::batch::{self, Header};
 use quorate_keyspace::{Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore};
 use quorate_resp::Protocol;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::bus::{Forwarder, Probe, ReadIndex};
 use crate::consensus::{Consensus, Feed};
@@ -22,7 +22,9 @@ use crate::identity::Identity;
 use crate::machine::{Committed, CommittedPayload, Event};
 use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
+use crate::rhythm::Rhythm;
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
+use crate::stage::{Inline, Stage, on_stage};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
 use crate::{AtPlace, Client, line};
 
@@ -32,6 +34,8 @@ pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
 /// Limits and habits of the serving half.
 #[derive(Clone)]
 pub struct Options {
+    /// Where commands are executed.
+    pub stage: Rc<dyn Stage>,
     /// Follows the directory.
     pub on_directory: OnDirectory,
     /// Databases.
@@ -48,6 +52,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            stage: Rc::new(Inline),
             on_directory: Rc::new(|_| ()),
             databases: 16,
             pending_bytes_max: 1 << 30,
@@ -67,10 +72,8 @@ const SWEEP: Duration = Duration::from_millis(100);
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
 /// Names in the directory under which the starts of members stand.
 const START_PREFIX: &str = "member.start.";
-/// How often the sessions get their turn between answers and the next batch, at least and at most; each time the
-/// network is looked at.
-const GATHER_YIELDS_MIN: usize = 3;
-const GATHER_YIELDS_MAX: usize = 48;
+/// So many reads are looked at together before they are executed: see [`Keyspace::warm`].
+const WARM_READS: usize = 16;
 /// Committed entries applied between two looks at everything else.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -220,7 +223,7 @@ impl Replica {
         };
         let this = Self { shared: Rc::new(shared) };
         this.shared.inner.borrow_mut().follow_directory();
-        Ok((this.clone(), Runner { replica: this, events: feed.events, answers: answers_rx }))
+        Ok((this.clone(), Runner { replica: this, rhythm: Rhythm::default(), events: feed.events, answers: answers_rx }))
     }
 
     /// The consensus half.
@@ -402,6 +405,7 @@ impl Client for Waiter {
 /// Drives a replica; see [`Runner::run`].
 pub struct Runner {
     replica: Replica,
+    rhythm: Rhythm,
     events: mpsc::UnboundedReceiver<Event>,
     answers: mpsc::UnboundedReceiver<(u64, Option<ReadIndex>)>,
 }
@@ -409,78 +413,116 @@ pub struct Runner {
 impl Runner {
     /// Turns until consensus stops. The error says why the node must stop.
     pub async fn run(mut self) -> io::Result<()> {
+        let shared = self.replica.shared.clone();
         loop {
             let sleep = clock::sleep_until(self.replica.next_timer());
-            let busy = self.replica.shared.inner.borrow().building.is_some() && self.replica.has_room();
+            let busy = shared.inner.borrow().building.is_some() && self.replica.has_room();
+            let mut first = None;
             tokio::select! {
                 biased;
-                event = self.events.recv() => match event {
-                    Some(Event::Stopped) | None => return Ok(()),
-                    Some(event) => self.replica.event(event).await?,
-                },
+                event = self.events.recv() => first = Some(event.unwrap_or(Event::Stopped)),
                 answer = self.answers.recv() => {
                     let (number, answer) = answer.expect("the replica holds a sender");
-                    self.replica.shared.inner.borrow_mut().reads.answer(number, answer);
+                    shared.inner.borrow_mut().reads.answer(number, answer);
                 }
-                () = self.replica.shared.kick.notified() => {}
+                () = shared.kick.notified() => {}
                 () = sleep => {}
                 () = tokio::task::yield_now(), if busy => {}
             }
-            self.drain().await?;
-            let answered = self.replica.shared.inner.borrow_mut().answered();
-            if answered > 0 {
-                self.gather(answered).await;
-                self.drain().await?;
+            if !self.drain(first).await? {
+                return Ok(());
+            }
+            {
+                let mut inner = shared.inner.borrow_mut();
+                let answered = inner.answered();
+                self.rhythm.answered(answered, inner.outbox.gathered(), inner.outbox.arrived());
+            }
+            if self.rhythm.is_on() {
+                self.gather().await;
+                if !self.drain(None).await? {
+                    return Ok(());
+                }
             }
             self.replica.turn();
         }
     }
 
-    /// The sessions write what was answered, and whoever got an answer soon sends the next command. If others wait for
-    /// the next batch, it leaves with those commands too, instead of each half of the clients waiting for the other's
-    /// batch: a matter of some ten microseconds, far less than a batch takes.
-    async fn gather(&self, answered: u64) {
-        let gathered = || self.replica.shared.inner.borrow().outbox.gathered();
-        let goal = gathered() + usize::try_from(answered).unwrap_or(usize::MAX);
-        for n in 0..GATHER_YIELDS_MAX {
+    /// Lets the sessions write what was answered, and waits as long as the rhythm of the clients says.
+    async fn gather(&mut self) {
+        let shared = self.replica.shared.clone();
+        let gathered = || shared.inner.borrow().outbox.gathered();
+        while self.rhythm.waits(gathered()) {
             tokio::task::yield_now().await;
-            let now = gathered();
-            if n + 1 >= GATHER_YIELDS_MIN && (now == 0 || now >= goal) {
-                return;
-            }
         }
     }
 
-    /// Takes what has happened besides, so that one turn serves all of it.
-    async fn drain(&mut self) -> io::Result<()> {
-        for _ in 0..EVENTS_PER_TURN {
-            match self.events.try_recv() {
-                Ok(event) => self.replica.event(event).await?,
-                Err(_) => break,
+    /// Takes what has happened, so that one turn serves all of it, and executes what can be executed by then. False:
+    /// consensus has stopped.
+    async fn drain(&mut self, first: Option<Event>) -> io::Result<bool> {
+        let replica = &self.replica;
+        let mut work = Vec::new();
+        let more = std::iter::from_fn(|| self.events.try_recv().ok());
+        for event in first.into_iter().chain(more.take(EVENTS_PER_TURN)) {
+            match event {
+                Event::Apply(entries, room) => work.push((entries, room)),
+                Event::Stopped => return Ok(false),
+                event => {
+                    replica.execute(std::mem::take(&mut work)).await?;
+                    replica.event(event).await?;
+                }
             }
         }
         while let Ok((number, answer)) = self.answers.try_recv() {
-            self.replica.shared.inner.borrow_mut().reads.answer(number, answer);
+            replica.shared.inner.borrow_mut().reads.answer(number, answer);
         }
-        Ok(())
+        replica.execute(work).await?;
+        Ok(true)
     }
 }
 
+/// Entries to apply, and the room that they take until then.
+type Entries = (Vec<Committed>, OwnedSemaphorePermit);
+
 impl Replica {
+    /// Applies `work`, and executes the reads that this or an answer of the leader has made ready.
+    async fn execute(&self, work: Vec<Entries>) -> io::Result<()> {
+        {
+            let inner = self.shared.inner.borrow();
+            if work.is_empty() && !inner.reads.is_ready(inner.keyspace.index()) {
+                return Ok(());
+            }
+        }
+        let stage = self.shared.inner.borrow().options.stage.clone();
+        let (mut rooms, mut entries) = (Vec::with_capacity(work.len()), VecDeque::new());
+        for (more, room) in work {
+            entries.extend(more);
+            rooms.push(room);
+        }
+        loop {
+            let shared = self.shared.clone();
+            let (rest, pause) = on_stage(&*stage, move || {
+                let mut inner = shared.inner.borrow_mut();
+                let pause = inner.apply_all(&mut entries);
+                if matches!(pause, Ok(Duration::ZERO)) {
+                    inner.execute_reads();
+                }
+                (entries, pause)
+            })
+            .await;
+            match pause? {
+                Duration::ZERO => return Ok(()),
+                pause => clock::sleep(pause).await,
+            }
+            entries = rest;
+        }
+    }
+
     async fn event(&self, event: Event) -> io::Result<()> {
         match event {
-            Event::Apply(entries, _room) => {
-                for entry in entries {
-                    let slept = self.shared.inner.borrow_mut().apply(entry)?;
-                    if slept > Duration::ZERO {
-                        clock::stall(slept).await;
-                    }
-                }
-            }
+            Event::Apply(..) | Event::Stopped => unreachable!("the caller takes them"),
             Event::Build(ack) => self.shared.inner.borrow_mut().begin_snapshot(ack),
             Event::Install(meta, file) => self.install(meta, &file).await?,
             Event::Leader { term, leader } => self.set_target(Target { term, leader }),
-            Event::Stopped => return Err(io::Error::other("consensus has ended")),
             Event::Refused(header) => self.shared.inner.borrow_mut().outbox.refused(&header),
             Event::Way { open } => {
                 let mut inner = self.shared.inner.borrow_mut();
@@ -522,7 +564,6 @@ impl Replica {
     /// Everything that follows from what has happened.
     fn turn(&self) {
         let mut inner = self.shared.inner.borrow_mut();
-        inner.execute_reads();
         if Instant::now() >= inner.next_sweep {
             inner.next_sweep = Instant::now() + SWEEP;
             self.sweep(&mut inner);
@@ -746,6 +787,18 @@ fn load(store: &SnapshotStore, file: &SnapshotFile) -> io::Result<Keyspace> {
 }
 
 impl Inner {
+    /// Applies entries until one asks for a pause that has to be waited for.
+    fn apply_all(&mut self, entries: &mut VecDeque<Committed>) -> io::Result<Duration> {
+        while let Some(entry) = entries.pop_front() {
+            let pause = self.apply(entry)?;
+            let left = clock::stand_still(pause);
+            if left > Duration::ZERO {
+                return Ok(left);
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
     /// Applies one entry and answers this node's clients in it. How long its commands ask to pause.
     fn apply(&mut self, entry: Committed) -> io::Result<Duration> {
         self.stats.entries += 1;
@@ -802,9 +855,10 @@ impl Inner {
     }
 
     /// How many writes of this node's clients were answered since the last call.
-    fn answered(&mut self) -> u64 {
+    fn answered(&mut self) -> usize {
         let writes = self.stats.writes;
-        writes - std::mem::replace(&mut self.writes_seen, writes)
+        let answered = writes - std::mem::replace(&mut self.writes_seen, writes);
+        usize::try_from(answered).unwrap_or(usize::MAX)
     }
 
     fn begin_snapshot(&mut self, ack: oneshot::Sender<io::Result<Snapshot>>) {
@@ -835,10 +889,16 @@ impl Inner {
 
     fn execute(&mut self, mut chunk: Chunk, now_ms: u64) -> Result<(), Chunk> {
         let index = self.keyspace.index();
+        let mut warmed = 0;
         while let Some(item) = chunk.items.pop_front() {
             match item {
                 Read::Local(f) => f(&self.keyspace, index),
                 Read::Command(client) => {
+                    if warmed == 0 {
+                        warmed = WARM_READS;
+                        self.keyspace.warm(line::first_keys(&chunk.lines[chunk.done..]).take(WARM_READS));
+                    }
+                    warmed -= 1;
                     let lines = &chunk.lines[chunk.done..];
                     let seed = index ^ now_ms.rotate_left(32) ^ (chunk.done as u64).rotate_left(16);
                     let Some(rest) = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed) else {

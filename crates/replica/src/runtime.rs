@@ -147,6 +147,11 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
+/// Gives a thread that consensus runs on its source of random numbers.
+pub fn seed_thread(source: std::sync::Arc<dyn quorate_env::Random>) {
+    seed::install(source);
+}
+
 /// Seeds for openraft's random numbers.
 ///
 /// openraft asks for them without a handle, so the source is one per thread: the consensus thread of a node,

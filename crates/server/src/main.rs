@@ -18,6 +18,7 @@ mod logging;
 mod node;
 mod parent;
 mod shutdown;
+mod stage;
 mod status;
 
 use std::io::Write;

@@ -1,20 +1,17 @@
-//! The node: a thread for consensus, a thread for clients and data, and how both begin and end.
+//! The node: its threads, and how it begins and ends.
 //!
-//! The two share nothing but channels, so that no command and no snapshot ever delays a heartbeat (R20).
-#![allow(clippy::disallowed_methods, reason = "the entry of the server makes the threads")]
+//! Everything runs on one thread, but what takes long there never delays a heartbeat: see [`crate::stage`].
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use anyhow::Context;
 use quorate_cluster::{Cluster, StartArgs};
 use quorate_env::{Env, Instant, real};
-use quorate_replica::{Feed, Member, Role, Timing, View};
+use quorate_replica::{Member, Role, Stage, Timing, View};
 use quorate_session::{Process, ServeArgs, serve};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -22,6 +19,7 @@ use tokio::task::LocalSet;
 use crate::args::{self, NodeArgs, bus_of};
 use crate::http::{self, MemberStatus, NodeStatus};
 use crate::shutdown;
+use crate::stage::{Deputy, NodeStage};
 
 /// The allocator, by name, for INFO.
 const ALLOCATOR: &str = "mimalloc";
@@ -29,20 +27,83 @@ const ALLOCATOR: &str = "mimalloc";
 /// Runs the node until a signal or a client stops it.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let env = real::env().context("cannot start the disk threads")?;
-    let (started_tx, started_rx) = oneshot::channel();
-    let (stop_tx, stop_rx) = oneshot::channel::<()>();
-    let ready = Arc::new(AtomicBool::new(false));
+    let runtime = Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
+    let deputy =
+        Deputy::start(runtime.clone(), env.random.clone()).context("cannot start the deputy thread")?;
+    let stage = Rc::new(NodeStage::default());
+    let local = LocalSet::new();
+    // What is executed on the stage may spawn.
+    let _entered = (runtime.enter(), local.enter());
+    let mut node = local.spawn_local(live(env, args, stage.clone()));
+    loop {
+        let next = local.run_until(async {
+            tokio::select! {
+                biased;
+                work = stage.next() => Ok(work),
+                ended = &mut node => Err(ended),
+            }
+        });
+        match runtime.block_on(next) {
+            Ok(work) => deputy.while_it_stands_by(work),
+            Err(ended) => return ended.context("the node failed")?,
+        }
+        stage.done();
+    }
+}
+
+/// The life of a node.
+async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<()> {
+    let mut stop = Box::pin(shutdown::signal()?);
     let start = start_args(&args)?;
-    let (consensus_env, http, http_ready) = (env.clone(), args.http, ready.clone());
-    let consensus = thread::Builder::new()
-        .name("consensus".to_owned())
-        .spawn(move || consensus_thread(consensus_env, start, http, http_ready, started_tx, stop_rx))
-        .context("cannot start the consensus thread")?;
-    let result = serving_thread(env, args, ready, started_rx);
-    drop(stop_tx);
-    let ended = consensus.join().map_err(|_| anyhow::anyhow!("the consensus thread failed"))?;
-    // What made consensus fail says more than that it has ended.
-    ended.and(result)
+    let listener = http::bind(args.http).await?;
+    let (cluster, feed) = tokio::select! {
+        biased;
+        _ = &mut stop => return Ok(()),
+        result = quorate_cluster::start(env.clone(), start) => result?,
+    };
+    let ready = Arc::new(AtomicBool::new(false));
+    let (status_cluster, since, is_ready) = (cluster.clone(), Instant::now(), ready.clone());
+    let status = move || status(&status_cluster, since, is_ready.load(Ordering::Relaxed));
+    tokio::spawn(http::serve(listener, Arc::new(status)));
+    let serve_args = ServeArgs {
+        env,
+        cluster: cluster.clone(),
+        feed,
+        config: args.config,
+        listen: args.listen,
+        stage,
+        process: Process {
+            memory: resident_bytes,
+            cpu: cpu_seconds,
+            allocator: ALLOCATOR,
+            memory_peak: Cell::new(0),
+        },
+        on_ready: Box::new(move |_: &Rc<_>| ready.store(true, Ordering::Relaxed)),
+    };
+    let stop = async {
+        let signal = stop.await;
+        tracing::info!("{signal}");
+    };
+    let served = serve(serve_args, stop).await;
+    end(&cluster).await?;
+    Ok(served?)
+}
+
+/// Stops consensus and marks the end of the log as clean, unless it has failed: why it did says more than that it has
+/// ended.
+async fn end(cluster: &Cluster) -> anyhow::Result<()> {
+    let consensus = cluster.consensus();
+    let failure = consensus.log().failed().or_else(|| consensus.failure());
+    consensus.stop().await;
+    if let Some(why) = failure {
+        anyhow::bail!("{why}");
+    }
+    let (tx, rx) = oneshot::channel();
+    consensus.log().close_clean(Box::new(move |result| {
+        let _ = tx.send(result);
+    }));
+    let closed = rx.await.map_err(|_| io::Error::other("the disk was closed"));
+    closed.flatten().context("cannot close the log")
 }
 
 fn start_args(args: &NodeArgs) -> anyhow::Result<StartArgs> {
@@ -72,87 +133,6 @@ fn start_args(args: &NodeArgs) -> anyhow::Result<StartArgs> {
         },
         segment_bytes: config.segment_size(),
         replication_factor: config.replication_factor(),
-    })
-}
-
-/// Consensus, the bus and HTTP.
-fn consensus_thread(
-    env: Env,
-    start: StartArgs,
-    http: SocketAddr,
-    ready: Arc<AtomicBool>,
-    started: oneshot::Sender<(Cluster, Feed)>,
-    stop: oneshot::Receiver<()>,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut stop = stop;
-        let listener = http::bind(http).await?;
-        let (cluster, feed) = tokio::select! {
-            biased;
-            _ = &mut stop => return Ok(()),
-            result = quorate_cluster::start(env, start) => result?,
-        };
-        let (status_cluster, since) = (cluster.clone(), Instant::now());
-        let status = move || status(&status_cluster, since, ready.load(Ordering::Relaxed));
-        tokio::spawn(http::serve(listener, Arc::new(status)));
-        let _ = started.send((cluster.clone(), feed));
-        let _ = stop.await;
-        let failure = cluster.consensus().log().failed().or_else(|| cluster.consensus().failure());
-        cluster.consensus().stop().await;
-        match failure {
-            Some(why) => anyhow::bail!("{why}"),
-            None => close_log(&cluster).await.context("cannot close the log"),
-        }
-    })
-}
-
-async fn close_log(cluster: &Cluster) -> anyhow::Result<()> {
-    let (tx, rx) = oneshot::channel();
-    cluster.consensus().log().close_clean(Box::new(move |result| {
-        let _ = tx.send(result);
-    }));
-    Ok(rx.await.map_err(|_| io::Error::other("the disk was closed"))??)
-}
-
-/// Clients and data, on the thread that called.
-fn serving_thread(
-    env: Env,
-    args: NodeArgs,
-    ready: Arc<AtomicBool>,
-    started: oneshot::Receiver<(Cluster, Feed)>,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let mut stop = Box::pin(shutdown::signal()?);
-        let (cluster, feed) = tokio::select! {
-            biased;
-            _ = &mut stop => return Ok(()),
-            // Without it consensus has failed, and its thread says why.
-            started = started => match started {
-                Ok(started) => started,
-                Err(_) => return Ok(()),
-            },
-        };
-        let serve_args = ServeArgs {
-            env,
-            cluster,
-            feed,
-            config: args.config,
-            listen: args.listen,
-            process: Process {
-                memory: resident_bytes,
-                cpu: cpu_seconds,
-                allocator: ALLOCATOR,
-                memory_peak: Cell::new(0),
-            },
-            on_ready: Box::new(move |_: &Rc<_>| ready.store(true, Ordering::Relaxed)),
-        };
-        let stop = async {
-            let signal = stop.await;
-            tracing::info!("{signal}");
-        };
-        serve(serve_args, stop).await.map_err(anyhow::Error::from)
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quorate_cluster::Cluster;
 use quorate_cluster::config::{Config, PARAMETERS, Scope};
 use quorate_env::{Env, Listener, clock};
-use quorate_replica::{Feed, OnDirectory, Options, Replica};
+use quorate_replica::{Feed, OnDirectory, Options, Replica, Stage, on_stage};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_local;
 
@@ -35,6 +35,8 @@ pub struct ServeArgs {
     pub config: Config,
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Where commands are executed.
+    pub stage: Rc<dyn Stage>,
     /// What is known of the process.
     pub process: Process,
     /// Called once clients are served.
@@ -44,15 +46,17 @@ pub struct ServeArgs {
 /// Serves until `stop` resolves or a client asks for it. Within a `LocalSet`. An error says why the node cannot
 /// go on.
 pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let ServeArgs { env, cluster, feed, config, listen, process, on_ready } = args;
+    let ServeArgs { env, cluster, feed, config, listen, stage, process, on_ready } = args;
     let options = Options {
+        stage: stage.clone(),
         on_directory: follow(config.clone(), cluster.clone()),
         databases: config.databases(),
         pending_bytes_max: config.pending_writes_max(),
         snapshot_log_bytes: config.snapshot_log_size(),
         log_keep_bytes: config.log_keep_size(),
     };
-    let (replica, runner) = Replica::new(cluster.consensus().clone(), feed, options)?;
+    let consensus = cluster.consensus().clone();
+    let (replica, runner) = on_stage(&*stage, move || Replica::new(consensus, feed, options)).await?;
     let mut driver = spawn_local(runner.run());
     let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process);
     let main = async {

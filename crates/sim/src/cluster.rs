@@ -11,7 +11,7 @@ use std::time::Duration;
 use quorate_cluster::StartArgs;
 use quorate_cluster::config::Config;
 use quorate_env::Env;
-use quorate_replica::{Stats, Timing, View};
+use quorate_replica::{Inline, Stats, Timing, View};
 use quorate_resp::Value;
 use quorate_session::{Node, Process, ServeArgs, serve};
 use tokio::sync::{Notify, oneshot};
@@ -390,6 +390,7 @@ async fn run(
         feed,
         config,
         listen,
+        stage: Rc::new(Inline),
         process: Process::default(),
         on_ready: Box::new(move |node: &Rc<Node>| *place.borrow_mut() = Rc::downgrade(node)),
     };

@@ -22,6 +22,11 @@ impl Records {
         self.pages.is_empty()
     }
 
+    /// How many records the page of `slot` holds.
+    pub(super) fn page_len(&self, slot: u16) -> usize {
+        self.pages[usize::from(slot) / PAGE_LEN].len()
+    }
+
     pub(super) fn get(&self, slot: u16) -> &Record {
         &self.pages[usize::from(slot) / PAGE_LEN][usize::from(slot) % PAGE_LEN]
     }

@@ -115,6 +115,17 @@ impl Str {
         }
     }
 
+    /// Reads the beginning and, as memory comes in lines of 64 bytes, the end of a short string.
+    pub(crate) fn touch(&self) -> u64 {
+        let bytes = match &self.0 {
+            Repr::Int(_) | Repr::Inline(_) => return 0,
+            Repr::Shared(bytes) => bytes,
+            Repr::Heap(bytes) => &bytes[..],
+        };
+        let at = |i: usize| bytes.get(i).map_or(0, |byte| u64::from(*byte));
+        at(0) ^ at(bytes.len().min(64).saturating_sub(1))
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,94 @@
+//! When the next batch leaves: with the clients that were just answered, if they come back at once.
+//!
+//! Clients that write one command after the other come back some microseconds after they were answered. If the batch of
+//! those who wait already, or of the first who is back, left at once, half of the clients would always wait for the
+//! other half's batch, and twice as many entries would carry the same commands. So the next batch waits for those who
+//! were just answered: as long as they keep coming, no longer than a fraction of what a batch takes, and only if they
+//! came back lately (anticipatory scheduling; Iyer and Druschel, SOSP 2001). One client alone never waits.
+
+use std::time::Duration;
+
+use quorate_env::Instant;
+
+/// Turns of the sessions before anything else is looked at: what was answered is written, what is there is read.
+const TURNS_MIN: usize = 2;
+/// And at most: the bound that holds in the simulator, where time stands still meanwhile.
+const TURNS_MAX: usize = 1000;
+/// When nobody has come for so long, nobody is waited for.
+const GAP: Duration = Duration::from_micros(40);
+/// The longest wait.
+const LIMIT: Duration = Duration::from_micros(400);
+/// For how long those who were answered are expected, if nobody is back when the last gap ends.
+const EXPECTATION: Duration = Duration::from_millis(1);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Rhythm {
+    /// How many of a thousand clients come back before the next batch is answered, lately.
+    returning: usize,
+    /// How many were answered last, and how many commands had arrived by then.
+    last: (usize, u64),
+    wait: Option<Wait>,
+}
+
+/// Clients are expected.
+struct Wait {
+    /// It may end when so many commands gather.
+    goal: usize,
+    began: Instant,
+    /// The turns of the sessions.
+    turns: usize,
+    /// What had gathered at the last look, and since when.
+    gathered: usize,
+    since: Instant,
+}
+
+impl Rhythm {
+    /// So many were answered, while others gather; `arrived` counts all commands so far.
+    pub(crate) fn answered(&mut self, answered: usize, gathered: usize, arrived: u64) {
+        let now = Instant::now();
+        if answered > 0 {
+            let (before, since) = std::mem::replace(&mut self.last, (answered, arrived));
+            let back = usize::try_from(arrived - since).unwrap_or(usize::MAX).min(before);
+            // One client alone tells nothing.
+            if before > 1 {
+                self.returning = (self.returning * 7 + back * 1000 / before) / 8;
+            }
+            let goal = gathered + (answered * self.returning / 1000).max(1);
+            self.wait = Some(Wait { goal, began: now, turns: 0, gathered, since: now });
+        } else if let Some(wait) = &mut self.wait {
+            // Somebody is back who was not there when the last gap ended.
+            (wait.turns, wait.since) = (TURNS_MIN, now);
+            if now - wait.began > EXPECTATION {
+                self.wait = None;
+            }
+        }
+    }
+
+    /// Whether clients are expected.
+    pub(crate) fn is_on(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// Whether the sessions get another turn before the next batch leaves.
+    pub(crate) fn waits(&mut self, gathered: usize) -> bool {
+        let Some(wait) = &mut self.wait else { return false };
+        wait.turns += 1;
+        if wait.turns <= TURNS_MIN {
+            return true;
+        }
+        if gathered < wait.goal && wait.turns < TURNS_MAX {
+            let now = Instant::now();
+            if gathered > wait.gathered {
+                (wait.gathered, wait.since) = (gathered, now);
+            }
+            if now - wait.since < GAP && now - wait.began < LIMIT {
+                return true;
+            }
+        }
+        if gathered > 0 {
+            self.wait = None;
+        }
+        false
+    }
+}
