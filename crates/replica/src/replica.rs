@@ -338,6 +338,12 @@ impl Replica {
         f(&self.shared.inner.borrow().keyspace)
     }
 
+    /// The same for a look that may take long.
+    pub async fn look<R: 'static>(&self, f: impl FnOnce(&Keyspace) -> R + 'static) -> R {
+        let (stage, shared) = (self.shared.inner.borrow().options.stage.clone(), self.shared.clone());
+        on_stage(&*stage, move || f(&shared.inner.borrow().keyspace)).await
+    }
+
     /// A seed for reads that pick at random.
     #[must_use]
     pub fn seed(&self) -> u64 {

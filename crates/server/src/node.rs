@@ -47,7 +47,6 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
             Ok(work) => deputy.while_it_stands_by(work),
             Err(ended) => return ended.context("the node failed")?,
         }
-        stage.done();
     }
 }
 

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "the entry of the server makes the threads")]
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use quorate_env::Random;
 use quorate_replica::{Stage, Work};
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// An execution that takes longer than this, up to twice as long, gets a deputy. A third of a heartbeat.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -29,34 +30,32 @@ const IDLE_LOOKS: u32 = 100;
 /// Hands what is to be executed to [`NodeStage::next`], which is awaited outside of all tasks.
 #[derive(Default)]
 pub(crate) struct NodeStage {
-    work: RefCell<Option<Work>>,
+    work: RefCell<VecDeque<Work>>,
     wanted: Notify,
-    done: Notify,
 }
 
 impl NodeStage {
     /// Waits until something is to be executed.
     pub(crate) async fn next(&self) -> Work {
         loop {
-            if let Some(work) = self.work.take() {
-                return work;
+            let work = self.work.borrow_mut().pop_front();
+            match work {
+                Some(work) => return work,
+                None => self.wanted.notified().await,
             }
-            self.wanted.notified().await;
         }
-    }
-
-    /// What [`NodeStage::next`] gave was executed.
-    pub(crate) fn done(&self) {
-        self.done.notify_one();
     }
 }
 
 impl Stage for NodeStage {
     fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        let waiting = self.work.replace(Some(work));
-        assert!(waiting.is_none(), "one thing at a time is on a stage");
+        let (done, wait) = oneshot::channel();
+        self.work.borrow_mut().push_back(Box::new(move || {
+            work();
+            let _ = done.send(());
+        }));
         self.wanted.notify_one();
-        Box::pin(self.done.notified())
+        Box::pin(async move { wait.await.expect("everything on a stage is executed") })
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
         });
         // Also after the deputy has gone to sleep, and more than once.
         for _ in 0..2 {
-            runtime.block_on(quorate_env::sleep(PATIENCE * (IDLE_LOOKS + 20)));
+            runtime.block_on(async { quorate_env::sleep(PATIENCE * (IDLE_LOOKS + 20)).await });
             let before = beats.load(Ordering::Relaxed);
             let watched = beats.clone();
             deputy.while_it_stands_by(Box::new(move || {
@@ -212,7 +211,6 @@ mod tests {
             let executes = async {
                 let work = stage.next().await;
                 work();
-                stage.done();
             };
             tokio::join!(asks, executes).0
         });

@@ -120,7 +120,7 @@ impl State {
         }
         match command.handler {
             Handler::Write(_) => self.write(args),
-            Handler::Read(_) => self.read(args),
+            Handler::Read(_) => self.read(command, args),
             Handler::Connection(_) => self.connection_command(command, args),
             Handler::Session => self.session_command(command, args),
             Handler::Container => self.refuse(&CommandError::wrong_arity(command.name)),
@@ -135,11 +135,10 @@ impl State {
         Dispatch::Done
     }
 
-    fn read(&self, args: &[&[u8]]) -> Dispatch {
+    fn read(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
         let (c, db) = (&self.connection, self.connection.db.get());
         if c.pending.get() == 0 && c.readonly.get() && !self.node.leads() {
-            self.read_here(args);
-            return Dispatch::Done;
+            return self.read_here(command, args);
         }
         if c.pending.get() >= READS_PENDING_MAX {
             return Dispatch::WhenFewer;
@@ -155,14 +154,23 @@ impl State {
 
     /// A read of a READONLY connection: this node's own state, which holds everything that the connection has
     /// written or read (session-reads).
-    fn read_here(&self, args: &[&[u8]]) {
-        let (replica, c) = (&self.node.replica, &self.connection);
-        replica.with_keyspace(|k| {
+    fn read_here(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
+        let (seed, c) = (self.node.replica.seed(), self.connection.clone());
+        let read = move |k: &Keyspace, args: &[&[u8]]| {
             c.reply(&mut |reply| {
-                k.read(c.db.get(), args, k.time_ms(), replica.seed(), reply);
+                k.read(c.db.get(), args, k.time_ms(), seed, reply);
             });
             c.seen.set(k.index());
-        });
+        };
+        if command.flags.contains(Flags::FAST) {
+            self.node.replica.with_keyspace(|k| read(k, args));
+            return Dispatch::Done;
+        }
+        let (replica, owned) = (self.node.replica.clone(), owned(args));
+        Dispatch::Async(Box::pin(async move {
+            let look = move |k: &Keyspace| read(k, &owned.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            replica.look(look).await;
+        }))
     }
 
     /// Counts a command into a lane. False: the connection must finish what is under way in the other first.
@@ -212,7 +220,7 @@ impl State {
 
     /// A command that needs no state: a function answers it at its place.
     fn connection_command(&self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
-        let owned: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+        let owned = owned(args);
         if command.name == "select" {
             return self.select(args);
         }
@@ -309,7 +317,7 @@ impl State {
         let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
         self.enter(lane);
         let (db, watches, node) = (c.db.get(), self.watches.clone(), self.node.clone());
-        let keys: Vec<Vec<u8>> = args[1..].iter().map(|k| k.to_vec()).collect();
+        let keys = owned(&args[1..]);
         c.watched.set(c.watched.get() + keys.len());
         let f = Box::new(move |k: &Keyspace, index| {
             let now = node.now_ms();
@@ -404,6 +412,10 @@ impl State {
         self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done
     }
+}
+
+fn owned(args: &[&[u8]]) -> Vec<Vec<u8>> {
+    args.iter().map(|arg| arg.to_vec()).collect()
 }
 
 /// A web page may make a browser send such lines here: the connection ends before its body is taken for commands.
