@@ -1,7 +1,7 @@
 //! The consensus half of a replica: openraft, the bus, and the way in for the serving half.
 //!
-//! It lives on a thread of its own, so that heartbeats and votes wait neither for a command that takes seconds
-//! nor for a snapshot (R20). Everything here is `Send`; the serving half ([`crate::Replica`]) is not.
+//! Everything here is `Send`; the serving half ([`crate::Replica`]) is not. So another thread can run these tasks while
+//! that of the serving half executes a command that takes seconds, and heartbeats and votes do not wait (R20).
 
 use std::collections::BTreeMap;
 use std::io;

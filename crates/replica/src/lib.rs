@@ -1,10 +1,10 @@
 //! One shard's replica on one node: consensus, batches, leases, snapshots.
 //!
-//! A replica has two halves, each on a thread of its own, that talk through channels:
+//! A replica has two halves that talk through channels:
 //!
 //! - [`Consensus`] (Send, cheap to clone): openraft, the [`bus`] to the other nodes, the log. It never waits
-//!   for an apply (R20).
-//! - [`Replica`] (on the serving thread, with the sessions): gathers commands into batches ([`outbox`]), reads
+//!   for an apply (R20): see [`Stage`].
+//! - [`Replica`] (on the thread of the sessions): gathers commands into batches ([`outbox`]), reads
 //!   ([`reads`]), applies committed entries to the keyspace, answers clients, writes snapshots.
 //!
 //! A write walks: [`Replica::write`] → the gathering batch → [`Consensus::propose`] on the leader, or a

@@ -1,4 +1,4 @@
-//! openraft's state machine: hands what is committed to the serving thread, which applies it.
+//! openraft's state machine: hands what is committed to the serving half, which applies it.
 //!
 //! "Applied" in openraft's books means "handed over": the hand-over keeps the order, and whoever needs an entry
 //! to be really applied (reads, snapshots) waits on the serving side. So an apply that takes seconds delays
@@ -38,7 +38,7 @@ pub(crate) enum CommittedPayload {
     Membership(StoredMembership),
 }
 
-/// What the serving thread hears from consensus.
+/// What the serving half hears from consensus.
 pub(crate) enum Event {
     /// Entries to apply, in order. The permit gives their room back.
     Apply(Vec<Committed>, OwnedSemaphorePermit),
@@ -142,7 +142,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Builder(self.events.clone())
     }
 
-    /// The file is checked and durable; the serving thread loads it in its own time, before what follows. Were this
+    /// The file is checked and durable; the serving half loads it in its own time, before what follows. Were this
     /// to wait for it, openraft could neither vote nor append meanwhile.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<()> {
         let file = self.snapshots.publish(meta, file).await?;
@@ -158,7 +158,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 }
 
-/// Asks the serving thread for a snapshot.
+/// Asks the serving half for a snapshot.
 pub(crate) struct Builder(Events);
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {

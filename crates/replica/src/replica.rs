@@ -1,6 +1,6 @@
 //! The serving half of a replica: gathers what clients send, applies what is committed, answers.
 //!
-//! It lives on the serving thread, with the sessions. A turn of [`Runner::run`] takes everything that has
+//! It belongs to the thread of the sessions. A turn of [`Runner::run`] takes everything that has
 //! happened: applies entries, executes reads, sends what gathered meanwhile. All costs are per turn or batch.
 
 use std::cell::{Cell, RefCell};
@@ -223,7 +223,10 @@ impl Replica {
         };
         let this = Self { shared: Rc::new(shared) };
         this.shared.inner.borrow_mut().follow_directory();
-        Ok((this.clone(), Runner { replica: this, rhythm: Rhythm::default(), events: feed.events, answers: answers_rx }))
+        Ok((
+            this.clone(),
+            Runner { replica: this, rhythm: Rhythm::default(), events: feed.events, answers: answers_rx },
+        ))
     }
 
     /// The consensus half.

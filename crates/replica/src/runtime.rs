@@ -154,8 +154,8 @@ pub fn seed_thread(source: std::sync::Arc<dyn quorate_env::Random>) {
 
 /// Seeds for openraft's random numbers.
 ///
-/// openraft asks for them without a handle, so the source is one per thread: the consensus thread of a node,
-/// or the only thread of the simulator, which installs the source of the node that it polls.
+/// openraft asks for them without a handle, so the source is one per thread: the threads of a node that
+/// run consensus, or the only thread of the simulator, which installs the source of the node that it polls.
 pub(crate) mod seed {
     use std::cell::RefCell;
     use std::sync::Arc;

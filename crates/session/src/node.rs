@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::connection::Connection;
 
-/// See the module. On the serving thread.
+/// See the module. It belongs to one thread.
 pub struct Node {
     pub(crate) replica: Replica,
     pub(crate) cluster: Cluster,

@@ -1,4 +1,4 @@
-//! The serving thread of a node: loads the state, drives the replica, accepts clients.
+//! The serving half of a node: loads the state, drives the replica, accepts clients.
 
 use std::io;
 use std::net::SocketAddr;
@@ -79,7 +79,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         biased;
         ended = &mut driver => match ended {
             Ok(result) => result.and(Err(io::Error::other(why_stopped(&cluster)))),
-            Err(panic) => Err(io::Error::other(format!("the serving thread failed: {panic}"))),
+            Err(panic) => Err(io::Error::other(format!("the serving half failed: {panic}"))),
         },
         result = main => result,
         () = stop => Ok(()),

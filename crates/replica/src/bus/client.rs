@@ -86,7 +86,7 @@ impl Dialer {
     }
 }
 
-/// The other members and the connections to them. Shared by everything on the consensus thread.
+/// The other members and the connections to them. Shared by all of consensus.
 #[derive(Clone)]
 pub(crate) struct Peers {
     dialer: Dialer,
