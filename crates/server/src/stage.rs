@@ -129,6 +129,8 @@ impl Drop for Deputy {
     fn drop(&mut self) {
         self.shared.state().ended = true;
         self.shared.changed.notify_all();
+        // If what was executed has panicked, it stands in still.
+        self.shared.relieved.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }
