@@ -10,14 +10,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::{Instant, clock};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use quorate_env::{Budget, Charge, Instant, Part, clock};
 use quorate_keyspace::batch::{self, Header};
-use quorate_keyspace::{Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore};
+use quorate_keyspace::{
+    CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
+};
 use quorate_resp::Protocol;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::bus::{Forwarder, Probe, ReadIndex};
 use crate::consensus::{Consensus, Feed};
+use crate::full_digest::Digests;
 use crate::identity::Identity;
 use crate::machine::{Committed, CommittedPayload, Event};
 use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
@@ -34,8 +39,6 @@ pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
 pub struct Options {
     /// Follows the directory.
     pub on_directory: OnDirectory,
-    /// Databases.
-    pub databases: usize,
     /// How many bytes of writes may wait before clients get -OVERLOADED.
     pub pending_bytes_max: usize,
     /// A snapshot is due when the log has grown by this many bytes since the last one, or by the size of that
@@ -49,7 +52,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             on_directory: Rc::new(|_| ()),
-            databases: 16,
             pending_bytes_max: 1 << 30,
             snapshot_log_bytes: 256 << 20,
             log_keep_bytes: 64 << 20,
@@ -59,12 +61,16 @@ impl Default for Options {
 
 /// How much of a snapshot is made in one turn: well under a millisecond (R9).
 const SNAPSHOT_SLICE_BYTES: usize = 128 << 10;
+/// So many bytes of replies to reads are made in one turn; then it is the turn of writes, and of clients that wait.
+const READ_BYTES_PER_TURN: usize = 4 << 20;
 /// How many keys and values of what was dropped are freed in one turn.
 const GARBAGE_SLICE: usize = 2000;
 /// How often waiting commands are checked against the write timeout, and expiry against the clock.
 const SWEEP: Duration = Duration::from_millis(100);
 /// A batch that is on its way to the leader for longer makes the way suspect.
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
+/// What waits may take so much longer for each byte: 20 MB/s is a slow disk or network.
+const NS_PER_BYTE: u64 = 50;
 /// Names in the directory under which the starts of members stand.
 const START_PREFIX: &str = "member.start.";
 /// How often the sessions get their turn between answers and the next batch, at least and at most; each time the
@@ -89,11 +95,14 @@ struct Shared {
     ready: Cell<bool>,
 }
 
-struct Inner {
-    keyspace: Keyspace,
+pub(crate) struct Inner {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) digests: Digests,
     options: Options,
     outbox: Outbox,
     reads: Reads,
+    /// What both hold, in the node's budget.
+    queued: Charge,
     target: Target,
     forwarder: Option<Forwarder>,
     /// Whether the forwarder has a connection to the leader.
@@ -115,7 +124,7 @@ struct Inner {
 }
 
 /// Counters of a replica, for INFO.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Entries applied since the start.
     pub entries: u64,
@@ -179,7 +188,7 @@ impl Growth {
 impl Replica {
     /// Loads the snapshot that consensus began with. Then [`Runner::run`] must be driven.
     pub fn new(consensus: Consensus, feed: Feed, options: Options) -> io::Result<(Self, Runner)> {
-        let mut keyspace = Keyspace::new(options.databases);
+        let mut keyspace = Keyspace::new(DATABASES_DEFAULT);
         let mut membership = StoredMembership::default();
         let mut growth = Growth::default();
         if let Some((meta, file)) = &feed.snapshot {
@@ -195,9 +204,11 @@ impl Replica {
             applied_term: keyspace.term(),
             identity: consensus.identity.clone(),
             keyspace,
+            digests: Digests::default(),
             options,
             outbox,
             reads: Reads::default(),
+            queued: consensus.env.memory.charge(Part::Commands),
             target: Target::default(),
             forwarder: None,
             way_open: false,
@@ -227,6 +238,12 @@ impl Replica {
     #[must_use]
     pub fn consensus(&self) -> &Consensus {
         &self.shared.consensus
+    }
+
+    /// What the queues of this node may take together, and take.
+    #[must_use]
+    pub fn memory(&self) -> &Budget {
+        &self.shared.consensus.env.memory
     }
 
     /// Whether this node leads, as far as it knows. Never to be relied on for correctness.
@@ -273,13 +290,28 @@ impl Replica {
         matched.iter().filter(|(id, m)| **id != me && **m >= index).count() as i64
     }
 
-    /// Makes this node's log durable up to here, whatever `appendfsync` says.
-    pub async fn sync_log(&self) {
+    /// Makes this node's log durable up to here, whatever `appendfsync` says. False: it is not, the disk has failed.
+    pub async fn sync_log(&self) -> bool {
         let (tx, rx) = oneshot::channel();
-        self.shared.consensus.log.sync(Box::new(move |_| {
-            let _ = tx.send(());
-        }));
-        let _ = rx.await;
+        self.shared.consensus.log.sync(Box::new(move |result| drop(tx.send(result))));
+        matches!(rx.await, Ok(Ok(())))
+    }
+
+    /// How many other replicas have made their logs durable at least up to entry `index`, now that they are asked to;
+    /// stops asking once there are `wanted`. Takes `limit` at most.
+    pub async fn replicas_synced(&self, index: u64, wanted: i64, limit: Duration) -> i64 {
+        let consensus = &self.shared.consensus;
+        let me = consensus.identity.node_id();
+        let others: Vec<_> = consensus.view().members.into_keys().filter(|id| *id != me).collect();
+        let mut answers: FuturesUnordered<_> =
+            others.iter().map(|id| consensus.sync_on(*id, limit)).collect();
+        let mut have = 0;
+        while have < wanted
+            && let Some(answer) = answers.next().await
+        {
+            have += i64::from(answer.is_ok_and(|upto| upto >= index));
+        }
+        have
     }
 
     /// What other members say of themselves, side by side; `None` for those that do not answer.
@@ -333,6 +365,12 @@ impl Replica {
     /// read (session-reads), for READONLY connections and for what is not data.
     pub fn with_keyspace<R>(&self, f: impl FnOnce(&Keyspace) -> R) -> R {
         f(&self.shared.inner.borrow().keyspace)
+    }
+
+    /// Looks at who waits for a full digest, and goes on with it.
+    pub(crate) fn with_digests(&self, f: impl FnOnce(&mut Digests)) {
+        f(&mut self.shared.inner.borrow_mut().digests);
+        self.shared.kick.notify_one();
     }
 
     /// A seed for reads that pick at random.
@@ -411,7 +449,7 @@ impl Runner {
     pub async fn run(mut self) -> io::Result<()> {
         loop {
             let sleep = clock::sleep_until(self.replica.next_timer());
-            let busy = self.replica.shared.inner.borrow().building.is_some() && self.replica.has_room();
+            let busy = self.replica.has_room() || self.replica.shared.inner.borrow().digests.is_busy();
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
@@ -522,7 +560,11 @@ impl Replica {
     /// Everything that follows from what has happened.
     fn turn(&self) {
         let mut inner = self.shared.inner.borrow_mut();
-        inner.execute_reads();
+        if inner.execute_reads() {
+            self.shared.kick.notify_one();
+        }
+        let queued = inner.outbox.bytes() + inner.reads.bytes();
+        inner.queued.set(queued);
         if Instant::now() >= inner.next_sweep {
             inner.next_sweep = Instant::now() + SWEEP;
             self.sweep(&mut inner);
@@ -530,6 +572,7 @@ impl Replica {
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
+        inner.digest_slice();
         inner.keyspace.take_garbage(GARBAGE_SLICE);
     }
 
@@ -574,7 +617,8 @@ impl Replica {
     }
 
     fn sweep(&self, inner: &mut Inner) {
-        let limit = self.shared.consensus.timing.write_timeout;
+        let way_time = self.way_time(inner);
+        let limit = self.shared.consensus.timing.write_timeout + way_time;
         let lost = inner.outbox.expire(limit, inner.applied_term);
         for (batch, failure) in lost {
             inner.fail_batch(batch, failure);
@@ -583,7 +627,7 @@ impl Replica {
             inner.fail_reads(chunk);
         }
         let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
-        self.remake_dead_way(inner, leads);
+        self.remake_dead_way(inner, leads, way_time);
         if leads {
             let now = self.shared.consensus.clock.now_ms();
             if inner.keyspace.next_deadline().is_some_and(|d| d <= now) {
@@ -614,9 +658,16 @@ impl Replica {
         probe.matched = view.matched;
     }
 
+    /// How much longer than a small command what waits here may take: large entries, its own and those of other nodes, are
+    /// on their way before it.
+    fn way_time(&self, inner: &Inner) -> Duration {
+        let bytes = inner.outbox.bytes() + self.memory().used_by(Part::Bus);
+        Duration::from_nanos(bytes as u64 * NS_PER_BYTE)
+    }
+
     /// A connection that carries nothing any more is not noticed by TCP for minutes.
-    fn remake_dead_way(&self, inner: &mut Inner, leads: bool) {
-        let stuck = inner.outbox.oldest_in_flight().is_some_and(|age| age > WAY_PATIENCE);
+    fn remake_dead_way(&self, inner: &mut Inner, leads: bool, way_time: Duration) {
+        let stuck = inner.outbox.oldest_in_flight().is_some_and(|age| age > WAY_PATIENCE + way_time);
         if let Some(leader) = inner.target.leader.filter(|_| stuck && !leads && inner.way_open) {
             tracing::info!(leader, "nothing comes back from the leader: connecting anew");
             inner.way_open = false;
@@ -723,7 +774,9 @@ impl Replica {
         }
         tracing::info!(index = keyspace.index(), bytes = file.bytes, "installed a snapshot");
         inner.applied_term = keyspace.term();
+        keyspace.go_on_from(inner.keyspace.usage());
         inner.keyspace = keyspace;
+        inner.digests.begin_anew();
         inner.membership = meta.last_membership;
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
         inner.stats.installs += 1;
@@ -823,17 +876,29 @@ impl Inner {
         self.building = Some(Building { meta, writer, ack, also: Vec::new() });
     }
 
-    fn execute_reads(&mut self) {
-        while let Some((chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
-            if let Err(chunk) = self.execute(chunk, now_ms) {
-                // A key may have expired that the log does not know to be expired yet: its time first (R2).
-                self.outbox.tick();
-                return self.reads.put_back(chunk);
+    /// Executes reads that may be executed now, until their replies are as long as a turn allows. True: there are more.
+    fn execute_reads(&mut self) -> bool {
+        let mut room = READ_BYTES_PER_TURN;
+        while let Some((mut chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
+            match self.execute(&mut chunk, now_ms, &mut room) {
+                Executed::All if room > 0 => {}
+                Executed::All => return self.reads.has_ready(self.keyspace.index()),
+                Executed::Enough => {
+                    self.reads.go_on_with(chunk, now_ms);
+                    return true;
+                }
+                Executed::NeedsTime => {
+                    // A key may have expired that the log does not know to be expired yet: its time first (R2).
+                    self.outbox.tick();
+                    self.reads.put_back(chunk);
+                    return false;
+                }
             }
         }
+        false
     }
 
-    fn execute(&mut self, mut chunk: Chunk, now_ms: u64) -> Result<(), Chunk> {
+    fn execute(&mut self, chunk: &mut Chunk, now_ms: u64, room: &mut usize) -> Executed {
         let index = self.keyspace.index();
         while let Some(item) = chunk.items.pop_front() {
             match item {
@@ -841,16 +906,21 @@ impl Inner {
                 Read::Command(client) => {
                     let lines = &chunk.lines[chunk.done..];
                     let seed = index ^ now_ms.rotate_left(32) ^ (chunk.done as u64).rotate_left(16);
-                    let Some(rest) = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed) else {
+                    let answered = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed);
+                    let Some((rest, length)) = answered else {
                         chunk.items.push_front(Read::Command(client));
-                        return Err(chunk);
+                        return Executed::NeedsTime;
                     };
                     chunk.done = chunk.lines.len() - rest;
                     self.stats.reads += 1;
+                    *room = room.saturating_sub(length);
+                    if *room == 0 && !chunk.items.is_empty() {
+                        return Executed::Enough;
+                    }
                 }
             }
         }
-        Ok(())
+        Executed::All
     }
 
     /// Answers a command that there is no room for, behind the writes of its connection.
@@ -895,12 +965,27 @@ impl Inner {
     }
 }
 
+/// How far the execution of gathered reads has come.
+enum Executed {
+    All,
+    /// As far as one turn allows.
+    Enough,
+    /// The next one depends on whether a key has expired.
+    NeedsTime,
+}
+
 /// What a node says when it meets entries of a newer version.
 const UPGRADE: &str = "the log holds entries that this version does not know: upgrade this node and start it again; \
                        nothing is lost";
 
-/// Executes the read at the start of `lines` for its client; how many bytes follow it. `None`: it needs a later
-/// time first, and nothing was answered.
+/// What a client gets instead of a large reply that there is no memory for (R21).
+const REPLY_TOO_LARGE: CommandError = CommandError::fixed(
+    "OVERLOADED this node has no memory for so large a reply now, because clients are slow to read theirs: try again, or \
+     raise queue-memory-limit. A read changes nothing",
+);
+
+/// Executes the read at the start of `lines` for its client; how many bytes follow it, and how long the reply is. `None`:
+/// it needs a later time first, and nothing was answered.
 fn answer_read(
     keyspace: &Keyspace,
     client: &dyn Client,
@@ -908,13 +993,17 @@ fn answer_read(
     lines: &[u8],
     now_ms: u64,
     seed: u64,
-) -> Option<usize> {
+) -> Option<(usize, usize)> {
     let (db, args, rest) = line::take(lines);
     let mut outcome = ReadOutcome::Done;
     client.write(&mut |reply| outcome = keyspace.read(db, &args, now_ms, seed, reply));
     if outcome == ReadOutcome::Done {
+        let length = client.accept();
+        if length.is_none() {
+            client.write(&mut |reply| reply.error(&REPLY_TOO_LARGE));
+        }
         client.done(index);
-        return Some(rest.len());
+        return Some((rest.len(), length.unwrap_or(0)));
     }
     client.postpone();
     None
@@ -950,7 +1039,7 @@ impl<'a> Origin<'a> {
                     let seed = Random::for_command(self.header.seed, u64::MAX, self.reads);
                     let lines = &batch.reads[self.reads_done..];
                     let rest = answer_read(keyspace, &*client, self.index, lines, keyspace.time_ms(), seed);
-                    let rest = rest.expect("the time of the entry is the time of the read");
+                    let (rest, _) = rest.expect("the time of the entry is the time of the read");
                     self.reads_done = batch.reads.len() - rest;
                 }
             }
