@@ -170,19 +170,23 @@ class Node:
 
     def call(self, *args, timeout=10.0):
         """One command on a connection of its own."""
+        return self.ask(*args, timeout=timeout)
+
+    def ask(self, *args, timeout=10.0):
+        """The same, for the questions below, whatever `call` answers with."""
         with self.connect(timeout) as connection:
             return connection.call(*args)
 
     def status(self):
-        return as_map(self.call("QUORATE", "STATUS", timeout=3))
+        return as_map(self.ask("QUORATE", "STATUS", timeout=3))
 
     def info(self, section):
-        lines = self.call("INFO", section).decode().splitlines()
+        lines = self.ask("INFO", section).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def members(self):
         """QUORATE NODE LIST as this node sees it, by id."""
-        rows = [as_map(row) for row in self.call("QUORATE", "NODE", "LIST", timeout=5)]
+        rows = [as_map(row) for row in self.ask("QUORATE", "NODE", "LIST", timeout=5)]
         return {row["id"]: row for row in rows}
 
     def roles(self):
@@ -190,7 +194,12 @@ class Node:
 
     def digest(self):
         """(index, digest)"""
-        index, digest = self.call("QUORATE", "DIGEST")
+        index, digest = self.ask("QUORATE", "DIGEST")
+        return index, digest.decode()
+
+    def full_digest(self):
+        """(index, digest of all contents)"""
+        index, digest = self.ask("QUORATE", "DIGEST", "FULL", timeout=60)
         return index, digest.decode()
 
     def wait_answers(self, timeout=PATIENCE):
@@ -199,7 +208,7 @@ class Node:
         def answers():
             why = self.died()
             assert why is None, f"{why}\n{self.log()[-2000:]}"
-            self.call("EXISTS", "x", timeout=3)  # LOADING until it has caught up
+            self.ask("EXISTS", "x", timeout=3)  # LOADING until it has caught up
             return self.status()["leader"]
 
         eventually(answers, f"{self} serves clients", timeout)
@@ -207,6 +216,8 @@ class Node:
 
 class Cluster:
     """See the module."""
+
+    node_class = Node
 
     def __init__(self, folder, settings=()):
         self.folder = Path(folder)
@@ -237,7 +248,7 @@ class Cluster:
         options = [part for setting in [*self.settings, *settings] for part in ("--set", setting)]
         if self.nodes and join:
             options += ["--join", f"{self.nodes[0].host}:{self.nodes[0].port}"]
-        node = Node(number, host, next(self.ports), self.folder / f"node{number}", [*options, *args], namespace)
+        node = self.node_class(number, host, next(self.ports), self.folder / f"node{number}", [*options, *args], namespace)
         self.nodes.append(node)
         return node.launch()
 

@@ -8,5 +8,5 @@ pub mod config;
 mod membership;
 mod start;
 
-pub use membership::Cluster;
+pub use membership::{Cluster, NODE_ID_MAX};
 pub use start::{StartArgs, member, start};

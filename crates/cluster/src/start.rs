@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use quorate_env::{Env, clock};
 use quorate_log::{Durability, Log, Options as LogOptions, ShardId};
-use quorate_replica::{Admin, Consensus, Feed, Identity, Member, NodeId, Outcome, Role, Start, Timing};
+use quorate_replica::{
+    Admin, Consensus, Doubts, Feed, Identity, Member, NodeId, Outcome, Role, Start, Timing,
+};
 
 use crate::membership::Cluster;
 
@@ -35,8 +37,6 @@ pub struct StartArgs {
     pub timing: Timing,
     /// Size of a log segment, bytes.
     pub segment_bytes: u64,
-    /// Voters wanted.
-    pub replication_factor: usize,
 }
 
 /// Starts a node on the present runtime, which becomes its consensus runtime.
@@ -46,9 +46,9 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
     let identity = Identity::open(&env, &args.data_dir)?;
     let member = Member { incarnation: identity.incarnation(), ..args.member.clone() };
     let founds = belong(&env, &identity, &args, &member).await?;
-    let (log, sound) = open_log(&env, &args, &identity)?;
-    let bus = env.net.listen(args.bus).await?;
-    let cluster = Cluster::new(args.replication_factor);
+    let (log, doubts) = open_log(&env, &args, &identity)?;
+    let bus = env.net.listen_with(args.bus, quorate_replica::listening()).await?;
+    let cluster = Cluster::new();
     let start = Start {
         env,
         dir: args.data_dir.join("snapshots"),
@@ -57,7 +57,7 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
         identity: identity.clone(),
         timing: args.timing,
         bus,
-        sound,
+        doubts,
     };
     let (consensus, feed) = Consensus::start(start, cluster.handler()).await?;
     cluster.attach(consensus.clone());
@@ -113,8 +113,8 @@ async fn join(
     loop {
         let mut targets = args.join.clone();
         while let Some(target) = targets.pop() {
-            let asked =
-                Consensus::ask_to_join(env, identity, &target, args.node_id.unwrap_or(0), member.clone());
+            let (wanted, pace) = (args.node_id.unwrap_or(0), args.timing.pace());
+            let asked = Consensus::ask_to_join(env, identity, &target, wanted, member.clone(), pace);
             match asked.await {
                 Ok(Outcome::Joined { id, cluster }) => return Ok((id, cluster)),
                 Ok(Outcome::NotLeader(Some((_, leader)))) if leader.bus != target => targets.push(leader.bus),
@@ -131,8 +131,8 @@ async fn join(
     }
 }
 
-/// Opens the log and judges what recovery found (R6). Whether all that it acknowledged is certainly in it.
-fn open_log(env: &Env, args: &StartArgs, identity: &Identity) -> io::Result<(Log, bool)> {
+/// Opens the log and judges what recovery found (R6): whether all that it acknowledged is certainly in it.
+fn open_log(env: &Env, args: &StartArgs, identity: &Identity) -> io::Result<(Log, Doubts)> {
     let options = LogOptions {
         segment_bytes: args.segment_bytes,
         durability: Durability::Always,
@@ -149,10 +149,7 @@ fn open_log(env: &Env, args: &StartArgs, identity: &Identity) -> io::Result<(Log
     if recovery.fresh && identity.is_initialized() {
         return Err(lost(args, "the folder has an identity and no log"));
     }
-    // Processes that were killed have handed everything to the operating system: an unfinished group of theirs was
-    // never acknowledged. Only the end of the operating system makes it suspect.
-    let torn = recovery.last_group_damaged && recovery.os_crashed;
-    Ok((log, !(torn || recovery.unsynced_lost || recovery.vote_lost || recovery.discarded)))
+    Ok((log, Doubts::of(&recovery)))
 }
 
 fn lost(args: &StartArgs, what: &str) -> io::Error {

@@ -22,6 +22,7 @@ pub struct ReadCtx<'a> {
     /// The latest deadline up to `now_ms` that the reply depends on and that the log has not reached; 0 is none.
     needs_ms: Cell<u64>,
     first_key_hash: Cell<Option<u64>>,
+    looked_up: LookedUp,
 }
 
 /// What a command that writes sees and may do. What it changes takes effect at once, so it must judge its arguments
@@ -34,6 +35,30 @@ pub struct WriteCtx<'a> {
     seed: u64,
     sleep_ms: u64,
     first_key_hash: Cell<Option<u64>>,
+    pub(crate) looked_up: LookedUp,
+}
+
+/// The keys that a command has looked up to read them.
+#[derive(Default)]
+pub(crate) struct LookedUp {
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+    /// Where the last of them stands: handlers mostly look up one argument several times.
+    last: Cell<Option<*const u8>>,
+}
+
+impl LookedUp {
+    fn note(&self, key: &[u8], found: bool) {
+        if self.last.replace(Some(key.as_ptr())) != Some(key.as_ptr()) {
+            let counter = if found { &self.hits } else { &self.misses };
+            counter.set(counter.get() + 1);
+        }
+    }
+
+    /// How many were there, and how many were not.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.hits.get(), self.misses.get())
+    }
 }
 
 /// The reads, the same for both.
@@ -128,7 +153,7 @@ impl<'a> ReadCtx<'a> {
         seed: u64,
     ) -> Self {
         let (needs_ms, first_key_hash) = (Cell::new(0), Cell::new(None));
-        Self { args, keyspace, db, seed, now_ms, needs_ms, first_key_hash }
+        Self { args, keyspace, db, seed, now_ms, needs_ms, first_key_hash, looked_up: LookedUp::default() }
     }
 
     /// Says that the reply depends on every key of the database.
@@ -144,6 +169,10 @@ impl<'a> ReadCtx<'a> {
         Some(self.needs_ms.get()).filter(|&ms| ms != 0)
     }
 
+    pub(crate) fn looked_up(&self) -> &LookedUp {
+        &self.looked_up
+    }
+
     fn note_deadline(&self, deadline_ms: u64) {
         if is_past(deadline_ms, self.now_ms) {
             self.needs_ms.set(self.needs_ms.get().max(deadline_ms));
@@ -152,9 +181,10 @@ impl<'a> ReadCtx<'a> {
 
     /// The record of a key that exists.
     pub(crate) fn record_in(&self, db: usize, key: &[u8]) -> Option<&'a Record> {
-        let record = self.keyspace.live(db, self.hash(key), key)?;
-        self.note_deadline(record.expire_at_ms);
-        Some(record)
+        let record = self.keyspace.live(db, self.hash(key), key);
+        self.looked_up.note(key, record.is_some());
+        self.note_deadline(record?.expire_at_ms);
+        record
     }
 }
 
@@ -162,7 +192,13 @@ impl<'a> WriteCtx<'a> {
     reads!('_);
 
     pub(crate) fn new(keyspace: &'a mut Keyspace, db: usize, args: &'a [&'a [u8]], seed: u64) -> Self {
-        Self { args, keyspace, db, seed, sleep_ms: 0, first_key_hash: Cell::new(None) }
+        let (first_key_hash, looked_up) = (Cell::new(None), LookedUp::default());
+        Self { args, keyspace, db, seed, sleep_ms: 0, first_key_hash, looked_up }
+    }
+
+    /// Says that the reply tells what a key holds or that it is missing: it counts as read (INFO's `keyspace_hits`).
+    pub fn count_as_read(&self, key: &[u8]) {
+        self.looked_up.note(key, self.exists(key));
     }
 
     /// The value of a key, to be changed in place. Counts as a change: look at it with [`WriteCtx::get`] first.

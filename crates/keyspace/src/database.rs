@@ -1,4 +1,4 @@
-//! One numbered database: its table, its deadlines, and what WATCH must know of keys that are gone.
+//! One numbered database: its table, its deadlines, and what WATCH must know of keys that are missing.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,9 +15,9 @@ pub(crate) struct Database {
     deadlines: BTreeSet<(u64, u64)>,
     /// The first of them, or [`NEVER_MS`]: looked at for each entry.
     first_deadline_ms: u64,
-    pub(crate) tombstones: Tombstones,
-    /// The keyspace's version when all contents were last replaced: by FLUSHDB, FLUSHALL or SWAPDB.
-    pub(crate) replaced_version: u64,
+    pub(crate) traces: Traces,
+    /// The keyspace's version when SWAPDB last gave these contents the number that they have.
+    pub(crate) swapped_version: u64,
 }
 
 impl Database {
@@ -26,8 +26,8 @@ impl Database {
             table: Table::new(),
             deadlines: BTreeSet::new(),
             first_deadline_ms: NEVER_MS,
-            tombstones: Tombstones::default(),
-            replaced_version: 0,
+            traces: Traces::default(),
+            swapped_version: 0,
         }
     }
 
@@ -85,10 +85,33 @@ impl Database {
         }
     }
 
-    /// The contents, leaving none. Tombstones stay.
+    /// The version at which a key that is there came to be what it is under this number (R16).
+    pub(crate) fn version_of(&self, record: &Record) -> u64 {
+        record.version.max(self.swapped_version)
+    }
+
+    /// Each of the keys that go together may be one that came with an exchange, and has left no trace then.
+    fn all_may_go(&mut self) {
+        if self.swapped_version > 0 {
+            self.traces.note_all(self.swapped_version);
+        }
+    }
+
+    /// The contents, leaving none. Traces stay.
     pub(crate) fn take_contents(&mut self) -> (Table, BTreeSet<(u64, u64)>) {
+        self.all_may_go();
         self.first_deadline_ms = NEVER_MS;
         (std::mem::take(&mut self.table), std::mem::take(&mut self.deadlines))
+    }
+
+    /// Takes note that it has just exchanged its number with another one, at `version`.
+    pub(crate) fn swapped(&mut self, other: &mut Self, version: u64) {
+        for database in [&mut *self, &mut *other] {
+            database.all_may_go();
+            database.swapped_version = version;
+        }
+        // Under each number both histories count.
+        self.traces.unite(&mut other.traces);
     }
 
     fn index(&mut self, expire_at_ms: u64, hash: u64) {
@@ -115,34 +138,52 @@ impl Database {
     }
 }
 
-/// When keys that are gone went, as far as WATCH of a missing key needs it (R16).
+/// When keys came and went, as far as WATCH of a missing key needs it (R16): one that came and went since leaves no
+/// other sign if it went with its whole database.
 ///
-/// A fixed number of places, chosen by hash; each holds the highest version at which a key of that place went. Two keys
-/// that share a place may abort a transaction needlessly, one time in 65,536 per deletion; none is ever forgotten.
+/// A fixed number of places, chosen by hash; each holds the highest version at which a key of that place came or went. Two
+/// keys that share a place may abort a transaction needlessly, one time in 65,536 for each key that came or went since;
+/// none is ever forgotten.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tombstones {
-    /// Empty, or [`TOMBSTONES`] versions. A snapshot shares them.
+pub(crate) struct Traces {
+    /// Empty, or [`TRACES`] versions. A snapshot shares them.
     versions: Arc<Vec<u64>>,
 }
 
 /// The place of a hash: by its high bits, for the low ones are always the same.
 fn place(hash: u64) -> usize {
-    (hash >> 48) as usize % TOMBSTONES
+    (hash >> 48) as usize % TRACES
 }
 
 /// Number of places.
-pub(crate) const TOMBSTONES: usize = 1 << 16;
+pub(crate) const TRACES: usize = 1 << 16;
 
-impl Tombstones {
-    /// Notes that a key with this hash went at `version`.
+impl Traces {
+    /// Notes that a key with this hash came or went at `version`.
     pub(crate) fn note(&mut self, hash: u64, version: u64) {
         let last = &mut self.versions_mut()[place(hash)];
         *last = version.max(*last);
     }
 
-    /// A version not lower than that at which any key with this hash last went.
+    /// A version not lower than that at which any key with this hash last came or went.
     pub(crate) fn last(&self, hash: u64) -> u64 {
         self.versions.get(place(hash)).copied().unwrap_or(0)
+    }
+
+    /// Notes that any key may have come or gone at `version`.
+    fn note_all(&mut self, version: u64) {
+        self.versions_mut().iter_mut().for_each(|last| *last = version.max(*last));
+    }
+
+    /// Gives both what either knows.
+    fn unite(&mut self, other: &mut Self) {
+        if self.versions.is_empty() && other.versions.is_empty() {
+            return;
+        }
+        for (last, others) in self.versions_mut().iter_mut().zip(other.versions_mut().iter()) {
+            *last = (*last).max(*others);
+        }
+        other.versions = Arc::clone(&self.versions);
     }
 
     /// Sets a place. False if there is no such place.
@@ -154,12 +195,12 @@ impl Tombstones {
 
     fn versions_mut(&mut self) -> &mut Vec<u64> {
         if self.versions.is_empty() {
-            self.versions = Arc::new(vec![0; TOMBSTONES]);
+            self.versions = Arc::new(vec![0; TRACES]);
         }
         Arc::make_mut(&mut self.versions)
     }
 
-    /// All places; empty if nothing was ever deleted.
+    /// All places; empty if there never was a key.
     pub(crate) fn versions(&self) -> &[u64] {
         &self.versions
     }

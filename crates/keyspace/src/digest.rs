@@ -57,7 +57,13 @@ impl ContentDigest {
         let meta = Meta { digest: 0, ..keyspace.meta.clone() };
         snapshot::put_rest(keyspace, &meta, &mut |frame| rest.update(frame));
         for (db, database) in keyspace.databases.iter().enumerate() {
-            snapshot::put_tombstones(db, &database.tombstones, &mut |frame| rest.update(frame));
+            let mut number = 0;
+            let mut frame = Vec::new();
+            while snapshot::put_traces(db, &database.traces, number, &mut frame) {
+                rest.update(&frame);
+                frame.clear();
+                number += 1;
+            }
         }
         let walk = Walk::new(keyspace.databases(), keyspace.version());
         let sum = Sum { total: rest.digest128(), large: Xxh3::new() };

@@ -2,7 +2,7 @@
 
 use crate::{
     command::{self, Command, Handler},
-    context::{ReadCtx, WriteCtx},
+    context::{LookedUp, ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Keyspace,
     reply::Reply,
@@ -84,6 +84,7 @@ impl Keyspace {
             reply.rollback(mark);
             return ReadOutcome::NeedsTime(deadline_ms);
         }
+        self.count(ctx.looked_up(), reply);
         if let Err(error) = result {
             reply.rollback(mark);
             reply.error(&error);
@@ -109,6 +110,14 @@ impl Keyspace {
         0
     }
 
+    /// Counts what was looked up for a client of this node: other nodes discard the reply.
+    fn count(&self, looked_up: &LookedUp, reply: &Reply<'_>) {
+        if reply.is_wanted() {
+            let (hits, misses) = looked_up.counts();
+            self.counters.looked_up(hits, misses);
+        }
+    }
+
     fn call_write(
         &mut self,
         handler: command::WriteFn,
@@ -122,6 +131,8 @@ impl Keyspace {
         let mut ctx = WriteCtx::new(self, db, args, seed);
         let result = handler(&mut ctx, reply);
         let sleep_ms = ctx.sleep_ms();
+        let looked_up = std::mem::take(&mut ctx.looked_up);
+        self.count(&looked_up, reply);
         let changed = self.end_command();
         if let Err(error) = result {
             assert!(!changed, "a command that fails changes nothing: {error}");

@@ -8,6 +8,7 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
+    counters::{Counters, Usage},
     database::{Database, NEVER_MS},
     digest::ContentDigest,
     key::Key,
@@ -20,6 +21,10 @@ use crate::{
 
 /// Databases of a keyspace unless configured otherwise.
 pub const DATABASES_DEFAULT: usize = 16;
+
+/// The replicated setting that says how many databases there are. The founder of a cluster writes it before the first
+/// client, so that the log alone decides, on whatever node.
+pub const DATABASES_SETTING: &str = "config.databases";
 
 /// Most keys that one entry reclaims after their deadline.
 pub const RECLAIM_MAX: usize = 1000;
@@ -39,6 +44,8 @@ pub struct Keyspace {
     changed: bool,
     /// How often the directory has changed since this keyspace was made; not part of the state.
     directory_changes: u64,
+    /// Of this node; not part of the state.
+    pub(crate) counters: Counters,
     /// Hash of what the commands of this entry did to which keys, for the running digest.
     effects: u64,
 }
@@ -151,6 +158,7 @@ impl Keyspace {
             garbage: Vec::new(),
             changed: false,
             directory_changes: 0,
+            counters: Counters::default(),
             effects: 0,
         }
     }
@@ -210,6 +218,17 @@ impl Keyspace {
         self.directory_changes
     }
 
+    /// What this node has counted of its own work here.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.counters.usage()
+    }
+
+    /// Goes on counting where another keyspace of this node ended, whose place this one takes.
+    pub fn go_on_from(&self, usage: Usage) {
+        self.counters.go_on_from(usage);
+    }
+
     /// Calls `f` with each key of a database that exists, in the order of their hashes.
     pub fn for_each_key(&self, db: usize, f: &mut dyn FnMut(&[u8])) {
         let Some(database) = self.databases.get(db) else { return };
@@ -259,16 +278,13 @@ impl Keyspace {
     #[must_use]
     pub fn watch_broken(&self, db: usize, key: &[u8], as_of_version: u64, existed: bool) -> bool {
         let Some(database) = self.databases.get(db) else { return true };
-        if database.replaced_version > as_of_version {
-            return true;
-        }
         let hash = self.hash(key);
         match database.table.get(hash, key) {
             Some(record) => {
                 let exists = !is_past(record.expire_at_ms, self.meta.time_ms);
-                record.version > as_of_version || exists != existed
+                exists != existed || database.version_of(record) > as_of_version
             }
-            None => existed || database.tombstones.last(hash) > as_of_version,
+            None => existed || database.traces.last(hash) > as_of_version,
         }
     }
 
@@ -343,17 +359,25 @@ impl Keyspace {
         let Some(place) = self.databases[db].table.find(hash, key) else {
             let expire_at_ms = if let Expiry::At(ms) = expiry { ms.max(1) } else { 0 };
             self.databases[db].insert(hash, Record { key: Key::new(key), value, expire_at_ms, version });
+            self.databases[db].traces.note(hash, version);
             return;
         };
         let record = self.databases[db].table.at(place);
         self.walks.keep(db, hash, record);
+        let is_past = is_past(record.expire_at_ms, self.meta.time_ms);
+        if is_past {
+            self.counters.expired();
+        }
         let expire_at_ms = match expiry {
-            Expiry::Keep if is_past(record.expire_at_ms, self.meta.time_ms) => 0,
+            Expiry::Keep if is_past => 0,
             Expiry::Keep => record.expire_at_ms,
             Expiry::Clear => 0,
             Expiry::At(ms) => ms.max(1),
         };
         self.databases[db].set_deadline(hash, place, expire_at_ms);
+        if is_past {
+            self.databases[db].traces.note(hash, version);
+        }
         let record = self.databases[db].table.at_mut(place);
         record.version = version;
         let old = std::mem::replace(&mut record.value, value);
@@ -405,7 +429,7 @@ impl Keyspace {
         self.walks.keep(db, hash, record);
         let version = self.change(Effect::Remove, db, hash);
         let record = self.databases[db].remove(hash, key)?;
-        self.databases[db].tombstones.note(hash, version);
+        self.databases[db].traces.note(hash, version);
         Some((record.value, record.expire_at_ms))
     }
 
@@ -421,8 +445,7 @@ impl Keyspace {
         if self.databases[db].table.is_empty() {
             return;
         }
-        let version = self.change(Effect::Flush, db, 0);
-        self.databases[db].replaced_version = version;
+        self.change(Effect::Flush, db, 0);
         let (table, deadlines) = self.databases[db].take_contents();
         self.garbage.push(Garbage::Deadlines(deadlines));
         let table = Arc::new(table);
@@ -439,8 +462,8 @@ impl Keyspace {
         }
         let version = self.change(Effect::Swap, a, b as u64);
         self.databases.swap(a, b);
-        self.databases[a].replaced_version = version;
-        self.databases[b].replaced_version = version;
+        let (low, high) = self.databases.split_at_mut(a.max(b));
+        low[a.min(b)].swapped(&mut high[0], version);
         for walk in self.walks.all() {
             walk.swapped(a, b);
         }
@@ -455,9 +478,25 @@ impl Keyspace {
             None if self.meta.directory.remove(name).is_none() => return false,
             None => {}
         }
+        if name == DATABASES_SETTING {
+            self.set_databases(value);
+        }
         self.change(Effect::Directory, 0, 0);
         self.directory_changes += 1;
         true
+    }
+
+    /// Follows [`DATABASES_SETTING`]. A number that is none, or that would drop keys, changes nothing.
+    fn set_databases(&mut self, value: Option<&[u8]>) {
+        let text = value.and_then(|value| std::str::from_utf8(value).ok());
+        let Some(wanted) = text.and_then(|text| text.parse::<u16>().ok()).filter(|n| *n > 0) else { return };
+        let wanted = usize::from(wanted);
+        if self.databases.iter().skip(wanted).all(|database| database.table.is_empty()) {
+            self.databases.resize_with(wanted, Database::new);
+            for walk in self.walks.all() {
+                walk.resized(wanted);
+            }
+        }
     }
 
     /// Sets the secret and the id of the cluster. False if they are set already or there are keys.
@@ -494,7 +533,9 @@ impl Keyspace {
             let record = self.databases[db].remove(hash, key.as_bytes()).expect("it was just there");
             self.walks.keep(db, hash, &record);
             // The key went when it was last changed, as it were: a watch that began later saw it missing already.
-            self.databases[db].tombstones.note(hash, record.version);
+            let version = self.databases[db].version_of(&record);
+            self.databases[db].traces.note(hash, version);
+            self.counters.expired();
             self.note_effect(Effect::Reclaim, db, hash);
             self.throw_away(record.value);
         }

@@ -17,7 +17,8 @@
 //! | [`types`] | strings and lists |
 //! | `context` | what a handler sees and may do: [`ReadCtx`], [`WriteCtx`] |
 //! | `keyspace` | the state and the few ways in which it changes |
-//! | `table`, `database` | the hash table; a database with its deadlines and tombstones |
+//! | `table`, `database` | the hash table; a database with its deadlines, and when keys came and went |
+//! | `counters` | what a node counts of its own work; not part of the state |
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
 //! | `snapshot`, `restore` | the whole state in slices, and back |
 //! | `digest` | a hash over the whole state in slices |
@@ -54,6 +55,7 @@ pub mod types;
 mod apply;
 mod contents;
 mod context;
+mod counters;
 mod database;
 mod digest;
 mod error;
@@ -73,9 +75,10 @@ mod warm;
 pub use self::{
     apply::{Applied, Host, NoHost, Outcome},
     context::{ReadCtx, WriteCtx},
+    counters::Usage,
     error::CommandError,
     execute::ReadOutcome,
-    keyspace::{DATABASES_DEFAULT, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
+    keyspace::{DATABASES_DEFAULT, DATABASES_SETTING, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
     random::Random,
     reply::{Mark, Reply},
     restore::{Restore, RestoreError},

@@ -59,6 +59,11 @@ impl<'a> Reply<'a> {
         Reply { out: None, hash: None }
     }
 
+    /// Whether anybody gets it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.out.is_some()
+    }
+
     /// Hashes what follows, beginning with `hash`.
     pub(crate) fn start_hash(&mut self, hash: u64) {
         self.hash = Some(hash);

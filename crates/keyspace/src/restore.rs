@@ -167,7 +167,7 @@ impl Restore {
             (_, Some(_)) => return Err(RestoreError::Damaged),
             (frame::SETTING, None) => take_setting(&mut keyspace.meta, body)?,
             (frame::ORIGINS, None) => take_origins(&mut keyspace.meta, body)?,
-            (frame::TOMBSTONES, None) => take_tombstones(keyspace, body)?,
+            (frame::TRACES, None) => take_traces(keyspace, body)?,
             (frame::RECORDS, None) => {
                 while !body.is_empty() {
                     take_record(keyspace, &mut body)?;
@@ -224,7 +224,7 @@ fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
     }
     let mut keyspace = Keyspace::new(databases);
     for database in &mut keyspace.databases {
-        database.replaced_version = take_varint(body)?;
+        database.swapped_version = take_varint(body)?;
     }
     let meta = &mut keyspace.meta;
     (meta.version, meta.index, meta.term, meta.time_ms, meta.digest) =
@@ -254,13 +254,13 @@ fn take_origins(meta: &mut Meta, mut body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn take_tombstones(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
+fn take_traces(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
     let db = usize::try_from(take_varint(&mut body)?).map_err(|_| RestoreError::Damaged)?;
     let database = keyspace.databases.get_mut(db).ok_or(RestoreError::Damaged)?;
     let mut place = take_varint(&mut body)?;
     while !body.is_empty() {
         let version = take_varint(&mut body)?;
-        if !database.tombstones.restore(place, version) {
+        if !database.traces.restore(place, version) {
             return Err(RestoreError::Damaged);
         }
         place = place.saturating_add(1);

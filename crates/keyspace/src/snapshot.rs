@@ -5,10 +5,10 @@
 //!
 //! | kind | body |
 //! |---|---|
-//! | [`frame::BEGIN`] | format, semantics, counters, secrets, and for each database when it was last replaced |
+//! | [`frame::BEGIN`] | format, semantics, counters, secrets, and for each database when it was last exchanged |
 //! | [`frame::SETTING`] | name and value of one replicated setting |
 //! | [`frame::ORIGINS`] | (node, start, epoch, sequence) of each origin |
-//! | [`frame::TOMBSTONES`] | database, first place, versions |
+//! | [`frame::TRACES`] | database, first place, versions |
 //! | [`frame::RECORDS`] | records with their whole values, see `contents` |
 //! | [`frame::LARGE`], [`frame::PIECE`], [`frame::LARGE_END`] | a record; some of its value; end of the value |
 //! | [`frame::END`] | number of records, XXH3 of all frames before this one |
@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     batch::{SEMANTICS, put_bytes, put_varint},
     contents::{Contents, Sink},
-    database::{TOMBSTONES, Tombstones},
+    database::{TRACES, Traces},
     keyspace::{Keyspace, Meta},
     walk::Walk,
 };
@@ -31,8 +31,8 @@ use crate::{
 /// Version of this layout.
 pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
 
-/// Places of tombstones in one frame.
-const TOMBSTONES_IN_FRAME: usize = 4096;
+/// Places of traces in one frame.
+const TRACES_IN_FRAME: usize = 4096;
 
 /// Kinds of frames.
 pub(crate) mod frame {
@@ -42,8 +42,8 @@ pub(crate) mod frame {
     pub(crate) const SETTING: u8 = 2;
     /// The batches applied of each node.
     pub(crate) const ORIGINS: u8 = 3;
-    /// When keys went.
-    pub(crate) const TOMBSTONES: u8 = 4;
+    /// When keys came and went.
+    pub(crate) const TRACES: u8 = 4;
     /// Whole records.
     pub(crate) const RECORDS: u8 = 5;
     /// A record whose value follows.
@@ -61,8 +61,8 @@ pub(crate) struct Snapshot {
     pub(crate) contents: Contents,
     /// Frames made when the snapshot began and not yet written.
     rest: VecDeque<Vec<u8>>,
-    /// Of each database, as they were then, not yet written.
-    tombstones: VecDeque<(usize, Tombstones)>,
+    /// Of each database, as they were then, with how many frames of them are written.
+    traces: VecDeque<(usize, Traces, usize)>,
     checksum: Xxh3,
     records: u64,
 }
@@ -80,8 +80,12 @@ impl Snapshot {
             out.extend_from_slice(&frame);
             return true;
         }
-        let Some((db, tombstones)) = self.tombstones.pop_front() else { return false };
-        put_tombstones(db, &tombstones, &mut |frame| out.extend_from_slice(frame));
+        let Some((db, traces, frames)) = self.traces.front_mut() else { return false };
+        if put_traces(*db, traces, *frames, out) {
+            *frames += 1;
+        } else {
+            self.traces.pop_front();
+        }
         true
     }
 }
@@ -92,10 +96,14 @@ impl Keyspace {
         self.snapshot_abort();
         let mut rest = VecDeque::new();
         put_rest(self, &self.meta, &mut |frame| rest.push_back(frame.to_vec()));
-        let tombstones =
-            self.databases.iter().map(|database| database.tombstones.clone()).enumerate().collect();
+        let traces = self
+            .databases
+            .iter()
+            .enumerate()
+            .map(|(db, database)| (db, database.traces.clone(), 0))
+            .collect();
         let contents = Contents::new(Walk::new(self.databases(), self.version()));
-        let snapshot = Snapshot { contents, rest, tombstones, checksum: Xxh3::new(), records: 0 };
+        let snapshot = Snapshot { contents, rest, traces, checksum: Xxh3::new(), records: 0 };
         self.walks.snapshot = Some(Box::new(snapshot));
     }
 
@@ -143,7 +151,7 @@ impl Keyspace {
     }
 }
 
-/// Gives `emit` a frame for everything in the state that is neither record nor tombstone.
+/// Gives `emit` a frame for everything in the state that is neither record nor trace.
 pub(crate) fn put_rest(keyspace: &Keyspace, meta: &Meta, emit: &mut impl FnMut(&[u8])) {
     let mut body = Vec::new();
     let mut frame = Vec::new();
@@ -168,20 +176,17 @@ pub(crate) fn put_rest(keyspace: &Keyspace, meta: &Meta, emit: &mut impl FnMut(&
     put(frame::ORIGINS, &mut body);
 }
 
-/// Gives `emit` the frames of a database's tombstones.
-pub(crate) fn put_tombstones(db: usize, tombstones: &Tombstones, emit: &mut impl FnMut(&[u8])) {
-    let (mut body, mut frame) = (Vec::new(), Vec::new());
-    for (i, versions) in tombstones.versions().chunks(TOMBSTONES_IN_FRAME).enumerate() {
-        if versions.iter().any(|&version| version != 0) {
-            body.clear();
-            put_varint(&mut body, db as u64);
-            put_varint(&mut body, (i * TOMBSTONES_IN_FRAME) as u64);
-            versions.iter().for_each(|&version| put_varint(&mut body, version));
-            frame.clear();
-            put_frame(&mut frame, frame::TOMBSTONES, &body);
-            emit(&frame);
-        }
+/// Appends the frame with this number of a database's traces, if there is anything in it. False behind the last one.
+pub(crate) fn put_traces(db: usize, traces: &Traces, number: usize, out: &mut Vec<u8>) -> bool {
+    let Some(versions) = traces.versions().chunks(TRACES_IN_FRAME).nth(number) else { return false };
+    if versions.iter().any(|&version| version != 0) {
+        let mut body = Vec::new();
+        put_varint(&mut body, db as u64);
+        put_varint(&mut body, (number * TRACES_IN_FRAME) as u64);
+        versions.iter().for_each(|&version| put_varint(&mut body, version));
+        put_frame(out, frame::TRACES, &body);
     }
+    true
 }
 
 fn put_begin(body: &mut Vec<u8>, keyspace: &Keyspace, meta: &Meta) {
@@ -195,7 +200,7 @@ fn put_begin(body: &mut Vec<u8>, keyspace: &Keyspace, meta: &Meta) {
     body.extend_from_slice(&meta.cluster_id);
     put_varint(body, keyspace.databases() as u64);
     for database in &keyspace.databases {
-        put_varint(body, database.replaced_version);
+        put_varint(body, database.swapped_version);
     }
 }
 
@@ -251,4 +256,4 @@ impl Sink for Frames<'_> {
     }
 }
 
-const _: () = assert!(TOMBSTONES.is_multiple_of(TOMBSTONES_IN_FRAME));
+const _: () = assert!(TRACES.is_multiple_of(TRACES_IN_FRAME));

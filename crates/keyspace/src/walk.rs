@@ -82,6 +82,16 @@ impl Walk {
         }
     }
 
+    /// Called when there are fewer databases, those that are dropped being empty, or more.
+    pub(crate) fn resized(&mut self, databases: usize) {
+        for section in &mut self.sections {
+            if matches!(section, Section::Live(db) if *db >= databases) {
+                *section = Section::Flushed(Arc::new(Table::new()));
+            }
+        }
+        self.section_of.resize(databases, None);
+    }
+
     /// Visits records (section, record) until about `steps_max` were looked at or `visit` returns false. True at the end.
     pub(crate) fn advance(
         &mut self,

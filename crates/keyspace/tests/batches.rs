@@ -156,7 +156,12 @@ fn settings_are_part_of_the_state() {
         r.run_args(0, &[b"\0bootstrap", &[1; 16], &[1; 16]]),
         "-ERR the cluster is bootstrapped already"
     );
+    assert_eq!(
+        r.run_args(0, &[b"\0bootstrap", &[1; 16], &[1; 16], b"x", b"too late"]),
+        "-ERR the cluster is bootstrapped already"
+    );
     assert_eq!(r.keyspace.cluster_id(), Some([7; 16]));
+    assert_eq!(r.keyspace.directory().get("x"), None, "a founder that was restarted changes nothing");
 }
 
 #[test]

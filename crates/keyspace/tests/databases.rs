@@ -4,7 +4,7 @@ mod replica;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_keyspace::Random;
+use quorate_keyspace::{DATABASES_SETTING, Random};
 use replica::Replica;
 
 #[test]
@@ -18,6 +18,37 @@ fn databases_are_apart() {
     assert_eq!(r.run(16, "GET k"), "-ERR DB index is out of range");
     assert_eq!(r.run(16, "SET k v"), "-ERR DB index is out of range");
     assert_eq!(r.run(0, "DBSIZE"), "1");
+}
+
+/// The founder's word, in the log, decides how many there are.
+#[test]
+fn the_number_of_databases_is_a_setting_of_the_cluster() {
+    let mut r = Replica::new(1);
+    let set = |r: &mut Replica, value: &str| {
+        assert_eq!(
+            r.run_args(0, &[b"\0directory.set", DATABASES_SETTING.as_bytes(), value.as_bytes()]),
+            "+OK"
+        );
+        r.keyspace.databases()
+    };
+    r.keyspace.snapshot_begin();
+    r.keyspace.content_digest_begin();
+    assert_eq!(set(&mut r, "20"), 20);
+    assert_eq!(r.run(19, "SET k v"), "+OK");
+    let mut snapshot = Vec::new();
+    while !r.keyspace.snapshot_slice(&mut snapshot, 100) {}
+    assert_eq!(replica::restore(&snapshot).databases(), 16, "as it was when the snapshot began");
+    while r.keyspace.content_digest_slice(100).is_none() {}
+    assert_eq!(set(&mut r, "4"), 20, "no key is dropped");
+    assert_eq!(r.run(19, "DEL k"), "1");
+    r.keyspace.snapshot_begin();
+    assert_eq!(set(&mut r, "4"), 4);
+    while !r.keyspace.snapshot_slice(&mut snapshot, 100) {}
+    assert_eq!(r.run(4, "SET k v"), "-ERR DB index is out of range");
+    for nonsense in ["0", "-1", "x", "65536"] {
+        assert_eq!(set(&mut r, nonsense), 4);
+    }
+    assert_eq!(replica::restore(&r.snapshot()).databases(), 4);
 }
 
 #[test]
@@ -149,6 +180,18 @@ fn scan_filters() {
     assert_eq!(parse_scan(&r.run(0, "SCAN 0 TYPE zset")), (0, vec![]));
     assert_eq!(parse_scan(&r.run(0, "SCAN 18446744073709551615")), (0, vec![]));
     assert_eq!(r.run(0, "SCAN x"), "-ERR invalid cursor");
+    // As `strtoul` reads them.
+    for at_the_end in ["-1", "-99", "18446744073709551615"] {
+        assert_eq!(parse_scan(&r.run(0, &format!("SCAN {at_the_end}"))), (0, vec![]));
+    }
+    for beginning in ["", "-0", "+0", "0\05"] {
+        let (next, keys) = parse_scan(&r.run(0, &format!("SCAN {beginning}")));
+        assert_eq!((next, keys.len()), (0, 2), "{beginning:?}");
+    }
+    for invalid in ["-", "+", "--1", "0x1", "1 ", "\t1", "18446744073709551616", "-18446744073709551616"] {
+        let reply = r.run_args(0, &[b"SCAN", invalid.as_bytes()]);
+        assert_eq!(reply, "-ERR invalid cursor", "{invalid:?}");
+    }
     assert_eq!(r.run(0, "SCAN 0 COUNT 0"), "-ERR syntax error");
     assert_eq!(r.run(0, "SCAN 0 COUNT x"), "-ERR value is not an integer or out of range");
     assert_eq!(r.run(0, "SCAN 0 COUNT"), "-ERR syntax error");

@@ -98,6 +98,50 @@ fn exec_fails_exactly_if_a_watched_key_has_changed() {
 }
 
 #[test]
+fn a_key_that_is_missing_before_and_after_breaks_nothing_whatever_becomes_of_its_database() {
+    let missing: &[&str] = &["SET k v", "DEL k"];
+    let over: &[&str] = &["SET k v PX 10"];
+    for before in [&[], missing] {
+        assert!(!broken(before, &[(0, "SET other v"), (0, "FLUSHALL")]));
+        assert!(!broken(before, &[(0, "SET other v"), (0, "FLUSHDB"), (0, "SET other v")]));
+        assert!(!broken(before, &[(1, "SET other v"), (0, "SWAPDB 0 1")]));
+        assert!(!broken(before, &[(3, "SET k v"), (0, "SWAPDB 0 1"), (2, "FLUSHALL")]));
+
+        assert!(broken(before, &[(0, "SET k v"), (0, "FLUSHDB")]));
+        assert!(broken(before, &[(0, "SET k v"), (0, "SWAPDB 0 1")]), "it went with the database");
+        assert!(broken(before, &[(1, "SET k v"), (0, "SWAPDB 0 1")]), "it came with the other one");
+        assert!(broken(before, &[(1, "SET k v"), (0, "SWAPDB 0 1"), (0, "FLUSHDB")]));
+    }
+    // What came with the other database is older than the watch.
+    let elsewhere: &[&str] = &["SET k v", "SWAPDB 0 1"];
+    assert!(broken(elsewhere, &[(0, "SWAPDB 0 1")]));
+    assert!(broken(elsewhere, &[(0, "SWAPDB 0 1"), (0, "DEL k")]));
+    assert!(broken(elsewhere, &[(0, "SWAPDB 0 1"), (0, "FLUSHALL")]));
+    assert!(broken(elsewhere, &[(0, "SWAPDB 0 1"), (0, "SWAPDB 0 1")]));
+    let expiring: &[&str] = &["SET k v PX 100", "SWAPDB 0 1"];
+    assert!(broken(expiring, &[(0, "SWAPDB 0 1"), (0, "wait 200"), (0, "PING")]));
+    assert!(broken(over, &[(0, "wait 50"), (0, "SET k v"), (0, "FLUSHALL")]));
+}
+
+#[test]
+fn a_key_that_came_back_in_the_place_of_its_expired_self_is_noticed() {
+    let mut r = Replica::new(1);
+    for i in 0..1500 {
+        r.run(0, &format!("SET k{i} v PX {}", 100 + i));
+    }
+    r.time_ms += 5000;
+    r.run(0, "PING");
+    assert!(r.keyspace.expired_backlog() > 0);
+    let watch = r.watch("k1499");
+    // One entry frees a thousand keys: this one is not freed before it is set.
+    let mut batch = BatchBuilder::new();
+    batch.command(0, &[b"SET", b"k1499", b"v"]);
+    batch.command(0, &[b"FLUSHALL"]);
+    assert_eq!(r.apply(batch), ["+OK", "+OK"]);
+    assert_eq!(r.exec(&[watch], &["PING"]), "nil-array");
+}
+
+#[test]
 fn a_key_that_was_gone_when_watched_may_be_reclaimed() {
     let mut r = Replica::new(1);
     for i in 0..1500 {

@@ -31,7 +31,7 @@ mod shard;
 mod votes;
 
 pub use entry::{Entry, IndexTerm, PAYLOAD_BYTES_MAX, SHARDS_MAX, ShardId, ShardState};
-pub use log::Log;
+pub use log::{Log, Reading};
 pub use options::{Durability, Options};
 pub use report::{Damage, OpenError, Recovery, Stats};
 pub use votes::VOTE_BYTES_MAX;

@@ -12,7 +12,7 @@ use crate::entry::{Entry, IndexTerm, PAYLOAD_BYTES_MAX, ShardId, ShardState};
 use crate::group::{Built, Group, Moment, Task, Writer, create_ops};
 use crate::options::{Durability, Options};
 use crate::plan::{Outcome, Plan, Step, Submitted, purged_error, segment_of_in};
-use crate::read;
+use crate::read::Steps;
 use crate::record::{Record, Tag};
 use crate::recover::{Recovered, recover};
 use crate::report::{OpenError, Recovery, Stats};
@@ -33,6 +33,29 @@ use crate::votes::{VOTE_BYTES_MAX, Votes};
 #[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
+}
+
+/// A read under way: see [`Log::begin_read`].
+pub struct Reading {
+    log: Log,
+    shard: ShardId,
+    from: u64,
+    steps: Steps,
+}
+
+impl Reading {
+    /// Reads on, at most about a megabyte; blocks for that. The entries, once all are there: with the first step if they
+    /// are in memory. Errors are those of [`Log::read`].
+    pub fn step(&mut self) -> io::Result<Option<Vec<Entry>>> {
+        let shared = &self.log.shared;
+        self.steps.step(&*shared.disk).map_err(|error| {
+            // The segment may have been removed in between.
+            match shared.plan().shards.get(&self.shard).and_then(Shard::purged) {
+                Some((purged, _)) if self.from <= purged => purged_error(self.shard, self.from, purged),
+                _ => error,
+            }
+        })
+    }
 }
 
 struct Shared {
@@ -60,6 +83,16 @@ impl Log {
         }
         recovered.rewrite_unsynced(&*disk).map_err(at)?;
         let log = Log::begin(disk, dir, options, recovered).map_err(at)?;
+        Ok((log, report))
+    }
+
+    /// Recovers the log in `dir` as [`Log::open`] does, for looking at it: nothing on the disk is changed, every
+    /// request to change it is refused, and the next start finds what this one found. Blocks.
+    pub fn look(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<(Log, Recovery), OpenError> {
+        let recovered = recover(&*disk, dir, options.durability)?;
+        let report = recovered.report.clone();
+        let log = Log::read_only(disk, dir, options, recovered);
+        log.shared.plan().closed = true;
         Ok((log, report))
     }
 
@@ -104,16 +137,23 @@ impl Log {
     /// Entries that do not follow each other, or a payload beyond [`PAYLOAD_BYTES_MAX`], are refused with
     /// `InvalidInput`, and nothing of them is appended.
     pub fn append(&self, shard: ShardId, entries: Vec<Entry>, done: Completion) {
-        if entries.iter().any(|entry| entry.payload.len() > PAYLOAD_BYTES_MAX) {
+        self.append_summed(shard, entries.into_iter().map(|entry| (entry, None)).collect(), done);
+    }
+
+    /// The same for callers that know the CRC-32C of some payloads already: of large ones it takes a while. A wrong one
+    /// is found when the entry is read back, as damage.
+    pub fn append_summed(&self, shard: ShardId, entries: Vec<(Entry, Option<u32>)>, done: Completion) {
+        if entries.iter().any(|(entry, _)| entry.payload.len() > PAYLOAD_BYTES_MAX) {
             let reason = format!("an entry is larger than {PAYLOAD_BYTES_MAX} bytes");
             return done(Err(io::Error::new(io::ErrorKind::InvalidInput, reason)));
         }
         // Checksums of payloads are made here, on the caller's thread and without the lock.
-        let records = entries.into_iter().map(|entry| {
-            let at = (entry.index, entry.term);
-            let record = Record::new(Tag::Entry, shard, at, entry.payload.clone());
-            let kind = entry.kind;
-            (entry, Record { kind, ..record })
+        let records = entries.into_iter().map(|(entry, sum)| {
+            let payload_crc = sum.unwrap_or_else(|| crc32c::crc32c(&entry.payload));
+            let Entry { index, term, kind, ref payload } = entry;
+            let record =
+                Record { tag: Tag::Entry, kind, shard, index, term, payload: payload.clone(), payload_crc };
+            (entry, record)
         });
         let records = records.collect();
         self.request(|plan| plan.append(shard, records, done));
@@ -163,14 +203,24 @@ impl Log {
     /// `NotFound` says that the range begins at a purged entry, `InvalidData` names the file and the byte of
     /// a damaged one.
     pub fn read(&self, shard: ShardId, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let plan = self.shared.plan().plan_read(shard, range.clone(), max_bytes)?;
-        read::read(&*self.shared.disk, shard, plan).map_err(|error| {
-            // The segment may have been removed in between.
-            match self.shared.plan().shards.get(&shard).and_then(Shard::purged) {
-                Some((purged, _)) if range.start <= purged => purged_error(shard, range.start, purged),
-                _ => error,
+        let mut reading = self.begin_read(shard, range, max_bytes)?;
+        loop {
+            if let Some(entries) = reading.step()? {
+                return Ok(entries);
             }
-        })
+        }
+    }
+
+    /// The same in steps, for callers that must not be held up by the disk for long.
+    pub fn begin_read(&self, shard: ShardId, range: Range<u64>, max_bytes: usize) -> io::Result<Reading> {
+        let plan = self.shared.plan().plan_read(shard, range.clone(), max_bytes)?;
+        Ok(Reading { log: self.clone(), shard, from: range.start, steps: Steps::new(shard, plan) })
+    }
+
+    /// Says that the entries below `index` have been handed to who applies them. Until then they stay in memory, up to
+    /// four times [`Options::cache_bytes`]: they will be read at least once more. Without this call all count as handed on.
+    pub fn release(&self, shard: ShardId, index: u64) {
+        self.shared.plan().release(shard, index);
     }
 
     /// The term of an entry, also of the last purged one; `None` if it is not there.

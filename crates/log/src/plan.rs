@@ -22,6 +22,12 @@ use crate::votes::Votes;
 /// What an entry in memory costs beside its payload.
 const CACHED_ENTRY_BYTES: u64 = 64;
 
+/// A larger entry stays in memory only until it is written and applied.
+const LARGE_BYTES: u32 = 4 << 20;
+
+/// What is not applied yet stays in memory up to so many times [`Options::cache_bytes`].
+const UNRELEASED_FACTOR: u64 = 4;
+
 /// What the log knows and plans.
 pub(crate) struct Plan {
     pub(crate) dir: PathBuf,
@@ -56,6 +62,8 @@ pub(crate) struct Plan {
     /// Entries in memory in the order of the log, to be evicted from the front; some may be gone already.
     cache_order: VecDeque<(ShardId, u64)>,
     cached_entries: usize,
+    /// Where large entries stand that may be in memory.
+    large: VecDeque<(ShardId, u64)>,
     pub(crate) stats: Stats,
 }
 
@@ -129,6 +137,7 @@ impl Plan {
             delivering: false,
             cache_order: VecDeque::new(),
             cached_entries: 0,
+            large: VecDeque::new(),
             stats: Stats::default(),
         }
     }
@@ -148,6 +157,9 @@ impl Plan {
             self.stats.bytes_cached += cost(&entry);
             self.cached_entries += 1;
             self.cache_order.push_back((shard, lsn));
+            if len >= LARGE_BYTES {
+                self.large.push_back((shard, lsn));
+            }
             let log = self.shards.entry(shard).or_default();
             log.push(index, Place { lsn, term, len });
             log.cache(entry);
@@ -483,14 +495,32 @@ impl Plan {
 
     // ---- memory
 
+    /// The entries of a shard below `index` have been handed to who applies them: memory may forget them.
+    pub(crate) fn release(&mut self, shard: ShardId, index: u64) {
+        self.shards.entry(shard).or_default().release(index);
+        if !self.large.is_empty() || self.stats.bytes_cached > self.options.cache_bytes as u64 {
+            self.evict();
+        }
+    }
+
     fn evict(&mut self) {
-        while self.stats.bytes_cached > self.options.cache_bytes as u64 {
-            let Some((shard, lsn)) = self.cache_order.front().copied() else { break };
+        while let Some((shard, lsn)) = self.cache_order.front().copied() {
+            let bytes = self.stats.bytes_cached;
+            let limit = self.options.cache_bytes as u64;
             let log = self.shards.get_mut(&shard).expect("shards are never forgotten");
             match log.cached_from() {
                 Some(place) if place.lsn == lsn => {
-                    if place.end() > self.written {
-                        break;
+                    // What is not applied yet will be read at least once more, soon: better from here than from disk.
+                    let released = log.oldest_cached_is_released();
+                    let wanted = if released {
+                        bytes > limit
+                    } else {
+                        bytes > limit.saturating_mul(UNRELEASED_FACTOR)
+                    };
+                    // Small entries stay for followers that are a little behind. A large one would fill the cache alone.
+                    let behind_large = released && self.large.front().is_some_and(|(_, large)| *large >= lsn);
+                    if place.end() > self.written || !(wanted || behind_large) {
+                        return;
                     }
                     let entry = log.evict().expect("it is in memory");
                     self.stats.bytes_cached -= cost(&entry);
@@ -499,7 +529,12 @@ impl Plan {
                 _ => {}
             }
             self.cache_order.pop_front();
+            // Also those that a truncation removed.
+            while self.large.front().is_some_and(|(_, large)| *large <= lsn) {
+                self.large.pop_front();
+            }
         }
+        self.large.clear();
     }
 
     /// Drops what truncate and purge left in the order of eviction.

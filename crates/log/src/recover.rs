@@ -73,6 +73,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, durability: Durability) -> Re
     let last_durability = last_run.as_ref().map_or(Durability::EverySecond, |run| run.durability);
     let mut suspicion = last_run.as_ref().map_or(Suspicion::default(), |run| run.suspicion);
     suspicion.last_group_damaged |= log.last_group_damaged && !fresh;
+    suspicion.torn_by_crash |= log.last_group_damaged && os_crashed;
     suspicion.unsynced_lost |= os_crashed && last_durability == Durability::EverySecond;
     suspicion.vote_lost |= votes.lost || votes_are_gone && !fresh;
 
@@ -92,6 +93,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, durability: Durability) -> Re
         clean: last_run.as_ref().and_then(|run| run.clean).filter(|_| below_durable),
         boot_id,
     };
+    let durable = if clean { log.end } else { log.durable.min(log.end) };
     let report = Recovery {
         fresh,
         starts: run.number,
@@ -101,15 +103,17 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, durability: Durability) -> Re
         torn_tail_bytes: log.torn_tail_bytes,
         damage: log.damage,
         last_group_damaged: suspicion.last_group_damaged,
+        torn_by_crash: suspicion.torn_by_crash,
         unsynced_lost: suspicion.unsynced_lost,
         vote_lost: suspicion.vote_lost,
         discarded: suspicion.discarded,
         shards: log.shards.iter().map(|(id, shard)| (*id, shard.state())).collect(),
+        durable: log.shards.iter().filter_map(|(id, s)| s.last_before(durable).map(|i| (*id, i))).collect(),
     };
     let in_log: Vec<u64> = log.segments.iter().map(|segment| segment.id.number).collect();
     let strays = found.iter().filter(|f| !in_log.contains(&f.number)).map(|f| path_of(dir, f.number));
     Ok(Recovered {
-        durable: if clean { log.end } else { log.durable.min(log.end) },
+        durable,
         strays: strays.collect(),
         next_number: found.iter().map(|f| f.number).max().unwrap_or(0).max(run.newest_segment) + 1,
         shards: log.shards,

@@ -52,7 +52,7 @@ impl fmt::Display for Damage {
 
 /// What opening a log found: what a replica must know before it votes or acknowledges (R5, R6, R8).
 ///
-/// `last_group_damaged`, `unsynced_lost`, `vote_lost` and `discarded` outlive restarts: they are reported at
+/// `last_group_damaged`, `torn_by_crash`, `unsynced_lost`, `vote_lost` and `discarded` outlive restarts: they are reported at
 /// every start until [`Log::trust`](crate::Log::trust) says that the replicas have caught up. Otherwise a
 /// second crash in the middle of catching up would make a suspect log look sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub struct Recovery {
     pub damage: Option<Damage>,
     /// The last fsync group is incomplete or damaged: nothing tells whether it was acknowledged (R6).
     pub last_group_damaged: bool,
+    /// It was found so after a crash of the operating system. A process that was killed has handed over all that it
+    /// had acknowledged, so that alone says nothing.
+    pub torn_by_crash: bool,
     /// The operating system crashed in [`Durability::EverySecond`]: acknowledged entries may be gone (R8).
     pub unsynced_lost: bool,
     /// A vote that was saved cannot be read: a replica without one may have voted (R6).
@@ -82,6 +85,9 @@ pub struct Recovery {
     pub discarded: bool,
     /// What each shard's log holds.
     pub shards: Vec<(ShardId, ShardState)>,
+    /// The last entry of each shard that is on disk for certain, by what stands behind it. None of those that are
+    /// live, for a shard that is not listed.
+    pub durable: Vec<(ShardId, u64)>,
 }
 
 impl Recovery {

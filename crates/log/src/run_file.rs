@@ -34,6 +34,8 @@ pub(crate) struct Suspicion {
     pub(crate) unsynced_lost: bool,
     pub(crate) vote_lost: bool,
     pub(crate) discarded: bool,
+    /// The last group was damaged when the operating system had crashed.
+    pub(crate) torn_by_crash: bool,
 }
 
 impl Suspicion {
@@ -42,6 +44,7 @@ impl Suspicion {
             | u8::from(self.unsynced_lost) << 1
             | u8::from(self.vote_lost) << 2
             | u8::from(self.discarded) << 3
+            | u8::from(self.torn_by_crash) << 4
     }
 
     fn from_bits(bits: u8) -> Suspicion {
@@ -50,6 +53,7 @@ impl Suspicion {
             unsynced_lost: bits & 2 != 0,
             vote_lost: bits & 4 != 0,
             discarded: bits & 8 != 0,
+            torn_by_crash: bits & 16 != 0,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Shard {
     places: VecDeque<Place>,
     /// The most recent entries: the last of `places`, in the same order.
     cached: VecDeque<Entry>,
+    /// Entries below have been handed to who applies them; `None`: nobody says.
+    released: Option<u64>,
     bytes: u64,
 }
 
@@ -78,6 +80,12 @@ impl Shard {
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         self.places.iter()
+    }
+
+    /// The last entry that ends at or before `lsn`.
+    pub(crate) fn last_before(&self, lsn: u64) -> Option<u64> {
+        let count = self.places.partition_point(|place| place.end() <= lsn) as u64;
+        count.checked_sub(1).map(|last| self.first + last)
     }
 
     pub(crate) fn place(&self, index: u64) -> Option<&Place> {
@@ -129,6 +137,16 @@ impl Shard {
     pub(crate) fn has_cached_at(&self, lsn: u64) -> bool {
         self.cached_from().is_some_and(|from| from.lsn <= lsn)
             && self.places.binary_search_by_key(&lsn, |place| place.lsn).is_ok()
+    }
+
+    /// Entries below `index` have been handed to who applies them.
+    pub(crate) fn release(&mut self, index: u64) {
+        self.released = self.released.max(Some(index));
+    }
+
+    /// Whether the oldest entry in memory has been handed to who applies it.
+    pub(crate) fn oldest_cached_is_released(&self) -> bool {
+        self.released.is_none_or(|below| self.end() - (self.cached.len() as u64) < below)
     }
 
     /// Drops the oldest entry in memory.

@@ -216,6 +216,55 @@ fn a_damaged_last_group_is_cut_and_the_suspicion_stays_until_trusted() {
 }
 
 #[test]
+fn a_group_torn_by_a_crash_of_the_system_stays_suspect_across_restarts_that_are_none() {
+    for by_the_system in [false, true] {
+        let disk = TestDisk::inline();
+        let (log, _) = open(&disk);
+        log.append(S, vec![entry(0, 100)], ok());
+        log.append(S, vec![entry(1, 100)], ok());
+        if by_the_system {
+            disk.crash(&mut Rng(0))
+        } else {
+            disk.kill(&mut Rng(0))
+        }
+        let (file, at) = find(&disk, &[2; 100]);
+        disk.flip(&file, at * 8);
+        let (_, first) = open(&disk);
+        disk.kill(&mut Rng(0));
+        let (log, second) = open(&disk);
+        assert!(first.last_group_damaged && second.last_group_damaged && !second.os_crashed);
+        assert_eq!((first.torn_by_crash, second.torn_by_crash), (by_the_system, by_the_system));
+        log.trust(ok());
+        assert!(!open(&disk).1.torn_by_crash);
+    }
+}
+
+#[test]
+fn a_look_finds_what_the_next_start_finds_and_changes_nothing() {
+    let disk = TestDisk::inline();
+    let (log, _) = open_with(&disk, options(1 << 20, Durability::EverySecond));
+    log.append(S, vec![entry(0, 100)], ok());
+    log.sync(ok());
+    log.append(S, vec![entry(1, 100)], ok());
+    log.append(S, vec![entry(2, 100)], ok());
+    disk.kill(&mut Rng(0));
+    let (file, at) = find(&disk, &[3; 100]);
+    disk.flip(&file, at * 8);
+    let before: Vec<_> = disk.files().iter().map(|path| disk.content(path)).collect();
+    let (looked, found) = Log::look(disk.clone(), dir(), options(1 << 20, Durability::Always)).unwrap();
+    assert_eq!(looked.read(S, 0..9, 1 << 20).unwrap(), [entry(0, 100), entry(1, 100)]);
+    let refused = Outcomes::default();
+    looked.append(S, vec![entry(2, 1)], refused.done(0));
+    looked.save_vote(S, Bytes::from_static(b"v"), refused.done(1));
+    looked.trust(refused.done(2));
+    assert!(refused.take().iter().all(|(_, result)| result.is_err()));
+    assert_eq!(disk.files().iter().map(|path| disk.content(path)).collect::<Vec<_>>(), before);
+    assert_eq!(found.durable, [(S, 0)], "nothing stands behind the second entry that proves it");
+    let (_, next) = open(&disk);
+    assert_eq!(next, found);
+}
+
+#[test]
 fn the_same_damage_after_a_clean_shutdown_is_corruption() {
     let disk = TestDisk::inline();
     let (log, _) = open(&disk);

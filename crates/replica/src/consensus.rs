@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use openraft::ServerState;
+use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, InitializeError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
+use openraft::{RaftMetrics, ServerState};
 use quorate_env::net::BoxFuture;
 use quorate_env::{Env, Instant, Listener, clock};
 use quorate_keyspace::batch;
@@ -22,7 +22,7 @@ use quorate_log::{Log, ShardId};
 use tokio::sync::mpsc;
 
 use crate::bus::{
-    Admin, Dialer, Forwarder, JoinRequest, Peers, Probe, ReadIndex, Request, Response, Server, serve,
+    Admin, Dialer, Forwarder, JoinRequest, Message, Peers, Probe, ReadIndex, Request, Response, Server, serve,
 };
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
@@ -31,7 +31,9 @@ use crate::responder::Responder;
 use crate::runtime::seed;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
 use crate::storage::Storage;
-use crate::types::{Batch, Member, NodeId, Raft, SnapshotMeta};
+use crate::timing::Pace;
+use crate::types::{Batch, Member, NodeId, Raft, SnapshotMeta, TypeConfig};
+use crate::unsure::{Doubts, Trust};
 
 /// The timing of consensus. Configuration of the node; all nodes of a cluster should agree on it.
 #[derive(Debug, Clone)]
@@ -106,7 +108,7 @@ impl Outcome {
 /// Carries out what changes the cluster; `quorate_cluster` implements it.
 pub trait Handler: Send + Sync {
     /// A node asks to become a member.
-    fn join(&self, id: NodeId, member: Member) -> BoxFuture<'_, Outcome>;
+    fn join(&self, id: NodeId, member: Member, pace: Pace) -> BoxFuture<'_, Outcome>;
     /// An operator's request.
     fn admin(&self, request: Admin) -> BoxFuture<'_, Outcome>;
 }
@@ -155,8 +157,10 @@ impl Clock {
 #[derive(Clone)]
 pub(crate) struct Proposals {
     raft: Raft,
-    env: Env,
+    pub(crate) env: Env,
     clock: Arc<Clock>,
+    /// This node's own batches go in order, one after the other.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Proposals {
@@ -169,18 +173,19 @@ impl Proposals {
             }
         });
         // An error means that the node is stopping: the batch's fate is told by the next leader's log.
-        let _ = self.raft.client_write_ff(Batch(batch), Some(responder)).await;
+        let mut batch = Batch::new(batch);
+        batch.prepare().await;
+        let _ = self.raft.client_write_ff(batch, Some(responder)).await;
     }
 
     /// Proposes a batch of another node's clients.
-    pub(crate) async fn forward(&self, batch: Bytes, on_refused: impl FnOnce() + Send + 'static) {
-        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        let Ok(mut header) = batch::parse_header(&batch) else {
+    pub(crate) async fn forward(&self, mut batch: Message, on_refused: impl FnOnce() + Send + 'static) {
+        let Ok(mut header) = batch::parse_header(&batch.bytes) else {
             return tracing::warn!("a forwarded batch is malformed");
         };
         header.time_ms = self.clock.now_ms();
         header.seed = self.env.random.next_u64();
-        batch::patch_header(&mut batch, &header);
+        batch::patch_header(&mut batch.bytes, &header);
         self.propose(batch.freeze(), on_refused).await;
     }
 }
@@ -201,9 +206,9 @@ pub struct Start {
     pub timing: Timing,
     /// Listens for other nodes.
     pub bus: Box<dyn Listener>,
-    /// Whether everything that the log ever acknowledged is certainly still in it. If not, this node neither votes
-    /// nor campaigns until it has caught up with a leader (R6, R8).
-    pub sound: bool,
+    /// Why the log may lack what it acknowledged. With any doubt this node neither votes nor campaigns until it has
+    /// caught up with a leader, or the longest log among all voters must win (R6, R8).
+    pub doubts: Doubts,
 }
 
 /// What the serving half needs to begin.
@@ -258,11 +263,11 @@ pub struct View {
 impl Consensus {
     /// Starts consensus on the present runtime.
     pub async fn start(start: Start, handler: Arc<dyn Handler>) -> io::Result<(Self, Feed)> {
-        let Start { env, dir, log, shard, identity, timing, bus, sound } = start;
+        let Start { env, dir, log, shard, identity, timing, bus, doubts } = start;
         seed::install(env.random.clone());
         let snapshots = SnapshotStore::open(&env, dir)?;
         let snapshot = snapshots.newest()?;
-        let (events, receiver) = Events::new();
+        let (events, receiver) = Events::new(env.memory.clone());
         let machine = Machine::new(events.clone(), snapshots.clone(), snapshot.as_ref().map(|s| s.0.clone()));
         let position = log.clone();
         identity.set_last(move || position.state(shard).last.map_or(0, |(index, _)| index));
@@ -271,18 +276,19 @@ impl Consensus {
         let storage = Storage::new(log.clone(), shard);
         // A voter that restarts has forgotten its promise to the leader (R3).
         let silence = timing.election.1.mul_f64(1.0 + timing.drift);
-        let has_voted = log.vote(shard).is_some() || !sound;
+        let has_voted = log.vote(shard).is_some() || !doubts.is_sure();
         let votes_from = Instant::now() + if has_voted { silence } else { Duration::ZERO };
-        let trusted = Arc::new(AtomicBool::new(sound));
+        let trust = Arc::new(Trust::new(doubts));
         let config = Arc::new(raft_config(&timing).map_err(io::Error::other)?);
         let raft = Raft::new(identity.node_id(), config, network, storage, machine)
             .await
             .map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
-        let proposals = Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone() };
+        let proposals =
+            Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone(), turn: Arc::default() };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
         let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
-        let probe = Arc::new(Mutex::new(Probe::default()));
+        let probe = Arc::new(Mutex::new(Probe { pace: timing.pace(), ..Probe::default() }));
         let alone = Arc::new(AtomicBool::new(false));
         let this = Self {
             raft: raft.clone(),
@@ -299,13 +305,15 @@ impl Consensus {
             runtime: tokio::runtime::Handle::current(),
         };
         this.update_members(&alone);
-        raft.runtime_config().elect(!has_voted || (sound && alone.load(Ordering::Relaxed)));
+        raft.runtime_config().elect(!has_voted || (doubts.is_sure() && alone.load(Ordering::Relaxed)));
         tokio::spawn(this.clone().watch(alone.clone()));
         if has_voted {
-            tokio::spawn(this.clone().regain_vote(votes_from, trusted.clone()));
+            tokio::spawn(this.clone().regain_vote(votes_from, trust.clone()));
         }
         let server = Server {
             raft,
+            log: this.log.clone(),
+            shard,
             identity,
             peers,
             snapshots: snapshots.clone(),
@@ -314,9 +322,10 @@ impl Consensus {
             handler,
             read_option,
             votes_from,
-            trusted,
+            trust,
             alone,
             probe,
+            refused: Mutex::default(),
         };
         tokio::spawn(serve(Arc::new(server), bus));
         Ok((this, Feed { events: receiver, snapshot, snapshots }))
@@ -332,25 +341,11 @@ impl Consensus {
     }
 
     /// Begins to campaign once no promise of an earlier start can be broken (R3), and, with a log that may lack what
-    /// it acknowledged, once a leader has brought it up to date (R6, R8).
-    async fn regain_vote(self, votes_from: Instant, trusted: Arc<AtomicBool>) {
+    /// it acknowledged, once that is settled (R6, R8).
+    async fn regain_vote(self, votes_from: Instant, trust: Arc<Trust>) {
         clock::sleep_until(votes_from).await;
-        if !trusted.load(Ordering::Relaxed) {
-            tracing::warn!(
-                "the log may lack acknowledged writes: this node does not vote before it has caught up"
-            );
-            loop {
-                let leader = self.view().leader.filter(|id| *id != self.identity.node_id());
-                if let Some(read) = self.read_index(leader).await
-                    && self.view().committed >= read.index
-                {
-                    break;
-                }
-                clock::sleep(Duration::from_millis(100)).await;
-            }
-            tracing::info!("caught up: this node votes again");
-            self.log.trust(Box::new(|_| ()));
-            trusted.store(true, Ordering::Relaxed);
+        if !trust.is_sure() {
+            self.become_sure(&trust).await;
         }
         self.raft.runtime_config().elect(true);
     }
@@ -404,12 +399,7 @@ impl Consensus {
             is_leader,
             voters: membership.voter_ids().collect(),
             members: membership.nodes().map(|(id, n)| (*id, n.clone())).collect(),
-            matched: m
-                .replication
-                .iter()
-                .flatten()
-                .map(|(id, l)| (*id, l.as_ref().map_or(0, |l| l.index)))
-                .collect(),
+            matched: matched(&m),
             last: m.last_log_index.unwrap_or(0),
             committed: m.local_committed.as_ref().map_or(0, |l| l.index),
             joint: membership.get_joint_config().len() > 1,
@@ -421,6 +411,8 @@ impl Consensus {
     pub(crate) fn propose(&self, batch: Bytes) -> impl Future<Output = ()> + use<> {
         let (proposals, events) = (self.proposals.clone(), self.events.tx.clone());
         async move {
+            // Making the sum of a large batch takes a while: a small one must not overtake it.
+            let _turn = proposals.turn.lock().await;
             let header = batch::parse_header(&batch).expect("made by this node");
             let on_refused = move || {
                 let _ = events.send(Event::Refused(header));
@@ -477,6 +469,14 @@ impl Consensus {
         }
     }
 
+    /// Makes another member's log durable up to where it is, whatever `appendfsync` says; up to which entry that was.
+    pub(crate) async fn sync_on(&self, id: NodeId, limit: Duration) -> io::Result<u64> {
+        match self.call(id, Request::Sync, limit).await? {
+            Response::Synced(index) => Ok(index),
+            other => Err(io::Error::other(format!("an answer that does not fit: {other:?}"))),
+        }
+    }
+
     /// Passes an operator's request on to the leader.
     pub async fn admin_on(&self, leader: NodeId, request: Admin) -> Outcome {
         match self.call(leader, Request::Admin(request), Duration::from_secs(30)).await {
@@ -492,9 +492,10 @@ impl Consensus {
         bus: &str,
         id: NodeId,
         member: Member,
+        pace: Pace,
     ) -> io::Result<Outcome> {
         let dialer = Dialer { env: env.clone(), identity: identity.clone() };
-        let request = Request::Join(JoinRequest { id, member });
+        let request = Request::Join(JoinRequest { id, member, pace });
         crate::bus::join_rpc(&dialer, bus, request).await.map(Outcome::from_response)
     }
 
@@ -583,6 +584,12 @@ impl Consensus {
     pub async fn stop(&self) {
         let _ = self.raft.shutdown().await;
     }
+}
+
+/// What each other member has durably, as the leader knows.
+pub(crate) fn matched(metrics: &RaftMetrics<TypeConfig>) -> BTreeMap<NodeId, u64> {
+    let known = metrics.replication.iter().flatten();
+    known.map(|(id, last)| (*id, last.as_ref().map_or(0, |last| last.index))).collect()
 }
 
 fn raft_config(timing: &Timing) -> Result<openraft::Config, String> {

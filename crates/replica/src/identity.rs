@@ -19,16 +19,16 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 
 /// What the identity file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
+pub(crate) struct Stored {
     format: u32,
-    node_id: NodeId,
-    cluster: u64,
-    incarnation: u64,
-    start: u64,
+    pub(crate) node_id: NodeId,
+    pub(crate) cluster: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) start: u64,
     /// Whether this folder founded its cluster: only then may it ever initialise one (R19).
     founder: bool,
     /// Whether consensus was ever started on it: from then on its log must be there.
-    initialized: bool,
+    pub(crate) initialized: bool,
 }
 
 /// The identity of this node, and what it knows of the others'.
@@ -57,23 +57,36 @@ struct Known {
 impl Identity {
     /// Reads the identity of a data folder, or makes one, and counts this start. Blocks; start of a node only.
     pub fn open(env: &Env, dir: &Path) -> io::Result<Arc<Self>> {
-        let path = dir.join(FILE);
-        let bytes = match env.disk.len(&path)? {
-            Some(n) if n as usize > FILE_BYTES_MAX => return Err(damaged(&path, "it is too large")),
-            Some(n) => env.disk.read(&path, 0, n as usize)?,
-            None => Bytes::new(),
-        };
-        let new = bytes.is_empty();
-        let mut stored = match new {
-            true => Stored { format: 1, incarnation: env.random.next_u64() | 1, ..Stored::default() },
-            false => parse(&path, &bytes)?,
-        };
+        let path = Self::path(dir);
+        let found = Self::stored_in(env, dir)?;
+        let new = found.is_none();
+        let mut stored = found.unwrap_or_else(|| Stored {
+            format: 1,
+            incarnation: env.random.next_u64() | 1,
+            ..Stored::default()
+        });
         stored.start += 1;
         let nonce = env.random.next_u64();
         let identity =
             Self { env: env.clone(), path, nonce, new, stored: Mutex::new(stored), known: Mutex::default() };
         identity.save()?;
         Ok(Arc::new(identity))
+    }
+
+    /// Where the identity of a data folder lies.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join(FILE)
+    }
+
+    /// What the identity file of a folder says, if there is one. Blocks.
+    pub(crate) fn stored_in(env: &Env, dir: &Path) -> io::Result<Option<Stored>> {
+        let path = Self::path(dir);
+        let bytes = match env.disk.len(&path)? {
+            Some(n) if n as usize > FILE_BYTES_MAX => return Err(damaged(&path, "it is too large")),
+            Some(n) => env.disk.read(&path, 0, n as usize)?,
+            None => Bytes::new(),
+        };
+        (!bytes.is_empty()).then(|| parse(&path, &bytes)).transpose()
     }
 
     /// Whether the folder had no identity before this start.
@@ -99,6 +112,11 @@ impl Identity {
     /// How often the folder was started, this time included.
     pub fn start(&self) -> u64 {
         self.stored().start
+    }
+
+    /// This run of the folder: how often it was started, and the nonce of this start.
+    pub(crate) fn run(&self) -> (u64, u64) {
+        (self.start(), self.nonce)
     }
 
     pub(crate) fn credentials(&self) -> Credentials {

@@ -16,12 +16,14 @@
 
 mod bus;
 mod consensus;
+mod full_digest;
 mod identity;
 mod line;
 mod machine;
 mod network;
 mod outbox;
 mod reads;
+pub mod recover;
 mod replica;
 mod responder;
 mod rhythm;
@@ -29,19 +31,24 @@ mod runtime;
 mod snapshot;
 mod stage;
 mod storage;
+mod timing;
 mod types;
+mod unsure;
 mod watch;
 
 use quorate_keyspace::{Keyspace, Reply};
 
-pub use bus::{Admin, Probe};
+pub use bus::{Admin, Probe, listening};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
+pub use full_digest::FullDigest;
 pub use identity::Identity;
 pub use outbox::{Failure, Local, Transaction};
 pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
 pub use runtime::seed_thread;
 pub use stage::{Inline, Stage, Work, on_stage};
+pub use timing::Pace;
 pub use types::{Member, NodeId, Role};
+pub use unsure::Doubts;
 
 /// Something to be done at a certain place among the commands of a connection: it sees the state there, and the
 /// index that the state is at.
@@ -60,6 +67,12 @@ pub trait Client {
 
     /// The command is not answered yet after all; nothing was written.
     fn postpone(&self);
+
+    /// Takes the answer that was just written to a read, and says how long it is, in bytes. `None`: there is no memory for
+    /// it; it has been taken back, and an error goes in its place.
+    fn accept(&self) -> Option<usize> {
+        Some(0)
+    }
 
     /// Writes a whole answer.
     fn answer(&self, index: u64, run: &mut dyn FnMut(&mut Reply<'_>)) {

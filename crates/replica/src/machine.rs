@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use quorate_env::{Budget, Charge, Part};
 use quorate_keyspace::batch::Header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -40,8 +41,8 @@ pub(crate) enum CommittedPayload {
 
 /// What the serving half hears from consensus.
 pub(crate) enum Event {
-    /// Entries to apply, in order. The permit gives their room back.
-    Apply(Vec<Committed>, OwnedSemaphorePermit),
+    /// Entries to apply, in order. Their room is given back when they are.
+    Apply(Vec<Committed>, Room),
     /// Write a snapshot of the state as it is now.
     Build(oneshot::Sender<io::Result<Snapshot>>),
     /// Replace the state.
@@ -56,23 +57,39 @@ pub(crate) enum Event {
     Way { open: bool },
 }
 
+/// Room of the hand-over, taken until this is dropped.
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+    _charge: Charge,
+}
+
 /// The sending half of the hand-over.
 #[derive(Clone)]
 pub(crate) struct Events {
     pub(crate) tx: mpsc::UnboundedSender<Event>,
     room: Arc<Semaphore>,
+    memory: Budget,
 }
 
 impl Events {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
+    pub(crate) fn new(memory: Budget) -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (tx, rx) = mpsc::unbounded_channel();
-        (Self { tx, room: Arc::new(Semaphore::new(APPLY_BYTES_MAX)) }, rx)
+        (Self { tx, room: Arc::new(Semaphore::new(APPLY_BYTES_MAX)), memory }, rx)
     }
 
     async fn apply(&self, entries: Vec<Committed>, bytes: usize) -> io::Result<()> {
-        let bytes = bytes.min(APPLY_BYTES_MAX) as u32;
-        let permit = self.room.clone().acquire_many_owned(bytes).await.expect("never closed");
-        self.tx.send(Event::Apply(entries, permit)).map_err(|_| stopped())
+        let permits = bytes.min(APPLY_BYTES_MAX) as u32;
+        let permit = self.room.clone().acquire_many_owned(permits).await.expect("never closed");
+        let mut charge = self.memory.charge(Part::Apply);
+        charge.set(bytes);
+        self.tx.send(Event::Apply(entries, Room { _permit: permit, _charge: charge })).map_err(|_| stopped())
+    }
+
+    /// Waits until something more may be handed over: before the next entry is fetched, which may be a large one.
+    async fn room(&self) {
+        if self.room.available_permits() == 0 {
+            drop(self.room.acquire().await);
+        }
     }
 }
 
@@ -110,13 +127,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         S: futures_util::Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while let Some(item) = entries.next().await {
+        loop {
+            self.events.room().await;
+            let Some(item) = entries.next().await else { break };
             let (entry, responder) = item?;
             let id = entry.log_id;
             self.applied = Some(id);
             let payload = match entry.payload {
                 EntryPayload::Blank => CommittedPayload::Blank,
-                EntryPayload::Normal(batch) => CommittedPayload::Batch(batch.0),
+                EntryPayload::Normal(batch) => CommittedPayload::Batch(batch.bytes),
                 EntryPayload::Membership(m) => {
                     self.membership = StoredMembership::new(Some(id), m);
                     CommittedPayload::Membership(self.membership.clone())

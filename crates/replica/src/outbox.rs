@@ -156,18 +156,19 @@ impl Batch {
     /// The bytes of the batch for `header`. They are kept (shared, not copied) for sending them again.
     fn send(&mut self, mut header: Header) -> Bytes {
         header.origin_seq = self.seq;
-        let bytes = match &self.wire {
+        let bytes: Bytes = match &self.wire {
+            Some(sent) if batch::parse_header(sent) == Ok(header) => sent.clone(),
             Some(sent) => {
                 let mut bytes = sent.to_vec();
                 batch::patch_header(&mut bytes, &header);
-                bytes
+                bytes.into()
             }
-            None => std::mem::take(&mut self.entry).finish(&header),
+            None => std::mem::take(&mut self.entry).finish(&header).into(),
         };
         self.must_send();
         self.sent_term = header.term;
         self.sent_at = Instant::now();
-        self.wire.insert(bytes.into()).clone()
+        self.wire.insert(bytes).clone()
     }
 
     /// What was sent may have arrived all the same.

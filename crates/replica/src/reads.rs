@@ -105,17 +105,28 @@ impl Reads {
         }
     }
 
-    /// Whether reads may be executed now that `applied` is applied.
-    pub(crate) fn is_ready(&self, applied: u64) -> bool {
-        matches!(self.chunks.front().map(|c| c.state), Some(State::Ready(index, _)) if index <= applied)
-    }
-
     /// The oldest reads, if they may be executed now that `applied` is applied; and the leader's time.
     pub(crate) fn take_ready(&mut self, applied: u64) -> Option<(Chunk, u64)> {
         match self.chunks.front()?.state {
             State::Ready(index, now_ms) if index <= applied => Some((self.chunks.pop_front()?, now_ms)),
             _ => None,
         }
+    }
+
+    /// Whether the oldest reads may be executed now that `applied` is applied.
+    pub(crate) fn has_ready(&self, applied: u64) -> bool {
+        matches!(self.chunks.front().map(|c| c.state), Some(State::Ready(index, _)) if index <= applied)
+    }
+
+    /// Puts back what is executed in the next turn. Its answer holds: what it was asked for is applied.
+    pub(crate) fn go_on_with(&mut self, mut chunk: Chunk, now_ms: u64) {
+        chunk.state = State::Ready(0, now_ms);
+        self.chunks.push_front(chunk);
+    }
+
+    /// How many bytes of commands wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.iter().map(|c| c.lines.len()).sum()
     }
 
     /// Puts back what could not be executed yet: it keeps its place and is asked for anew, because the answer may
@@ -132,5 +143,32 @@ impl Reads {
             lost.extend(self.chunks.pop_front());
         }
         lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(reads: &mut Reads, index: u64) {
+        let number = reads.ask().expect("something gathered");
+        reads.answer(number, Some(ReadIndex { index, now_ms: 7 }));
+    }
+
+    #[test]
+    fn what_a_turn_has_no_room_for_goes_on_in_the_next_one_and_stays_first() {
+        let mut reads = Reads::default();
+        reads.local(Box::new(|_, _| ()));
+        answered(&mut reads, 5);
+        reads.local(Box::new(|_, _| ()));
+        answered(&mut reads, 6);
+        assert!(!reads.has_ready(4));
+        let (mut chunk, now_ms) = reads.take_ready(5).expect("entry 5 is applied");
+        chunk.lines = vec![0; 10];
+        reads.go_on_with(chunk, now_ms);
+        assert_eq!((reads.has_ready(5), reads.bytes()), (true, 10));
+        let (chunk, now_ms) = reads.take_ready(5).expect("it was put back");
+        assert_eq!((chunk.lines.len(), now_ms), (10, 7));
+        assert!(!reads.has_ready(5), "the next one needs entry 6");
     }
 }

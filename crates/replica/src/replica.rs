@@ -10,16 +10,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_env::{Instant, clock};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use quorate_env::{Budget, Charge, Instant, Part, clock};
 use quorate_keyspace::batch::{self, Header};
-use quorate_keyspace::{Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore};
+use quorate_keyspace::{
+    CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
+};
 use quorate_resp::Protocol;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::bus::{Forwarder, Probe, ReadIndex};
 use crate::consensus::{Consensus, Feed};
+use crate::full_digest::Digests;
 use crate::identity::Identity;
-use crate::machine::{Committed, CommittedPayload, Event};
+use crate::machine::{Committed, CommittedPayload, Event, Room};
 use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
 use crate::rhythm::Rhythm;
@@ -38,8 +43,6 @@ pub struct Options {
     pub stage: Rc<dyn Stage>,
     /// Follows the directory.
     pub on_directory: OnDirectory,
-    /// Databases.
-    pub databases: usize,
     /// How many bytes of writes may wait before clients get -OVERLOADED.
     pub pending_bytes_max: usize,
     /// A snapshot is due when the log has grown by this many bytes since the last one, or by the size of that
@@ -54,7 +57,6 @@ impl Default for Options {
         Self {
             stage: Rc::new(Inline),
             on_directory: Rc::new(|_| ()),
-            databases: 16,
             pending_bytes_max: 1 << 30,
             snapshot_log_bytes: 256 << 20,
             log_keep_bytes: 64 << 20,
@@ -64,12 +66,16 @@ impl Default for Options {
 
 /// How much of a snapshot is made in one turn: well under a millisecond (R9).
 const SNAPSHOT_SLICE_BYTES: usize = 128 << 10;
+/// So many bytes of replies to reads are made in one turn; then it is the turn of writes, and of clients that wait.
+const READ_BYTES_PER_TURN: usize = 4 << 20;
 /// How many keys and values of what was dropped are freed in one turn.
 const GARBAGE_SLICE: usize = 2000;
 /// How often waiting commands are checked against the write timeout, and expiry against the clock.
 const SWEEP: Duration = Duration::from_millis(100);
 /// A batch that is on its way to the leader for longer makes the way suspect.
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
+/// What waits may take so much longer for each byte: 20 MB/s is a slow disk or network.
+const NS_PER_BYTE: u64 = 50;
 /// Names in the directory under which the starts of members stand.
 const START_PREFIX: &str = "member.start.";
 /// So many reads are looked at together before they are executed: see [`Keyspace::warm`].
@@ -92,11 +98,14 @@ struct Shared {
     ready: Cell<bool>,
 }
 
-struct Inner {
-    keyspace: Keyspace,
+pub(crate) struct Inner {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) digests: Digests,
     options: Options,
     outbox: Outbox,
     reads: Reads,
+    /// What both hold, in the node's budget.
+    queued: Charge,
     target: Target,
     forwarder: Option<Forwarder>,
     /// Whether the forwarder has a connection to the leader.
@@ -118,7 +127,7 @@ struct Inner {
 }
 
 /// Counters of a replica, for INFO.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Entries applied since the start.
     pub entries: u64,
@@ -182,7 +191,7 @@ impl Growth {
 impl Replica {
     /// Loads the snapshot that consensus began with. Then [`Runner::run`] must be driven.
     pub fn new(consensus: Consensus, feed: Feed, options: Options) -> io::Result<(Self, Runner)> {
-        let mut keyspace = Keyspace::new(options.databases);
+        let mut keyspace = Keyspace::new(DATABASES_DEFAULT);
         let mut membership = StoredMembership::default();
         let mut growth = Growth::default();
         if let Some((meta, file)) = &feed.snapshot {
@@ -198,9 +207,11 @@ impl Replica {
             applied_term: keyspace.term(),
             identity: consensus.identity.clone(),
             keyspace,
+            digests: Digests::default(),
             options,
             outbox,
             reads: Reads::default(),
+            queued: consensus.env.memory.charge(Part::Commands),
             target: Target::default(),
             forwarder: None,
             way_open: false,
@@ -233,6 +244,12 @@ impl Replica {
     #[must_use]
     pub fn consensus(&self) -> &Consensus {
         &self.shared.consensus
+    }
+
+    /// What the queues of this node may take together, and take.
+    #[must_use]
+    pub fn memory(&self) -> &Budget {
+        &self.shared.consensus.env.memory
     }
 
     /// Whether this node leads, as far as it knows. Never to be relied on for correctness.
@@ -279,13 +296,28 @@ impl Replica {
         matched.iter().filter(|(id, m)| **id != me && **m >= index).count() as i64
     }
 
-    /// Makes this node's log durable up to here, whatever `appendfsync` says.
-    pub async fn sync_log(&self) {
+    /// Makes this node's log durable up to here, whatever `appendfsync` says. False: it is not, the disk has failed.
+    pub async fn sync_log(&self) -> bool {
         let (tx, rx) = oneshot::channel();
-        self.shared.consensus.log.sync(Box::new(move |_| {
-            let _ = tx.send(());
-        }));
-        let _ = rx.await;
+        self.shared.consensus.log.sync(Box::new(move |result| drop(tx.send(result))));
+        matches!(rx.await, Ok(Ok(())))
+    }
+
+    /// How many other replicas have made their logs durable at least up to entry `index`, now that they are asked to;
+    /// stops asking once there are `wanted`. Takes `limit` at most.
+    pub async fn replicas_synced(&self, index: u64, wanted: i64, limit: Duration) -> i64 {
+        let consensus = &self.shared.consensus;
+        let me = consensus.identity.node_id();
+        let others: Vec<_> = consensus.view().members.into_keys().filter(|id| *id != me).collect();
+        let mut answers: FuturesUnordered<_> =
+            others.iter().map(|id| consensus.sync_on(*id, limit)).collect();
+        let mut have = 0;
+        while have < wanted
+            && let Some(answer) = answers.next().await
+        {
+            have += i64::from(answer.is_ok_and(|upto| upto >= index));
+        }
+        have
     }
 
     /// What other members say of themselves, side by side; `None` for those that do not answer.
@@ -345,6 +377,12 @@ impl Replica {
     pub async fn look<R: 'static>(&self, f: impl FnOnce(&Keyspace) -> R + 'static) -> R {
         let (stage, shared) = (self.shared.inner.borrow().options.stage.clone(), self.shared.clone());
         on_stage(&*stage, move || f(&shared.inner.borrow().keyspace)).await
+    }
+
+    /// Looks at who waits for a full digest, and goes on with it.
+    pub(crate) fn with_digests(&self, f: impl FnOnce(&mut Digests)) {
+        f(&mut self.shared.inner.borrow_mut().digests);
+        self.shared.kick.notify_one();
     }
 
     /// A seed for reads that pick at random.
@@ -425,7 +463,7 @@ impl Runner {
         let shared = self.replica.shared.clone();
         loop {
             let sleep = clock::sleep_until(self.replica.next_timer());
-            let busy = shared.inner.borrow().building.is_some() && self.replica.has_room();
+            let busy = self.replica.has_room() || shared.inner.borrow().digests.is_busy();
             let mut first = None;
             tokio::select! {
                 biased;
@@ -490,14 +528,14 @@ impl Runner {
 }
 
 /// Entries to apply, and the room that they take until then.
-type Entries = (Vec<Committed>, OwnedSemaphorePermit);
+type Entries = (Vec<Committed>, Room);
 
 impl Replica {
     /// Applies `work`, and executes the reads that this or an answer of the leader has made ready.
     async fn execute(&self, work: Vec<Entries>) -> io::Result<()> {
         {
             let inner = self.shared.inner.borrow();
-            if work.is_empty() && !inner.reads.is_ready(inner.keyspace.index()) {
+            if work.is_empty() && !inner.reads.has_ready(inner.keyspace.index()) {
                 return Ok(());
             }
         }
@@ -512,8 +550,8 @@ impl Replica {
             let (rest, pause) = on_stage(&*stage, move || {
                 let mut inner = shared.inner.borrow_mut();
                 let pause = inner.apply_all(&mut entries);
-                if matches!(pause, Ok(Duration::ZERO)) {
-                    inner.execute_reads();
+                if matches!(pause, Ok(Duration::ZERO)) && inner.execute_reads() {
+                    shared.kick.notify_one();
                 }
                 (entries, pause)
             })
@@ -573,6 +611,8 @@ impl Replica {
     /// Everything that follows from what has happened.
     fn turn(&self) {
         let mut inner = self.shared.inner.borrow_mut();
+        let queued = inner.outbox.bytes() + inner.reads.bytes();
+        inner.queued.set(queued);
         if Instant::now() >= inner.next_sweep {
             inner.next_sweep = Instant::now() + SWEEP;
             self.sweep(&mut inner);
@@ -580,6 +620,7 @@ impl Replica {
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
+        inner.digest_slice();
         inner.keyspace.take_garbage(GARBAGE_SLICE);
     }
 
@@ -624,7 +665,8 @@ impl Replica {
     }
 
     fn sweep(&self, inner: &mut Inner) {
-        let limit = self.shared.consensus.timing.write_timeout;
+        let way_time = self.way_time(inner);
+        let limit = self.shared.consensus.timing.write_timeout + way_time;
         let lost = inner.outbox.expire(limit, inner.applied_term);
         for (batch, failure) in lost {
             inner.fail_batch(batch, failure);
@@ -633,7 +675,7 @@ impl Replica {
             inner.fail_reads(chunk);
         }
         let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
-        self.remake_dead_way(inner, leads);
+        self.remake_dead_way(inner, leads, way_time);
         if leads {
             let now = self.shared.consensus.clock.now_ms();
             if inner.keyspace.next_deadline().is_some_and(|d| d <= now) {
@@ -664,9 +706,16 @@ impl Replica {
         probe.matched = view.matched;
     }
 
+    /// How much longer than a small command what waits here may take: large entries, its own and those of other nodes, are
+    /// on their way before it.
+    fn way_time(&self, inner: &Inner) -> Duration {
+        let bytes = inner.outbox.bytes() + self.memory().used_by(Part::Bus);
+        Duration::from_nanos(bytes as u64 * NS_PER_BYTE)
+    }
+
     /// A connection that carries nothing any more is not noticed by TCP for minutes.
-    fn remake_dead_way(&self, inner: &mut Inner, leads: bool) {
-        let stuck = inner.outbox.oldest_in_flight().is_some_and(|age| age > WAY_PATIENCE);
+    fn remake_dead_way(&self, inner: &mut Inner, leads: bool, way_time: Duration) {
+        let stuck = inner.outbox.oldest_in_flight().is_some_and(|age| age > WAY_PATIENCE + way_time);
         if let Some(leader) = inner.target.leader.filter(|_| stuck && !leads && inner.way_open) {
             tracing::info!(leader, "nothing comes back from the leader: connecting anew");
             inner.way_open = false;
@@ -773,7 +822,9 @@ impl Replica {
         }
         tracing::info!(index = keyspace.index(), bytes = file.bytes, "installed a snapshot");
         inner.applied_term = keyspace.term();
+        keyspace.go_on_from(inner.keyspace.usage());
         inner.keyspace = keyspace;
+        inner.digests.begin_anew();
         inner.membership = meta.last_membership;
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
         inner.stats.installs += 1;
@@ -886,17 +937,29 @@ impl Inner {
         self.building = Some(Building { meta, writer, ack, also: Vec::new() });
     }
 
-    fn execute_reads(&mut self) {
-        while let Some((chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
-            if let Err(chunk) = self.execute(chunk, now_ms) {
-                // A key may have expired that the log does not know to be expired yet: its time first (R2).
-                self.outbox.tick();
-                return self.reads.put_back(chunk);
+    /// Executes reads that may be executed now, until their replies are as long as a turn allows. True: there are more.
+    fn execute_reads(&mut self) -> bool {
+        let mut room = READ_BYTES_PER_TURN;
+        while let Some((mut chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
+            match self.execute(&mut chunk, now_ms, &mut room) {
+                Executed::All if room > 0 => {}
+                Executed::All => return self.reads.has_ready(self.keyspace.index()),
+                Executed::Enough => {
+                    self.reads.go_on_with(chunk, now_ms);
+                    return true;
+                }
+                Executed::NeedsTime => {
+                    // A key may have expired that the log does not know to be expired yet: its time first (R2).
+                    self.outbox.tick();
+                    self.reads.put_back(chunk);
+                    return false;
+                }
             }
         }
+        false
     }
 
-    fn execute(&mut self, mut chunk: Chunk, now_ms: u64) -> Result<(), Chunk> {
+    fn execute(&mut self, chunk: &mut Chunk, now_ms: u64, room: &mut usize) -> Executed {
         let index = self.keyspace.index();
         let mut warmed = 0;
         while let Some(item) = chunk.items.pop_front() {
@@ -910,16 +973,21 @@ impl Inner {
                     warmed -= 1;
                     let lines = &chunk.lines[chunk.done..];
                     let seed = index ^ now_ms.rotate_left(32) ^ (chunk.done as u64).rotate_left(16);
-                    let Some(rest) = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed) else {
+                    let answered = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed);
+                    let Some((rest, length)) = answered else {
                         chunk.items.push_front(Read::Command(client));
-                        return Err(chunk);
+                        return Executed::NeedsTime;
                     };
                     chunk.done = chunk.lines.len() - rest;
                     self.stats.reads += 1;
+                    *room = room.saturating_sub(length);
+                    if *room == 0 && !chunk.items.is_empty() {
+                        return Executed::Enough;
+                    }
                 }
             }
         }
-        Ok(())
+        Executed::All
     }
 
     /// Answers a command that there is no room for, behind the writes of its connection.
@@ -964,12 +1032,27 @@ impl Inner {
     }
 }
 
+/// How far the execution of gathered reads has come.
+enum Executed {
+    All,
+    /// As far as one turn allows.
+    Enough,
+    /// The next one depends on whether a key has expired.
+    NeedsTime,
+}
+
 /// What a node says when it meets entries of a newer version.
 const UPGRADE: &str = "the log holds entries that this version does not know: upgrade this node and start it again; \
                        nothing is lost";
 
-/// Executes the read at the start of `lines` for its client; how many bytes follow it. `None`: it needs a later
-/// time first, and nothing was answered.
+/// What a client gets instead of a large reply that there is no memory for (R21).
+const REPLY_TOO_LARGE: CommandError = CommandError::fixed(
+    "OVERLOADED this node has no memory for so large a reply now, because clients are slow to read theirs: try again, or \
+     raise queue-memory-limit. A read changes nothing",
+);
+
+/// Executes the read at the start of `lines` for its client; how many bytes follow it, and how long the reply is. `None`:
+/// it needs a later time first, and nothing was answered.
 fn answer_read(
     keyspace: &Keyspace,
     client: &dyn Client,
@@ -977,13 +1060,17 @@ fn answer_read(
     lines: &[u8],
     now_ms: u64,
     seed: u64,
-) -> Option<usize> {
+) -> Option<(usize, usize)> {
     let (db, args, rest) = line::take(lines);
     let mut outcome = ReadOutcome::Done;
     client.write(&mut |reply| outcome = keyspace.read(db, &args, now_ms, seed, reply));
     if outcome == ReadOutcome::Done {
+        let length = client.accept();
+        if length.is_none() {
+            client.write(&mut |reply| reply.error(&REPLY_TOO_LARGE));
+        }
         client.done(index);
-        return Some(rest.len());
+        return Some((rest.len(), length.unwrap_or(0)));
     }
     client.postpone();
     None
@@ -1019,7 +1106,7 @@ impl<'a> Origin<'a> {
                     let seed = Random::for_command(self.header.seed, u64::MAX, self.reads);
                     let lines = &batch.reads[self.reads_done..];
                     let rest = answer_read(keyspace, &*client, self.index, lines, keyspace.time_ms(), seed);
-                    let rest = rest.expect("the time of the entry is the time of the read");
+                    let (rest, _) = rest.expect("the time of the entry is the time of the read");
                     self.reads_done = batch.reads.len() - rest;
                 }
             }

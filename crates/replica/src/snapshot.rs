@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quorate_env::{Env, Op, Queue};
+use quorate_env::{Env, Op, Part, Queue};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::storage::{decode, encode};
@@ -19,6 +19,9 @@ use crate::types::{SnapshotMeta, term_of};
 const MAGIC: &[u8; 8] = b"QUORSNP\x01";
 /// How much may be on its way to the disk.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+/// So much is written between two syncs: the disk is never left with gigabytes to write at once, behind which the fsync
+/// of the log would wait.
+const SYNC_BYTES: u64 = 16 << 20;
 /// The largest piece; larger ones are damage.
 const PIECE_BYTES_MAX: usize = 64 << 20;
 /// How much of a file is read at once.
@@ -144,6 +147,7 @@ impl SnapshotStore {
             tmp: tmp.clone(),
             path,
             offset: 0,
+            synced: 0,
             room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
             failed: Arc::default(),
             finished: false,
@@ -188,6 +192,7 @@ pub(crate) struct Writer {
     tmp: Arc<Path>,
     path: Arc<Path>,
     offset: u64,
+    synced: u64,
     room: Arc<Semaphore>,
     failed: Arc<std::sync::Mutex<Option<String>>>,
     finished: bool,
@@ -255,7 +260,12 @@ impl Writer {
         let len = data.len();
         let op = Op::Write { path: self.tmp.clone(), offset: self.offset, bufs: vec![data] };
         self.offset += len as u64;
-        self.run(vec![op], len);
+        let mut ops = vec![op];
+        if self.offset - self.synced >= SYNC_BYTES {
+            self.synced = self.offset;
+            ops.push(Op::Sync { path: self.tmp.clone() });
+        }
+        self.run(ops, len);
     }
 
     fn run(&self, ops: Vec<Op>, bytes: usize) {
@@ -264,7 +274,10 @@ impl Writer {
             permit.forget();
         }
         let (room, failed) = (self.room.clone(), self.failed.clone());
+        let mut charge = self.env.memory.charge(Part::Snapshots);
+        charge.set(bytes);
         let done = move |result: io::Result<()>| {
+            drop(charge);
             room.add_permits(take as usize);
             if let Err(e) = result {
                 failed.lock().expect("not poisoned").get_or_insert(e.to_string());

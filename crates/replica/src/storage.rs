@@ -38,8 +38,35 @@ impl Storage {
         Self { log, shard }
     }
 
-    fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        self.log.read(self.shard, from..to, max_bytes)?.into_iter().map(decode_entry).collect()
+    /// What is not in memory is read in steps: heartbeats go out between them (R20).
+    async fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        let mut reading = self.log.begin_read(self.shard, from..to, max_bytes)?;
+        loop {
+            if let Some(records) = reading.step()? {
+                return records.into_iter().map(decode_entry).collect();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Appends entries that are on disk before they count, in every durability mode: who the voters are must outlast
+    /// a crash, because all of them are asked when too many have lost the end of their logs (see [`crate::unsure`]).
+    fn append_synced(
+        &self,
+        records: Vec<quorate_log::Entry>,
+        done: impl FnOnce(io::Result<()>) + Send + 'static,
+    ) {
+        let (tx, mut rx) = oneshot::channel();
+        self.log.append(
+            self.shard,
+            records,
+            Box::new(move |result| {
+                let _ = tx.send(result);
+            }),
+        );
+        // Completions come in the order of the calls, so the append's is there.
+        let both = move |synced| done(rx.try_recv().map_err(io::Error::other).flatten().and(synced));
+        self.log.sync(Box::new(both));
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {
@@ -51,7 +78,7 @@ impl Storage {
 pub(crate) fn encode_entry(entry: &Entry) -> quorate_log::Entry {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (Kind::Blank, Bytes::new()),
-        EntryPayload::Normal(batch) => (Kind::Batch, batch.0.clone()),
+        EntryPayload::Normal(batch) => (Kind::Batch, batch.bytes.clone()),
         EntryPayload::Membership(m) => (Kind::Membership, encode(m)),
     };
     quorate_log::Entry { index: entry.log_id.index, term: term_of(&entry.log_id), kind: kind as u8, payload }
@@ -61,7 +88,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> quorate_log::Entry {
 pub(crate) fn decode_entry(record: quorate_log::Entry) -> io::Result<Entry> {
     let payload = match record.kind {
         k if k == Kind::Blank as u8 => EntryPayload::Blank,
-        k if k == Kind::Batch as u8 => EntryPayload::Normal(Batch(record.payload)),
+        k if k == Kind::Batch as u8 => EntryPayload::Normal(Batch::new(record.payload)),
         k if k == Kind::Membership as u8 => EntryPayload::Membership(decode::<Membership>(&record.payload)?),
         k => return Err(invalid(format!("log entry {} has the unknown kind {k}", record.index))),
     };
@@ -112,7 +139,7 @@ impl RaftLogReader<TypeConfig> for Storage {
         range: RB,
     ) -> io::Result<Vec<Entry>> {
         let (from, to) = bounds(&range);
-        self.read(from, to, usize::MAX)
+        self.read(from, to, usize::MAX).await
     }
 
     /// Reads in pieces, so that replaying a long log at the start does not hold all of it in memory.
@@ -123,8 +150,12 @@ impl RaftLogReader<TypeConfig> for Storage {
         let (from, to) = bounds(&range);
         let this = self.clone();
         stream::unfold((this, from, VecDeque::new()), move |(this, mut from, mut piece)| async move {
+            if piece.is_empty() {
+                // Only who applies reads entries this way.
+                this.log.release(this.shard, from);
+            }
             if piece.is_empty() && from < to {
-                match this.read(from, to, APPEND_BYTES_MAX) {
+                match this.read(from, to, APPEND_BYTES_MAX).await {
                     Ok(entries) => piece = entries.into(),
                     Err(e) => return Some((Err(e), (this, to, piece))),
                 }
@@ -140,7 +171,7 @@ impl RaftLogReader<TypeConfig> for Storage {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, APPEND_BYTES_MAX)
+        self.read(start, end, APPEND_BYTES_MAX).await
     }
 }
 
@@ -167,8 +198,13 @@ impl RaftLogStorage<TypeConfig> for Storage {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let records = entries.into_iter().map(|e| encode_entry(&e)).collect();
-        self.log.append(self.shard, records, Box::new(|result| callback.io_completed(result)));
+        let records: Vec<_> = entries.into_iter().map(|e| encode_entry(&e)).collect();
+        let done = |result| callback.io_completed(result);
+        if records.iter().any(|r| r.kind == Kind::Membership as u8) {
+            self.append_synced(records, done);
+        } else {
+            self.log.append(self.shard, records, Box::new(done));
+        }
         Ok(())
     }
 

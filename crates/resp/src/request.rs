@@ -245,6 +245,8 @@ enum Progress {
     Start,
     /// Arguments are missing, this many. `bulk` is the length of the next one, once announced.
     Bulks { missing: usize, bulk: Option<usize> },
+    /// It is not wanted: `left` more bytes of an argument pass, then `missing` arguments.
+    Skipping { missing: usize, left: usize },
     /// It has been handed out, and is taken from the inbox before the next one is looked for.
     Complete,
 }
@@ -334,6 +336,48 @@ impl Decoder {
         }
     }
 
+    /// The length of the incomplete request at hand as far as it is known, in bytes: what has arrived, and the argument
+    /// that is announced. 0 between requests.
+    #[must_use]
+    pub fn announced_bytes(&self) -> usize {
+        match self.progress {
+            Progress::Start => self.inbox.len(),
+            Progress::Bulks { bulk, .. } => {
+                let announced = bulk.map_or(0, |len| len + LINE_END_BYTES);
+                self.inbox.len().max(self.decoded + announced)
+            }
+            Progress::Skipping { .. } | Progress::Complete => 0,
+        }
+    }
+
+    /// Makes the buffer large enough for [`Self::announced_bytes`] at once: growing step by step would copy, and end
+    /// with up to twice as much. For callers that have seen to it that there is so much memory.
+    pub fn reserve_announced(&mut self) {
+        let missing = self.announced_bytes().saturating_sub(self.inbox.len());
+        if missing > 0 {
+            self.inbox.back().reserve(missing);
+        }
+    }
+
+    /// Gives up the incomplete request at hand: what has arrived of it is released, what comes is passed over, and
+    /// [`next`](Self::next) goes on behind it. False: there is none whose end is known.
+    pub fn skip(&mut self) -> bool {
+        let Progress::Bulks { missing, bulk } = self.progress else { return false };
+        self.inbox.consume(self.decoded);
+        self.decoded = 0;
+        self.spans = Vec::new();
+        self.progress = match bulk {
+            Some(len) => Progress::Skipping { missing: missing - 1, left: len + LINE_END_BYTES },
+            None => Progress::Skipping { missing, left: 0 },
+        };
+        true
+    }
+
+    /// Releases the bytes of the request that was handed out last.
+    pub fn release(&mut self) {
+        self.take_complete();
+    }
+
     /// Memory held by this decoder, in bytes.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
@@ -390,6 +434,11 @@ impl Decoder {
             if let Progress::Bulks { missing, bulk } = self.progress {
                 return self.decode_bulks(missing, bulk);
             }
+            if let Progress::Skipping { missing, left } = self.progress
+                && !self.pass_over(missing, left)?
+            {
+                return Ok(false);
+            }
             match self.decode_first_line()? {
                 FirstLine::Partial => return Ok(false),
                 FirstLine::Inline => return Ok(true),
@@ -436,6 +485,28 @@ impl Decoder {
         let text_len = if len > 0 && bytes[len - 1] == b'\r' { len - 1 } else { len };
         split_words(bytes, text_len, &mut self.spans).map_err(|_| ProtocolError::UnbalancedQuotes)?;
         Ok(if self.spans.is_empty() { FirstLine::Empty } else { FirstLine::Inline })
+    }
+
+    /// Drops what has arrived of a request that is not wanted. True: all of it has.
+    #[cold]
+    fn pass_over(&mut self, mut missing: usize, mut left: usize) -> Result<bool, ProtocolError> {
+        loop {
+            let here = left.min(self.inbox.len());
+            self.inbox.consume(here);
+            left -= here;
+            self.progress = Progress::Skipping { missing, left };
+            if left > 0 {
+                return Ok(false);
+            }
+            if missing == 0 {
+                self.progress = Progress::Start;
+                return Ok(true);
+            }
+            let header = bulk_header(self.inbox.unread(), 0, &mut self.searched, &self.limits)?;
+            let Some((len, used)) = header else { return Ok(false) };
+            self.inbox.consume(used);
+            (missing, left) = (missing - 1, len + LINE_END_BYTES);
+        }
     }
 
     /// Decodes arguments until none is missing (true) or the bytes end (false).
@@ -549,6 +620,52 @@ mod tests {
     use ProtocolError as E;
 
     type Decoded = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
+
+    #[test]
+    fn a_request_that_is_given_up_passes_and_the_next_one_is_whole() {
+        let huge = b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n".to_vec();
+        let rest = [vec![b'x'; 100_000], b"\r\n$2\r\nEX\r\n".to_vec()].concat();
+        let wire = [huge, rest, b"*1\r\n$4\r\nPING\r\n".to_vec()].concat();
+        // Given up at every stage of its arrival, whatever the reads bring.
+        for given_up_at in [4, 13, 20, 29, 500, 60_000, 100_030] {
+            for chunk in [1, 7, 4096, wire.len()] {
+                let mut decoder = Decoder::default();
+                let mut got = Decoded::default();
+                decoder.feed(&wire[..given_up_at]);
+                drain(&mut decoder, &mut got);
+                assert!(decoder.announced_bytes() >= given_up_at);
+                assert!(decoder.skip(), "at {given_up_at}");
+                assert_eq!(decoder.announced_bytes(), 0);
+                for part in wire[given_up_at..].chunks(chunk) {
+                    decoder.feed(part);
+                    drain(&mut decoder, &mut got);
+                    assert!(
+                        decoder.allocated_bytes() < 3 * chunk + (80 << 10),
+                        "{}",
+                        decoder.allocated_bytes()
+                    );
+                }
+                assert_eq!(got, (vec![vec![b"PING".to_vec()]], None), "{given_up_at} {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn room_for_what_is_announced_is_made_at_once_and_released() {
+        let mut decoder = Decoder::default();
+        decoder.feed(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5000000\r\n");
+        assert_eq!(decoder.next().map(|r| r.is_some()), Ok(false));
+        let announced = decoder.announced_bytes();
+        assert_eq!(announced, 30 + 5_000_000 + 2);
+        decoder.reserve_announced();
+        let before = decoder.allocated_bytes();
+        assert!((announced..announced + (64 << 10)).contains(&before), "{before}");
+        decoder.feed(&[vec![b'x'; 5_000_000], b"\r\n".to_vec()].concat());
+        assert_eq!(decoder.allocated_bytes(), before);
+        assert_eq!(decoder.next().map(|r| r.is_some_and(|r| r.len() == 3)), Ok(true));
+        decoder.release();
+        assert!(decoder.allocated_bytes() < 128 << 10);
+    }
 
     fn drain(decoder: &mut Decoder, into: &mut Decoded) {
         while into.1.is_none() {

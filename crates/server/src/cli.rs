@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use quorate_cluster::NODE_ID_MAX;
 
 use crate::args::Role;
 
@@ -40,6 +41,14 @@ Examples:
 Node i listens on port + i - 1. Its log is DIR/node-i/quorate.log. DIR/cluster.json tells addresses, process ids and
 command lines as soon as every node serves. Started again on the same DIR, the same cluster comes back with its data.";
 
+const RECOVER_EXAMPLES: &str = "\
+Examples:
+  quorate recover --data-dir /var/lib/quorate
+      What this folder holds. Run it on every folder that survived, and take the one with the greatest last entry.
+
+  quorate recover --data-dir /var/lib/quorate --accept-loss --node-id 2
+      Node 2 goes on alone, in a new cluster that other nodes join with empty folders.";
+
 /// A strongly consistent database that speaks the Redis protocol and never loses an acknowledged write.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
@@ -58,6 +67,8 @@ pub(crate) enum Command {
     Demo,
     /// Show the nodes of a cluster. Exits with 1 if it has no leader or does not answer.
     Status(Status),
+    /// Look at the data folder of a stopped node, or go on with it alone when a majority is gone for good.
+    Recover(Recover),
 }
 
 /// Run one node.
@@ -101,7 +112,7 @@ pub(crate) struct Server {
     pub(crate) role: Role,
 
     /// Number of this node in its cluster [default: the next free one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Cluster")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=NODE_ID_MAX), help_heading = "Cluster")]
     pub(crate) node_id: Option<u64>,
 
     /// TOML file with parameters
@@ -152,6 +163,33 @@ pub(crate) struct Status {
     /// Password, if the cluster has one
     #[arg(long, value_name = "PASSWORD", env = "QUORATE_PASSWORD", hide_env_values = true)]
     pub(crate) password: Option<String>,
+
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Look at the data folder of a stopped node, or go on with it alone when a majority is gone for good.
+///
+/// Without --accept-loss nothing is changed: it shows what the folder holds, what may be missing in it, and what to do.
+#[derive(Debug, Args)]
+#[command(after_help = RECOVER_EXAMPLES)]
+pub(crate) struct Recover {
+    /// Data folder of the stopped node
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Make this node the only voter of a new cluster with its data. What other nodes have beyond that is lost
+    #[arg(long)]
+    pub(crate) accept_loss: bool,
+
+    /// Confirms --accept-loss: the number of the node whose folder this is
+    #[arg(long, value_name = "N", requires = "accept_loss", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) node_id: Option<u64>,
+
+    /// Confirms --accept-loss, whichever node it is
+    #[arg(long, requires = "accept_loss", conflicts_with = "node_id")]
+    pub(crate) yes: bool,
 
     /// Print JSON, for programs
     #[arg(long)]
@@ -217,12 +255,31 @@ mod tests {
     }
 
     #[test]
+    fn recover_asks_for_a_folder_and_confirms_only_what_it_does() {
+        let parse = |args: &str| {
+            let words = ["quorate", "recover"].into_iter().chain(args.split_ascii_whitespace());
+            Cli::try_parse_from(words.collect::<Vec<_>>())
+        };
+        assert!(parse("").is_err());
+        assert!(parse("--data-dir d --yes").is_err(), "nothing to confirm");
+        assert!(parse("--data-dir d --accept-loss --yes --node-id 2").is_err(), "one of them");
+        let Command::Recover(recover) = parse("--data-dir d --accept-loss --node-id 2").unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (recover.accept_loss, recover.node_id, recover.yes, recover.json),
+            (true, Some(2), false, false)
+        );
+    }
+
+    #[test]
     fn help_names_what_is_there_and_nothing_else() {
         let help = <Cli as clap::CommandFactory>::command().render_long_help().to_string();
-        for word in ["server", "dev", "demo", "status", "Examples:"] {
+        for word in ["server", "dev", "demo", "status", "recover", "Examples:"] {
             assert!(help.contains(word), "{word}");
         }
-        for word in ["torture", "recover", "witness"] {
+        for word in ["torture", "witness"] {
             assert!(!help.contains(word), "{word}");
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - `/health/live`: 200 while the process works.
 //! - `/health/ready`: 200 while the node serves clients, 503 with the reason otherwise.
+//! - `/metrics`: figures for monitoring, OpenMetrics text ([`crate::metrics`]).
 //! - `/status`: the node and its cluster as it sees them, JSON ([`NodeStatus`]).
 #![allow(clippy::disallowed_types, reason = "the listeners of the process live in server")]
 
@@ -34,6 +35,9 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// How long to wait when the system refuses a connection, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The type of `/metrics`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A node and its cluster, as the node sees them: the body of `/status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -88,6 +92,18 @@ pub(crate) struct MemberStatus {
 /// Where `/status` and `/health/ready` get their answers.
 pub(crate) type StatusFn = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
 
+/// Where `/metrics` gets its body.
+pub(crate) type MetricsFn = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the endpoints tell of.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    /// The node and its cluster.
+    pub(crate) status: StatusFn,
+    /// Figures.
+    pub(crate) metrics: MetricsFn,
+}
+
 /// Listens. Needs a tokio runtime with its I/O driver on.
 pub(crate) async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(addr)
@@ -96,7 +112,7 @@ pub(crate) async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Answers requests until it is dropped; connections that are open then end by themselves.
-pub(crate) async fn serve(listener: TcpListener, status: StatusFn) -> Infallible {
+pub(crate) async fn serve(listener: TcpListener, sources: Sources) -> Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -104,9 +120,9 @@ pub(crate) async fn serve(listener: TcpListener, status: StatusFn) -> Infallible
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let status = Arc::clone(&status);
+                let sources = sources.clone();
                 tokio::spawn(async move {
-                    converse(stream, status).await;
+                    converse(stream, sources).await;
                     drop(place);
                 });
             }
@@ -118,9 +134,9 @@ pub(crate) async fn serve(listener: TcpListener, status: StatusFn) -> Infallible
     }
 }
 
-async fn converse(stream: TcpStream, status: StatusFn) {
+async fn converse(stream: TcpStream, sources: Sources) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &status);
+        let response = respond(request.method(), request.uri().path(), &sources);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -132,7 +148,7 @@ async fn converse(stream: TcpStream, status: StatusFn) {
     let _ = timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-fn respond(method: &Method, path: &str, status: &StatusFn) -> Response<Full<Bytes>> {
+fn respond(method: &Method, path: &str, Sources { status, metrics }: &Sources) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -148,7 +164,11 @@ fn respond(method: &Method, path: &str, status: &StatusFn) -> Response<Full<Byte
             Ok(body) => answer(StatusCode::OK, "application/json", body.into()),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /health/live, /health/ready and /status\n".into()),
+        "/metrics" => answer(StatusCode::OK, OPEN_METRICS, metrics().into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /health/live, /health/ready, /metrics and /status\n".into(),
+        ),
     }
 }
 
@@ -174,7 +194,11 @@ mod tests {
     async fn ask(request: &str, status: NodeStatus) -> String {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { serve(listener, Arc::new(move || status.clone())).await });
+        let sources = Sources {
+            status: Arc::new(move || status.clone()),
+            metrics: Arc::new(|| "figures\n# EOF\n".into()),
+        };
+        let server = tokio::spawn(serve(listener, sources));
         let mut stream = TcpStream::connect(addr).await.unwrap();
         let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -204,6 +228,12 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!((&json["id"], &json["leader"]), (&1.into(), &1.into()));
         assert_eq!((&json["members"][0]["lag"], &json["digest"]), (&3.into(), &serde_json::Value::Null));
+    }
+
+    #[tokio::test]
+    async fn metrics_have_their_type() {
+        let answer = ask("GET /metrics", NodeStatus::default()).await;
+        assert!(answer.contains("application/openmetrics-text") && answer.ends_with("# EOF\n"), "{answer}");
     }
 
     #[tokio::test]

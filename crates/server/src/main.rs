@@ -2,7 +2,8 @@
 //!
 //! [`cli`] reads the command line. `quorate server` goes on in [`args`] (everything that can be refused before the
 //! node starts) and [`node`] (the node itself). The tools talk to running nodes as any client does, through
-//! [`client`] and [`admin`]: [`status`], and [`dev`] and [`demo`], which run a [`local_cluster`] of processes.
+//! [`client`] and [`admin`]: [`status`], and [`dev`] and [`demo`], which run a [`local_cluster`] of processes. [`recover`] works on the
+//! folder of a stopped node.
 
 mod admin;
 mod args;
@@ -15,8 +16,10 @@ mod http;
 mod limits;
 mod local_cluster;
 mod logging;
+mod metrics;
 mod node;
 mod parent;
+mod recover;
 mod shutdown;
 mod stage;
 mod status;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Dev(command) => dev::run(&command),
         Command::Demo => demo::run(),
         Command::Status(command) => status::run(&command),
+        Command::Recover(command) => recover::run(&command),
     };
     result.unwrap_or_else(|error| {
         // If even the error stream is gone, the exit code still tells.

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::args::{self, NodeArgs, bus_of};
-use crate::http::{self, MemberStatus, NodeStatus};
+use crate::http::{self, MemberStatus, NodeStatus, Sources};
+use crate::metrics::Board;
 use crate::shutdown;
 use crate::stage::{Deputy, NodeStage};
 
@@ -27,6 +28,10 @@ const ALLOCATOR: &str = "mimalloc";
 /// Runs the node until a signal or a client stops it.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let env = real::env().context("cannot start the disk threads")?;
+    env.memory.set_limit(match args.config.queue_memory_limit() {
+        0 => default_queue_memory(machine_bytes()),
+        given => given,
+    });
     let runtime = Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
     let deputy =
         Deputy::start(runtime.clone(), env.random.clone()).context("cannot start the deputy thread")?;
@@ -62,8 +67,11 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
     };
     let ready = Arc::new(AtomicBool::new(false));
     let (status_cluster, since, is_ready) = (cluster.clone(), Instant::now(), ready.clone());
-    let status = move || status(&status_cluster, since, is_ready.load(Ordering::Relaxed));
-    tokio::spawn(http::serve(listener, Arc::new(status)));
+    let status = Arc::new(move || status(&status_cluster, since, is_ready.load(Ordering::Relaxed)));
+    let board = Board::default();
+    let (now, pages) = (status.clone(), board.clone());
+    let sources = Sources { status, metrics: Arc::new(move || pages.page(now())) };
+    tokio::spawn(http::serve(listener, sources));
     let serve_args = ServeArgs {
         env,
         cluster: cluster.clone(),
@@ -77,7 +85,10 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
             allocator: ALLOCATOR,
             memory_peak: Cell::new(0),
         },
-        on_ready: Box::new(move |_: &Rc<_>| ready.store(true, Ordering::Relaxed)),
+        on_ready: Box::new(move |node: &Rc<_>| {
+            ready.store(true, Ordering::Relaxed);
+            tokio::task::spawn_local(board.follow(node.clone(), resident_bytes));
+        }),
     };
     let stop = async {
         let signal = stop.await;
@@ -123,15 +134,8 @@ fn start_args(args: &NodeArgs) -> anyhow::Result<StartArgs> {
         },
         join: args.join.iter().map(|addr| bus_of(addr)).collect::<anyhow::Result<_>>()?,
         node_id: args.node_id,
-        timing: Timing {
-            heartbeat: config.heartbeat_interval(),
-            election: (config.election_timeout_min(), config.election_timeout_max()),
-            drift: config.clock_drift(),
-            write_timeout: config.write_timeout(),
-            clock_step_max: config.clock_step_max(),
-        },
+        timing: Timing::from(config),
         segment_bytes: config.segment_size(),
-        replication_factor: config.replication_factor(),
     })
 }
 
@@ -180,6 +184,24 @@ fn role(view: &View, id: u64) -> &'static str {
         Some(Role::Reader) => "reader",
         _ => "learner",
     }
+}
+
+/// Queues may take a quarter of the memory: what they hold comes on top of the data, whose size nothing limits. With less
+/// than this many bytes a few values of the largest size (512 MB) could not be under way at all.
+fn default_queue_memory(machine_bytes: u64) -> usize {
+    const LEAST: u64 = 1 << 30;
+    usize::try_from((machine_bytes / 4).max(LEAST)).unwrap_or(usize::MAX)
+}
+
+/// Bytes of memory of the machine, or of the control group that the process is confined to. 0: nobody says.
+#[allow(clippy::disallowed_methods, reason = "the process asks the kernel about its machine")]
+fn machine_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes: Option<u64> = total.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let machine = kilobytes.unwrap_or(0) * 1024;
+    group.trim().parse::<u64>().map_or(machine, |group| machine.min(group))
 }
 
 /// Bytes of memory that the process holds.

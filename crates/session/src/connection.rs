@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use quorate_env::Instant;
+use quorate_env::budget::STEP_BYTES;
+use quorate_env::{Budget, Charge, Instant, Part};
 use quorate_keyspace::Reply;
 use quorate_replica::Client;
 use quorate_resp::Protocol;
@@ -12,6 +13,9 @@ use tokio::sync::Notify;
 /// When the answers of a connection exceed this, it is closed: its client does not read (`bounded`).
 /// `client-output-buffer-limit` may ask for less.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 1 << 30;
+
+/// A reply of more than this to a read is refused when the node has no memory for it.
+const REFUSABLE_BYTES: usize = 1 << 20;
 
 /// In which lane of the replica the commands of a connection are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,10 @@ pub struct Connection {
     pub(crate) buffered: Cell<usize>,
     /// Bytes of answers that are being written.
     pub(crate) writing: Cell<usize>,
+    /// What answers that the client has not read count in the node's budget.
+    charge: RefCell<Charge>,
+    /// How much that is.
+    charged: Cell<usize>,
     /// Since when answers have waited beyond the soft limit.
     pub(crate) over_soft_limit: Cell<Option<Instant>>,
     pub(crate) bytes_in: Cell<u64>,
@@ -92,7 +100,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, addr: String, local_addr: String, authenticated: bool) -> Rc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        addr: String,
+        local_addr: String,
+        authenticated: bool,
+        memory: &Budget,
+    ) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             id,
@@ -129,6 +143,8 @@ impl Connection {
             watched: Cell::new(0),
             buffered: Cell::new(0),
             writing: Cell::new(0),
+            charge: RefCell::new(memory.charge(Part::Replies)),
+            charged: Cell::new(0),
             over_soft_limit: Cell::new(None),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -162,8 +178,18 @@ impl Connection {
         }
         self.largest_answer.set(self.largest_answer.get().max(out.len() - start));
         if self.closing.get() || out.len() > OUTPUT_BYTES_MAX {
-            out.clear();
+            *out = Vec::new();
             self.close();
+        }
+        self.count(self.writing.get() + out.len());
+    }
+
+    /// Counts bytes of answers in the node's budget, in large steps.
+    pub(crate) fn count(&self, bytes: usize) {
+        if bytes.abs_diff(self.charged.get()) >= STEP_BYTES || (bytes == 0 && self.charged.get() > 0) {
+            let mut charge = self.charge.borrow_mut();
+            charge.set(bytes);
+            self.charged.set(charge.bytes());
         }
     }
 
@@ -206,6 +232,23 @@ impl Client for Connection {
             self.pending_bytes.set(0);
         }
         self.wake.notify_one();
+    }
+
+    fn accept(&self) -> Option<usize> {
+        let mut out = self.out.borrow_mut();
+        let start = self.answer_from.get().unwrap_or(out.len());
+        let length = out.len() - start;
+        if length <= REFUSABLE_BYTES {
+            return Some(length);
+        }
+        let mut charge = self.charge.borrow_mut();
+        let admitted = charge.try_set(self.writing.get() + out.len());
+        self.charged.set(charge.bytes());
+        if !admitted {
+            // The room that it took goes back with it.
+            *out = out[..start].to_vec();
+        }
+        admitted.then_some(length)
     }
 
     fn postpone(&self) {

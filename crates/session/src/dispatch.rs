@@ -70,6 +70,20 @@ impl State {
         std::mem::replace(&mut self.was_authenticated, now) != now
     }
 
+    /// Bytes of commands that MULTI has queued.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes)
+    }
+
+    /// There is no memory for what MULTI has queued: EXEC will say that nothing was applied.
+    pub(crate) fn give_up_queued(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.broken = true;
+            queue.bytes = 0;
+            queue.transaction = quorate_replica::Transaction::default();
+        }
+    }
+
     /// Answers bytes that are not RESP, and ends the connection.
     pub(crate) fn protocol_error(&self, text: &str) {
         let error = CommandError::new(format!("ERR {text}"));
@@ -99,7 +113,6 @@ impl State {
             Err(error) => return self.refuse(&error),
         };
         c.last_command.set(command.name);
-        c.commands.set(c.commands.get() + 1);
         if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
             if self.node.requires_password() {
                 return if command.name == "exec" { self.refuse_exec(&NOAUTH) } else { self.refuse(&NOAUTH) };
@@ -118,13 +131,23 @@ impl State {
         if self.queue.is_some() && !runs_within_multi(command) {
             return self.enqueue(command, args);
         }
-        match command.handler {
+        let dispatched = match command.handler {
             Handler::Write(_) => self.write(args),
             Handler::Read(_) => self.read(command, args),
             Handler::Connection(_) => self.connection_command(command, args),
             Handler::Session => self.session_command(command, args),
-            Handler::Container => self.refuse(&CommandError::wrong_arity(command.name)),
+            Handler::Container => return self.refuse(&CommandError::wrong_arity(command.name)),
+        };
+        // What must wait comes here again.
+        if matches!(dispatched, Dispatch::Done | Dispatch::Async(_)) {
+            self.count_commands(1);
         }
+        dispatched
+    }
+
+    fn count_commands(&self, n: usize) {
+        let commands = &self.connection.commands;
+        commands.set(commands.get() + n as u64);
     }
 
     fn write(&self, args: &[&[u8]]) -> Dispatch {
@@ -199,7 +222,7 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, error: &CommandError) -> Dispatch {
+    pub(crate) fn refuse(&mut self, error: &CommandError) -> Dispatch {
         if let Some(queue) = &mut self.queue {
             queue.broken = true;
         }
@@ -408,6 +431,8 @@ impl State {
             commands::report(report, &self.node, &c);
         }
         self.selects = queue.selects;
+        // Now they are carried out; those that were only queued do not count.
+        self.count_commands(queue.transaction.len());
         self.enter(Lane::Writes);
         self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done

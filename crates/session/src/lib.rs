@@ -13,12 +13,15 @@
 mod commands;
 mod connection;
 mod dispatch;
+mod incoming;
 mod node;
 mod serve;
 mod session;
+mod tally;
 mod transaction;
 
 pub use connection::Connection;
 pub use node::{Node, Process};
 pub use serve::{OnReady, ServeArgs, serve};
 pub use session::Session;
+pub use tally::Tally;

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use quorate_cluster::Cluster;
 use quorate_cluster::config::Config;
+use quorate_cluster::{Cluster, NODE_ID_MAX};
 use quorate_env::{Instant, clock};
 use quorate_replica::Replica;
 use quorate_resp::{BULK_BYTES_MAX, Limits};
 use tokio::sync::Notify;
 
 use crate::connection::Connection;
+use crate::tally::Tally;
 
 /// See the module. It belongs to one thread.
 pub struct Node {
@@ -22,7 +23,9 @@ pub struct Node {
     pub(crate) started: Instant,
     pub(crate) run_id: String,
     pub(crate) connections: RefCell<BTreeMap<u64, Weak<Connection>>>,
-    next_id: Cell<u64>,
+    next_client: Cell<u64>,
+    /// What was counted when CONFIG RESETSTAT set the counters back.
+    since: Cell<Tally>,
     pause: Cell<Option<Pause>>,
     resumed: Notify,
     /// Told when a client asks the node to stop.
@@ -65,14 +68,6 @@ impl Process {
     }
 }
 
-/// Sums over all connections, past and present.
-pub(crate) struct Totals {
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-}
-
 #[derive(Clone, Copy)]
 struct Pause {
     until: Instant,
@@ -88,20 +83,24 @@ pub(crate) struct Counters {
     pub(crate) errors: Cell<u64>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
+    /// Commands refused because there was no memory to read them.
+    pub(crate) overloaded: Cell<u64>,
     /// Commands per second and bytes, as of the last sample.
     pub(crate) ops_per_second: Cell<u64>,
     pub(crate) bytes_in_per_second: Cell<u64>,
     pub(crate) bytes_out_per_second: Cell<u64>,
 }
 
-impl Counters {
-    pub(crate) fn reset(&self) {
-        for counter in
-            [&self.accepted, &self.rejected, &self.commands, &self.errors, &self.bytes_in, &self.bytes_out]
-        {
-            counter.set(0);
-        }
-    }
+/// The ids of clients are below 2^53, for libraries that keep numbers as doubles, and unique in the cluster: the node's
+/// number (16 bits) above, a counter below.
+const CLIENT_COUNTER_BITS: u32 = 37;
+/// Each start of a node begins to count elsewhere: an id of an earlier start means another client soon enough not to be
+/// mistaken. In these many steps of the counter.
+const CLIENTS_PER_START: u64 = 1 << 20;
+
+/// The part of an id that counts, from any number.
+fn client_counter(n: u64) -> u64 {
+    n & ((1 << CLIENT_COUNTER_BITS) - 1)
 }
 
 impl Node {
@@ -109,8 +108,7 @@ impl Node {
     #[must_use]
     pub fn new(replica: Replica, cluster: Cluster, config: Config, memory: Process) -> Rc<Self> {
         let identity = replica.consensus().identity();
-        // Ids of clients are unique in the cluster: node and start above, a counter below.
-        let first = (identity.node_id() & 0xff) << 48 | (identity.start() & 0xffff) << 32;
+        let first_client = client_counter(identity.start().wrapping_mul(CLIENTS_PER_START));
         let run_id = format!(
             "{:016x}{:016x}{:08x}",
             identity.cluster(),
@@ -124,7 +122,8 @@ impl Node {
             started: Instant::now(),
             run_id,
             connections: RefCell::default(),
-            next_id: Cell::new(first + 1),
+            next_client: Cell::new(first_client),
+            since: Cell::default(),
             pause: Cell::new(None),
             resumed: Notify::new(),
             shutdown: Notify::new(),
@@ -161,12 +160,24 @@ impl Node {
     }
 
     pub(crate) fn open(&self, addr: String, local_addr: String) -> Rc<Connection> {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
+        let id = self.new_client_id();
         self.counters.accepted.set(self.counters.accepted.get() + 1);
-        let connection = Connection::new(id, addr, local_addr, self.lets_anyone_in());
+        let connection = Connection::new(id, addr, local_addr, self.lets_anyone_in(), self.replica.memory());
         self.connections.borrow_mut().insert(id, Rc::downgrade(&connection));
         connection
+    }
+
+    fn new_client_id(&self) -> u64 {
+        let node = (self.cluster.node_id() & NODE_ID_MAX) << CLIENT_COUNTER_BITS;
+        loop {
+            let n = self.next_client.get() + 1;
+            self.next_client.set(n);
+            let id = node | client_counter(n);
+            // The counter has come round: who connected then may be there still.
+            if client_counter(n) > 0 && !self.connections.borrow().contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     pub(crate) fn closed(&self, connection: &Connection) {
@@ -183,13 +194,38 @@ impl Node {
         self.connections.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
-    pub(crate) fn totals(&self) -> Totals {
+    /// What was counted since the node was started, or since CONFIG RESETSTAT. Not from within apply.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.totals() - self.since.get()
+    }
+
+    /// Sets the counters back.
+    pub(crate) fn reset_tally(&self) {
+        self.since.set(self.totals());
+    }
+
+    /// What a node does before it has caught up, it does for the second time.
+    pub(crate) fn forget_replay(&self) {
+        let expired = self.totals().usage.expired;
+        let mut since = self.since.get();
+        since.usage.expired = expired;
+        self.since.set(since);
+    }
+
+    /// What was counted since the node was started.
+    pub(crate) fn totals(&self) -> Tally {
         let c = &self.counters;
-        let mut t = Totals {
+        let mut t = Tally {
+            accepted: c.accepted.get(),
+            rejected: c.rejected.get(),
             commands: c.commands.get(),
             errors: c.errors.get(),
             bytes_in: c.bytes_in.get(),
             bytes_out: c.bytes_out.get(),
+            overloaded: c.overloaded.get(),
+            usage: self.replica.with_keyspace(quorate_keyspace::Keyspace::usage),
+            stats: self.replica.stats(),
         };
         for c in self.clients() {
             t.commands += c.commands.get();

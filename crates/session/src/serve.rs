@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_cluster::Cluster;
 use quorate_cluster::config::{Config, PARAMETERS, Scope};
-use quorate_env::{Env, Listener, clock};
+use quorate_env::{Env, Listener, Listening, Liveness, clock};
 use quorate_replica::{Feed, OnDirectory, Options, Replica, Stage, on_stage};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_local;
@@ -50,7 +51,6 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     let options = Options {
         stage: stage.clone(),
         on_directory: follow(config.clone(), cluster.clone()),
-        databases: config.databases(),
         pending_bytes_max: config.pending_writes_max(),
         snapshot_log_bytes: config.snapshot_log_size(),
         log_keep_bytes: config.log_keep_size(),
@@ -63,12 +63,13 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         if cluster.consensus().identity().is_founder() {
             found(&env, &replica, &config).await;
         }
-        let listener = env.net.listen(listen).await?;
+        let listener = env.net.listen_with(listen, listening(&config)).await?;
         tracing::info!(%listen, "ready for clients");
         spawn_local(sample(node.clone()));
         let loading = (replica.clone(), node.clone());
         spawn_local(async move {
             loading.0.catch_up().await;
+            loading.1.forget_replay();
             tracing::info!("caught up");
             on_ready(&loading.1);
         });
@@ -113,7 +114,8 @@ fn why_stopped(cluster: &Cluster) -> String {
         .unwrap_or_else(|| "consensus has ended".to_owned())
 }
 
-/// The founder of a cluster gives it its secret and the parameters it was started with, before the first client.
+/// The founder of a cluster gives it its secret and the parameters it was started with, before the first client: in one
+/// entry, because a founder that starts again cannot tell, before it has caught up, whether it has done so.
 async fn found(env: &Env, replica: &Replica, config: &Config) {
     while replica.with_keyspace(|k| k.cluster_id().is_none()) {
         if replica.leads() {
@@ -121,12 +123,12 @@ async fn found(env: &Env, replica: &Replica, config: &Config) {
             secret.extend(env.random.next_u64().to_le_bytes());
             let mut id = replica.consensus().identity().cluster().to_le_bytes().to_vec();
             id.extend([0; 8]);
-            replica.write_internal(&[b"\0bootstrap", &secret, &id]).await;
-            let given = config.given_for_cluster();
-            for (name, value) in given {
-                let name = format!("{CONFIG_PREFIX}{name}");
-                replica.write_internal(&[b"\0directory.set", name.as_bytes(), value.as_bytes()]).await;
+            let mut line = vec![b"\0bootstrap".to_vec(), secret, id];
+            for (name, value) in config.given_for_cluster() {
+                line.extend([format!("{CONFIG_PREFIX}{name}").into_bytes(), value.into_bytes()]);
             }
+            let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
+            replica.write_internal(&line).await;
         } else {
             clock::sleep(Duration::from_millis(5)).await;
         }
@@ -144,7 +146,14 @@ fn follow(config: Config, cluster: Cluster) -> OnDirectory {
             }
         }
         cluster.set_appendfsync(config.appendfsync());
+        cluster.set_replication_factor(config.replication_factor());
     })
+}
+
+/// How clients are listened for; `tcp-keepalive` may change.
+fn listening(config: &Config) -> Listening {
+    let (backlog, config) = (config.tcp_backlog(), config.clone());
+    Listening { backlog, watch: Arc::new(move || Liveness::after(config.tcp_keepalive())) }
 }
 
 async fn accept(node: Rc<Node>, mut listener: Box<dyn Listener>) {

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use quorate_env::budget::STEP_BYTES;
 use quorate_env::clock;
 use quorate_resp::Decoder;
 use smallvec::SmallVec;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Connection;
 use crate::dispatch::{Dispatch, State};
+use crate::incoming::{Incoming, LOOK, NO_MEMORY, Verdict};
 use crate::node::Node;
 
 /// Commands of one connection under way at the most.
@@ -89,9 +91,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let connection = state.connection.clone();
         let mut window = FIRST_WINDOW;
         let mut postponed = None;
+        let mut incoming = Incoming::new(state.node.replica.memory());
         loop {
             decoder.set_limits(state.node.limits(&connection));
-            let starved = match take_commands(stream, decoder, state, window, postponed.take()).await? {
+            let taken =
+                take_commands(stream, decoder, state, window, postponed.take(), &mut incoming).await?;
+            let starved = match taken {
                 Taken::All => true,
                 Taken::Enough => false,
                 Taken::Paused(args) => {
@@ -133,11 +138,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
             }
             connection.buffered.set(decoder.buffered_bytes());
+            if starved {
+                let patience = state.node.config.write_timeout();
+                let queued = state.queued_bytes();
+                let verdict = incoming.admit(decoder, &connection, queued, patience).await;
+                if verdict == Verdict::Refused {
+                    if decoder.skip() {
+                        state.refuse(&NO_MEMORY);
+                    }
+                    state.give_up_queued();
+                    incoming.settle(0);
+                    state.node.counters.overloaded.set(state.node.counters.overloaded.get() + 1);
+                    continue;
+                }
+            }
+            let large = incoming.is_large();
             tokio::select! {
                 biased;
                 () = connection.wake.notified() => {}
                 // Commands that were not taken yet wait for answers, not for more bytes.
                 read = stream.read_buf(decoder.buffer()), if starved => received(&connection, read?),
+                // To see whether it comes fast enough.
+                () = clock::sleep(LOOK), if large => {}
             }
         }
     }
@@ -160,6 +182,7 @@ async fn take_commands<S: AsyncWrite + Unpin>(
     state: &mut State,
     window: usize,
     postponed: Option<Vec<Vec<u8>>>,
+    incoming: &mut Incoming,
 ) -> io::Result<Taken> {
     let connection = state.connection.clone();
     if let Some(owned) = postponed {
@@ -199,7 +222,13 @@ async fn take_commands<S: AsyncWrite + Unpin>(
         if connection.pending.get() > 0 {
             connection.pending_bytes.set(connection.pending_bytes.get() + request.wire_bytes());
         }
+        let bytes = request.wire_bytes();
         drop(args);
+        if bytes >= STEP_BYTES {
+            // It is in a batch now; the next one may be long in coming.
+            decoder.release();
+            incoming.settle(state.queued_bytes());
+        }
         if state.limits_changed() {
             let limits = state.node.limits(&connection);
             decoder.set_limits(limits);
@@ -301,6 +330,7 @@ async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -
             }
         }
         connection.writing.set(0);
+        connection.count(connection.out.borrow().len());
         connection.last_active.set(clock::Instant::now());
         connection.bytes_out.set(connection.bytes_out.get() + buf.len() as u64);
         buf.clear();

@@ -152,9 +152,14 @@ impl SimCluster {
 
     /// Starts the process of a node where none runs, with the command line that it always has.
     pub fn start(&mut self, n: usize) {
+        self.start_with(n, &[]);
+    }
+
+    /// The same with parameters, `(name, value)`, of this node alone.
+    pub fn start_with(&mut self, n: usize, own: &[(&str, &str)]) {
         let join =
             if n == 1 { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
-        let config = self.config();
+        let config = self.config(own);
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         let machine = &mut self.machines[n - 1];
         (machine.node, machine.stop) = (place.clone(), stop.clone());
@@ -286,6 +291,12 @@ impl SimCluster {
         )
     }
 
+    /// Entries behind `index` were lost with the machines that had them, as `everysec` allows: others may take their
+    /// places now.
+    pub fn forget_entries_behind(&mut self, index: u64) {
+        self.digests.split_off(&(index + 1));
+    }
+
     /// One line for each node, for whoever reads a failure.
     pub fn describe(&self) -> String {
         let mut text = String::new();
@@ -334,12 +345,12 @@ impl SimCluster {
         }
     }
 
-    fn config(&self) -> Config {
+    fn config(&self, own: &[(&str, &str)]) -> Config {
         let config = Config::default();
         let nodes = self.machines.len().to_string();
         let always = [("protected-mode", "no"), ("replication-factor", &*nodes), ("segment-size", "1mb")];
         let given = self.settings.config.iter().map(|(name, value)| (&**name, &**value));
-        for (name, value) in always.into_iter().chain(given) {
+        for (name, value) in always.into_iter().chain(given).chain(own.iter().copied()) {
             config.set_at_start(name, value).unwrap_or_else(|error| panic!("{name} = {value}: {error}"));
         }
         config.check().unwrap_or_else(|error| panic!("{error}"));
@@ -362,15 +373,8 @@ fn start_args(n: usize, join: Vec<String>, config: &Config) -> StartArgs {
         member: quorate_cluster::member(&format!("{}:{PORT}", ip(n)), &bus(n)),
         join,
         node_id: Some(n as u64),
-        timing: Timing {
-            heartbeat: config.heartbeat_interval(),
-            election: (config.election_timeout_min(), config.election_timeout_max()),
-            drift: config.clock_drift(),
-            write_timeout: config.write_timeout(),
-            clock_step_max: config.clock_step_max(),
-        },
+        timing: Timing::from(config),
         segment_bytes: config.segment_size(),
-        replication_factor: config.replication_factor(),
     }
 }
 

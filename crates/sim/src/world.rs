@@ -125,6 +125,7 @@ impl World {
             disk: Arc::new(SimDisk { core: core.clone(), node, generation }),
             net: Arc::new(SimNetwork { core, node, generation }),
             random: self.node(id).random.clone(),
+            memory: quorate_env::Budget::default(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_replica::Timing;
+
 use super::output_limits::OutputLimits;
 use super::parameters::PARAMETERS;
 use super::{Config, Slot};
@@ -123,6 +125,8 @@ getters! {
     log_keep_size: u64 = "log-keep-size" bytes;
     /// Bytes of writes that may wait.
     pending_writes_max: usize = "pending-writes-max" size;
+    /// Bytes of everything that waits; 0 chooses by the machine.
+    queue_memory_limit: usize = "queue-memory-limit" size;
     /// Databases.
     databases: usize = "databases" size;
     /// How much is reported.
@@ -134,6 +138,18 @@ getters! {
     };
     /// Where to; empty is the standard error stream.
     logfile: Arc<str> = "logfile" |slot| slot.text();
+}
+
+impl From<&Config> for Timing {
+    fn from(config: &Config) -> Self {
+        Self {
+            heartbeat: config.heartbeat_interval(),
+            election: (config.election_timeout_min(), config.election_timeout_max()),
+            drift: config.clock_drift(),
+            write_timeout: config.write_timeout(),
+            clock_step_max: config.clock_step_max(),
+        }
+    }
 }
 
 /// No range in the table admits a negative number.

@@ -195,7 +195,7 @@ pub const PARAMETERS: &[Parameter] = &[
         kind: count(1, 7),
         default: "3",
         changes: Changes::Live,
-        doc: "How many voters the cluster has, as soon as it has that many nodes; further nodes are readers, until a voter is lost.",
+        doc: "How many voters the cluster has, as soon as it has that many nodes; further nodes are learners, until a voter is removed. Raised, learners become voters; lowered, voters become learners, never the leader. Odd numbers: with an even one the number of voters is one less, or stays one more.",
     },
     Parameter {
         name: "heartbeat-interval",
@@ -211,7 +211,7 @@ pub const PARAMETERS: &[Parameter] = &[
         kind: milliseconds(20, 600_000),
         default: "120",
         changes: Changes::AtStart,
-        doc: "A follower that hears nothing from its leader for a random time between this and election-timeout-max calls an election. Raise both when the round trip between nodes takes more than a few milliseconds. Must be the same on all nodes, because the leader's lease relies on it.",
+        doc: "A follower that hears nothing from its leader for a random time between this and election-timeout-max calls an election. Raise both when the round trip between nodes takes more than a few milliseconds. Must be the same on all nodes, because the leader's lease relies on it: a node with another value is not taken in, and a member that was restarted with one is reported by the leader.",
     },
     Parameter {
         name: "election-timeout-max",
@@ -280,6 +280,14 @@ pub const PARAMETERS: &[Parameter] = &[
         doc: "How many bytes of writes that are not yet committed a node holds; beyond it clients get `-OVERLOADED`, which means that the write is not applied.",
     },
     Parameter {
+        name: "queue-memory-limit",
+        scope: Scope::Node,
+        kind: bytes(0, i64::MAX),
+        default: "0",
+        changes: Changes::AtStart,
+        doc: "How many bytes everything that waits in a node may take together: commands on their way in, replies that clients have not read, writes that are not applied, what comes from other nodes. Beyond it large commands are not read until there is room, then refused with `-OVERLOADED`, which means that they are not applied; small ones go on. A command of up to a quarter of it never makes a node exceed it; a larger one is served alone. 0 is a quarter of the machine's memory (or of what its control group may use), at least 1 GB; other values count as at least 16 MB.",
+    },
+    Parameter {
         name: "maxmemory",
         scope: Scope::Cluster,
         kind: bytes(0, i64::MAX),
@@ -301,7 +309,7 @@ pub const PARAMETERS: &[Parameter] = &[
         kind: count(1, 10_000),
         default: "16",
         changes: Changes::AtStart,
-        doc: "How many databases SELECT can choose from. Must be the same on all nodes, for the life of the cluster.",
+        doc: "How many databases SELECT can choose from. What the first node of a cluster is started with holds for all nodes and for the life of the cluster.",
     },
     // Logs of the process.
     Parameter {

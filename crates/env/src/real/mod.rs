@@ -11,10 +11,15 @@ pub use disk::RealDisk;
 pub use net::RealNetwork;
 pub use random::RealRandom;
 
-use crate::Env;
+use crate::{Budget, Env};
 
 /// The operating system's disk, network and randomness. Starts the two writer threads of the disk; an error
 /// says that the system refused them.
 pub fn env() -> io::Result<Env> {
-    Ok(Env { disk: Arc::new(RealDisk::new()?), net: Arc::new(RealNetwork), random: Arc::new(RealRandom) })
+    Ok(Env {
+        disk: Arc::new(RealDisk::new()?),
+        net: Arc::new(RealNetwork),
+        random: Arc::new(RealRandom),
+        memory: Budget::default(),
+    })
 }

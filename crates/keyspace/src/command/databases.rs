@@ -127,8 +127,7 @@ struct ScanOptions<'a> {
 impl<'a> ScanOptions<'a> {
     fn parse(args: &[&'a [u8]]) -> Result<Self, CommandError> {
         const INVALID_CURSOR: CommandError = CommandError::fixed("ERR invalid cursor");
-        let cursor =
-            std::str::from_utf8(args[1]).ok().and_then(|text| text.parse().ok()).ok_or(INVALID_CURSOR)?;
+        let cursor = parse_cursor(args[1]).ok_or(INVALID_CURSOR)?;
         let mut options = Self { cursor, count: SCAN_COUNT_DEFAULT, pattern: None, type_name: None };
         let (pairs, rest) = args[2..].as_chunks::<2>();
         for [option, value] in pairs {
@@ -152,6 +151,23 @@ impl<'a> ScanOptions<'a> {
         self.type_name.is_none_or(is_type)
             && self.pattern.is_none_or(|pattern| glob::matches(pattern, record.key.as_bytes()))
     }
+}
+
+/// A cursor as Redis reads it, by the rules of C's `strtoul`: nothing at all is 0, and a sign is allowed, so that -1 is the
+/// greatest number. No key has a position there: such a scan finds nothing and is at its end.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 fn live_from<'a>(ctx: &ReadCtx<'a>, hash: u64) -> impl Iterator<Item = (u64, &'a Record)> {

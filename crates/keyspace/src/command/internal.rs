@@ -7,12 +7,21 @@ const NOT_SIXTEEN_BYTES: CommandError =
 const BOOTSTRAPPED: CommandError = CommandError::fixed("ERR the cluster is bootstrapped already");
 const NOT_TEXT: CommandError = CommandError::fixed("ERR the name of a setting is text");
 
-/// `\0bootstrap hash-secret cluster-id`, 16 bytes each.
+/// `\0bootstrap hash-secret cluster-id [name value ...]`: 16 bytes each, and the settings that the cluster begins with. All
+/// of it or, in a cluster that has begun already, nothing.
 pub(super) fn bootstrap(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let hash_key = ctx.arg(1).try_into().map_err(|_| NOT_SIXTEEN_BYTES)?;
     let cluster_id = ctx.arg(2).try_into().map_err(|_| NOT_SIXTEEN_BYTES)?;
+    let (settings, rest) = ctx.args[3..].as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(CommandError::SYNTAX);
+    }
+    names(settings.iter().map(|[name, _]| *name))?;
     if !ctx.keyspace.bootstrap(hash_key, cluster_id) {
         return Err(BOOTSTRAPPED);
+    }
+    for [name, value] in settings {
+        ctx.keyspace.set_directory(&String::from_utf8_lossy(name), Some(value));
     }
     reply.ok();
     Ok(())

@@ -229,6 +229,7 @@ pub(super) fn copy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), 
     if to_db == ctx.db() && from == to {
         return Err(CommandError::SAME_OBJECT);
     }
+    ctx.count_as_read(from);
     let source = ctx.record_in(ctx.db(), from).map(|record| (record.value.clone(), record.expire_at_ms));
     let copied = match source {
         Some((value, expire_at_ms)) if replace || ctx.get_in(to_db, to).is_none() => {

@@ -143,6 +143,7 @@ pub(super) fn set(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = SetOptions::parse(ctx.args.get(3..).unwrap_or_default())?;
     let expiry = options.lifetime.expiry("set", ctx.time_ms())?;
     if options.get {
+        ctx.count_as_read(key);
         reply_string(ctx.get_string(key)?, reply);
     }
     let refused = (options.if_absent && ctx.exists(key)) || (options.if_present && !ctx.exists(key));
@@ -224,6 +225,7 @@ pub(super) fn getex(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         };
         i += 1 + usize::from(takes_next);
     }
+    ctx.count_as_read(key);
     let Some(string) = ctx.get_string(key)? else {
         reply.null();
         return Ok(());
@@ -249,6 +251,7 @@ pub(super) fn getex(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// `GETDEL key`
 pub(super) fn getdel(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.arg(1);
+    ctx.count_as_read(key);
     reply_string(ctx.get_string(key)?, reply);
     ctx.remove(key);
     Ok(())
@@ -257,6 +260,7 @@ pub(super) fn getdel(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// `GETSET key value`
 pub(super) fn getset(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.arg(1);
+    ctx.count_as_read(key);
     reply_string(ctx.get_string(key)?, reply);
     store(ctx, key, ctx.arg(2), Expiry::Clear);
     Ok(())

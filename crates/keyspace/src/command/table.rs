@@ -1910,7 +1910,7 @@ static CLUSTER: &[Command] = &[
 static INTERNAL: &[Command] = &[
     Command {
         name: "\0bootstrap",
-        arity: 3,
+        arity: -3,
         flags: flags!(WRITE INTERNAL),
         summary: "Sets the secret of all hashes and the id of the cluster, once.",
         group: Group::Server,

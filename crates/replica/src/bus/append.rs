@@ -6,7 +6,7 @@ use std::io;
 use bytes::{Buf, Bytes};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
-use super::frame::MessageWriter;
+use super::frame::{LARGE_BYTES, MessageWriter};
 use crate::storage::{decode, decode_entry, encode, encode_entry};
 use crate::types::{LeaderId, LogId, TypeConfig, Vote, log_id, term_of};
 
@@ -27,6 +27,10 @@ pub(crate) fn encode_append<W: tokio::io::AsyncWrite + Unpin>(out: &mut MessageW
         put_u64(&mut head, r.term);
         head.push(r.kind);
         head.extend_from_slice(&(r.payload.len() as u32).to_le_bytes());
+    }
+    if records.iter().map(|r| r.payload.len()).sum::<usize>() > LARGE_BYTES {
+        let payloads = records.into_iter().map(|r| r.payload);
+        return out.push_shared(std::iter::once(head.into()).chain(payloads).collect());
     }
     let mut parts: Vec<&[u8]> = Vec::with_capacity(1 + records.len());
     parts.push(&head);

@@ -44,7 +44,7 @@ fn denied(why: String) -> io::Error {
 /// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
 async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::Result<Connection> {
     let attempt = async {
-        let stream = env.net.connect(addr).await?;
+        let stream = env.net.connect_with(addr, hello.class.liveness()).await?;
         let (r, w) = tokio::io::split(stream);
         let mut c =
             Connection { reader: MessageReader::new(r, HELLO_BYTES_MAX), writer: MessageWriter::new(w) };
@@ -360,7 +360,7 @@ async fn forward_over(
                     return io::ErrorKind::Interrupted.into();
                 }
                 while let Some(batch) = next {
-                    writer.push(&[&batch]);
+                    writer.push_shared(vec![batch]);
                     next = batches.try_recv().ok();
                 }
                 if let Err(e) = writer.flush().await {

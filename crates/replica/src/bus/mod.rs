@@ -8,6 +8,7 @@
 mod append;
 mod client;
 pub(crate) mod frame;
+mod liveness;
 mod server;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,16 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use append::{decode_append, decode_append_reply, encode_append, encode_append_reply};
 pub(crate) use client::{Connection, Dialer, Forwarder, Peers, join_rpc};
+pub(crate) use frame::Message;
+pub use liveness::listening;
 pub(crate) use server::{Server, serve};
 
+use crate::timing::Pace;
 use crate::types::{Member, NodeId, SnapshotMeta, TypeConfig, Vote};
+use crate::unsure::Standing;
 
 /// Changes with every incompatible change of the messages; nodes of different versions refuse each other.
-pub(crate) const PROTOCOL_VERSION: u16 = 1;
+pub(crate) const PROTOCOL_VERSION: u16 = 2;
 /// What a bus connection begins with, so that a stray client is noticed.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"QUORATE\x01");
 /// The largest message before the peer is known to be a member.
@@ -90,6 +95,10 @@ pub(crate) enum Request {
     Admin(Admin),
     /// What this node knows of itself, for status pages.
     Probe,
+    /// What an unsure voter asks: see [`crate::unsure`].
+    Standing,
+    /// Asks the node to make its log durable up to where it is.
+    Sync,
 }
 
 /// A node asks to become a member.
@@ -98,6 +107,8 @@ pub(crate) struct JoinRequest {
     /// 0 asks for the next free number.
     pub(crate) id: NodeId,
     pub(crate) member: Member,
+    /// All members share it.
+    pub(crate) pace: Pace,
 }
 
 /// What an operator asks of the leader, from any node.
@@ -128,6 +139,8 @@ pub struct Probe {
     pub digest: (u64, u64),
     /// On the leader: the last entry that each other member has on disk.
     pub matched: BTreeMap<NodeId, u64>,
+    /// The timing that all members must share.
+    pub pace: Pace,
 }
 
 /// Answers on a control connection.
@@ -143,6 +156,9 @@ pub(crate) enum Response {
     },
     Done(String),
     Probe(Probe),
+    Standing(Standing),
+    /// The log is durable up to this entry.
+    Synced(u64),
     /// Try the node that is named, if one is.
     NotLeader(Option<(NodeId, Member)>),
     /// The request failed; the text says why and what to do.

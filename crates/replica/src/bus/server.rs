@@ -1,35 +1,46 @@
 //! The answering side of the bus.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use openraft::EntryPayload;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::linearizable_read::LinearizerOption;
-use openraft::raft::{StreamAppendResult, VoteResponse};
+use openraft::raft::{StreamAppendResult, VoteRequest, VoteResponse};
 use quorate_env::{Instant, Listener, Stream};
 use quorate_keyspace::batch::HEADER_LEN;
+use quorate_log::{Log, ShardId};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
     Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Request, Response,
     SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
-use crate::consensus::{Clock, Handler, Proposals};
+use crate::consensus::{Clock, Handler, Proposals, matched};
 use crate::identity::Identity;
 use crate::snapshot::SnapshotStore;
 use crate::storage::{decode, encode};
 use crate::types::{NodeId, Raft, Snapshot, TypeConfig};
+use crate::unsure::{Trust, standing};
 
 /// How many answers may wait for one peer to read them.
 const ANSWERS_MAX: usize = 1024;
+/// How many refused nodes are remembered, for the operator.
+const REFUSED_MAX: usize = 64;
+/// What a leader hears from a node that could break a promise by listening to it.
+const VOTE_LOST: &str = "this node has lost its vote: it takes no part before all voters have answered it";
 
 /// What a connection from another node can reach.
 pub(crate) struct Server {
     pub(crate) raft: Raft,
+    pub(crate) log: Log,
+    pub(crate) shard: ShardId,
     pub(crate) identity: Arc<Identity>,
     pub(crate) peers: Peers,
     pub(crate) snapshots: SnapshotStore,
@@ -40,11 +51,13 @@ pub(crate) struct Server {
     pub(crate) read_option: LinearizerOption,
     /// Until then a vote would break a promise that this voter may have given before it was started (R3).
     pub(crate) votes_from: Instant,
-    /// Whether this node's log holds all that it acknowledged (R6, R8).
-    pub(crate) trusted: Arc<std::sync::atomic::AtomicBool>,
+    /// How far this node's log and vote can be trusted (R6, R8).
+    pub(crate) trust: Arc<Trust>,
     /// The only voter has nobody to promise to.
     pub(crate) alone: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) probe: Arc<std::sync::Mutex<Probe>>,
+    /// Why nodes were refused last, by their number.
+    pub(crate) refused: std::sync::Mutex<BTreeMap<NodeId, String>>,
 }
 
 /// Accepts connections of other nodes for ever.
@@ -75,7 +88,7 @@ impl Server {
         let hello = hello.await.map_err(|_| io::ErrorKind::TimedOut)??.ok_or(io::ErrorKind::UnexpectedEof)?;
         let hello: Hello = decode(&hello)?;
         if let Err(why) = self.admit(&hello) {
-            tracing::warn!(peer = hello.from, "refused a node: {why}");
+            self.report_refusal(hello.from, &why);
             writer.push(&[&encode(&Welcome::Refused(why))]);
             return writer.flush().await;
         }
@@ -85,6 +98,11 @@ impl Server {
             Class::Join => self.control(0, reader, writer).await,
             class => {
                 reader.set_limit(MESSAGE_BYTES_MAX);
+                // What the leader sends is needed to make room; what other nodes forward can wait.
+                reader.set_budget(self.proposals.env.memory.clone(), class == Class::Forward);
+                if matches!(class, Class::Log | Class::Snapshot) && !self.trust.knows_its_vote() {
+                    return Err(io::Error::other(VOTE_LOST));
+                }
                 match class {
                     Class::Control => self.control(hello.from, reader, writer).await,
                     Class::Log => self.log(reader, writer).await,
@@ -93,6 +111,19 @@ impl Server {
                     Class::Join => unreachable!("handled above"),
                 }
             }
+        }
+    }
+
+    /// Tells the operator once: who is refused tries again fifty times a second.
+    fn report_refusal(&self, peer: NodeId, why: &str) {
+        let mut refused = self.refused.lock().expect("not poisoned");
+        if refused.get(&peer).is_none_or(|last| last != why) {
+            tracing::warn!(peer, "refused a node: {why}");
+            // Numbers are the callers' word: they do not fill the memory.
+            if refused.len() >= REFUSED_MAX {
+                refused.clear();
+            }
+            refused.insert(peer, why.to_owned());
         }
     }
 
@@ -159,9 +190,11 @@ impl Server {
     async fn answer(&self, request: Request) -> Response {
         let failed = |e: &dyn std::fmt::Display| Response::Failed(e.to_string());
         match request {
-            Request::Vote(_) if !self.is_trusted() => self.refuse().await,
-            Request::Vote(r) if !r.leadership_transfer && !self.may_vote() => self.refuse().await,
-            Request::PreVote(_) if !self.may_vote() => self.refuse().await,
+            Request::Vote(r) if !self.may_vote(&r, r.leadership_transfer) => self.refuse().await,
+            Request::PreVote(r) if !self.may_vote(&r, false) => self.refuse().await,
+            Request::Heartbeat(_) | Request::Transfer(_) if !self.trust.knows_its_vote() => {
+                Response::Failed(VOTE_LOST.to_owned())
+            }
             Request::Vote(r) => self.raft.vote(r).await.map_or_else(|e| failed(&e), Response::Vote),
             Request::PreVote(r) => self.raft.pre_vote(r).await.map_or_else(|e| failed(&e), Response::Vote),
             Request::Heartbeat(r) => {
@@ -183,18 +216,40 @@ impl Server {
                 }),
                 Err(e) => failed(&e),
             },
-            Request::Join(r) => self.handler.join(r.id, r.member).await.into_response(),
+            Request::Join(r) => self.handler.join(r.id, r.member, r.pace).await.into_response(),
             Request::Admin(a) => self.handler.admin(a).await.into_response(),
-            Request::Probe => Response::Probe(self.probe.lock().expect("not poisoned").clone()),
+            Request::Probe => Response::Probe(self.probe()),
+            Request::Sync => self.sync().await.map_or_else(|e| failed(&e), Response::Synced),
+            Request::Standing => {
+                let own = standing(&self.raft, self.identity.run(), self.trust.doubts());
+                own.await.map_or_else(|| failed(&"the node is stopping"), Response::Standing)
+            }
         }
     }
 
-    fn may_vote(&self) -> bool {
-        self.is_trusted() && (Instant::now() >= self.votes_from || self.alone.load(Ordering::Relaxed))
+    /// What this node knows of itself: from its serving half as of a moment ago, of the log as of now, for WAIT.
+    fn probe(&self) -> Probe {
+        let mut probe = self.probe.lock().expect("not poisoned").clone();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        probe.last = metrics.last_log_index.unwrap_or(0);
+        probe.matched = matched(&metrics);
+        probe
     }
 
-    fn is_trusted(&self) -> bool {
-        self.trusted.load(Ordering::Relaxed)
+    /// Makes the log durable up to its present end.
+    async fn sync(&self) -> io::Result<u64> {
+        let last = self.log.state(self.shard).last.map_or(0, |(index, _)| index);
+        let (tx, rx) = oneshot::channel();
+        self.log.sync(Box::new(move |result| drop(tx.send(result))));
+        rx.await.map_err(io::Error::other)?.map(|()| last)
+    }
+
+    /// Whether a vote for this candidate would break no promise (R3) and could lose nothing (R6, R8).
+    fn may_vote(&self, request: &VoteRequest<TypeConfig>, is_transfer: bool) -> bool {
+        let is_free =
+            || is_transfer || Instant::now() >= self.votes_from || self.alone.load(Ordering::Relaxed);
+        self.trust.allows(request.last_log_id.as_ref(), is_transfer) && is_free()
     }
 
     /// "No": the answer names this node's own vote, as openraft does when it refuses.
@@ -238,7 +293,13 @@ impl Server {
                 message = async { let room = tx.reserve().await; (room, reader.next().await) } => {
                     let (Ok(room), message) = message else { return Ok(()) };
                     let Some(m) = message? else { return Ok(()) };
-                    room.send(decode_append(m)?);
+                    let mut request = decode_append(m)?;
+                    for entry in &mut request.entries {
+                        if let EntryPayload::Normal(batch) = &mut entry.payload {
+                            batch.prepare().await;
+                        }
+                    }
+                    room.send(request);
                 }
             }
         }
@@ -265,11 +326,11 @@ impl Server {
                     writer.push(&[&header.expect("this function holds a sender")]);
                     writer.flush().await?;
                 }
-                message = reader.next() => {
+                message = reader.next_message() => {
                     let Some(batch) = message? else { return Ok(()) };
                     self.peers.note_waiting(from);
                     let refused = refused.clone();
-                    let header = Bytes::copy_from_slice(&batch[..batch.len().min(HEADER_LEN)]);
+                    let header = Bytes::copy_from_slice(&batch.bytes[..batch.bytes.len().min(HEADER_LEN)]);
                     let on_refused = move || {
                         let _ = refused.try_send(header);
                     };

@@ -10,6 +10,8 @@ use super::{Answer, Cx};
 use crate::connection::Connection;
 use crate::node::Node;
 
+/// How long WAITAOF waits for a node that it has asked to sync, until it asks again.
+const ASK_LIMIT: Duration = Duration::from_millis(500);
 /// How often WAIT looks again.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -30,6 +32,20 @@ async fn replicas(node: &Node, connection: &Connection, wanted: i64, limit: Opti
     let deadline = limit.map(|l| Instant::now() + l);
     loop {
         let have = node.replica.replicas_with(connection.written.get()).await;
+        let late = deadline.is_some_and(|d| Instant::now() >= d);
+        if have >= wanted || late || connection.closing.get() || connection.ended.get() {
+            return have;
+        }
+        clock::sleep(LOOK).await;
+    }
+}
+
+/// The same for disks that hold it whatever becomes of the operating system: asks them to sync.
+async fn synced_replicas(node: &Node, connection: &Connection, wanted: i64, limit: Option<Duration>) -> i64 {
+    let deadline = limit.map(|l| Instant::now() + l);
+    loop {
+        let left = deadline.map_or(ASK_LIMIT, |d| d.duration_since(Instant::now()).min(ASK_LIMIT));
+        let have = node.replica.replicas_synced(connection.written.get(), wanted.max(1), left).await;
         let late = deadline.is_some_and(|d| Instant::now() >= d);
         if have >= wanted || late || connection.closing.get() || connection.ended.get() {
             return have;
@@ -68,17 +84,18 @@ pub(super) async fn wait(node: Rc<Node>, connection: Rc<Connection>, args: Vec<V
     connection.reply(&mut |reply| reply.int(have));
 }
 
-/// This node's log is synced in any case: what is acknowledged may be on the disks of a majority without it.
+/// Counts only what was synced: the node's log in any case (what is acknowledged may be on the disks of a majority without
+/// it), and those of others that say so.
 pub(super) async fn waitaof(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     let (wanted, limit) = match parse_waitaof(&args) {
         Ok(parsed) => parsed,
         Err(error) => return finish(&connection, Err(error)),
     };
-    node.replica.sync_log().await;
-    let have = replicas(&node, &connection, wanted, limit).await;
+    let local = node.replica.sync_log().await;
+    let have = synced_replicas(&node, &connection, wanted, limit).await;
     connection.reply(&mut |reply| {
         reply.array(2);
-        reply.int(1);
+        reply.int(local.into());
         reply.int(have);
     });
 }

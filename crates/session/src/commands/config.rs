@@ -38,7 +38,7 @@ pub(super) async fn set(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Ve
 }
 
 pub(super) fn resetstat(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
-    cx.node.counters.reset();
+    cx.node.reset_tally();
     reply.ok();
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Write;
 
+use quorate_env::Part;
 use quorate_keyspace::Reply;
 
 use super::auth::REDIS_VERSION;
@@ -113,6 +114,14 @@ fn memory(cx: &Cx<'_>, out: &mut String) {
         "mem_allocator": cx.node.memory.allocator,
         "quorate_pending_writes_bytes": cx.node.replica.pending_bytes(),
     );
+    let queues = cx.node.replica.memory();
+    lines!(out,
+        "quorate_queue_limit": queues.limit(),
+        "quorate_queue_bytes": queues.used(),
+    );
+    for part in Part::ALL {
+        let _ = write!(out, "quorate_queue_{}_bytes:{}\r\n", part.name(), queues.used_by(part));
+    }
 }
 
 fn human(bytes: u64) -> String {
@@ -154,10 +163,10 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
 }
 
 fn stats(cx: &Cx<'_>, out: &mut String) {
-    let c = cx.node.totals();
-    let stats = cx.node.replica.stats();
+    let c = cx.node.tally();
+    let stats = c.stats;
     lines!(out,
-        "total_connections_received": cx.node.counters.accepted.get(),
+        "total_connections_received": c.accepted,
         "total_commands_processed": c.commands,
         "instantaneous_ops_per_sec": cx.node.counters.ops_per_second.get(),
         "total_net_input_bytes": c.bytes_in,
@@ -168,11 +177,11 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
-        "rejected_connections": cx.node.counters.rejected.get(),
-        "expired_keys": 0,
+        "rejected_connections": c.rejected,
+        "expired_keys": c.usage.expired,
         "evicted_keys": 0,
-        "keyspace_hits": 0,
-        "keyspace_misses": 0,
+        "keyspace_hits": c.usage.hits,
+        "keyspace_misses": c.usage.misses,
         "pubsub_channels": 0,
         "pubsub_patterns": 0,
         "latest_fork_usec": 0,
@@ -181,7 +190,7 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "quorate_reads": stats.reads,
         "quorate_replies_not_applied": stats.not_applied,
         "quorate_replies_unknown": stats.unknown,
-        "quorate_replies_overloaded": stats.overloaded,
+        "quorate_replies_overloaded": stats.overloaded + c.overloaded,
         "quorate_leader_changes": stats.leader_changes,
     );
 }

@@ -47,6 +47,9 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "waitaof" => Action::Async(Box::pin(admin::waitaof(node, connection, owned()))),
         "shutdown" => Action::Async(Box::pin(admin::shutdown(node, connection, owned()))),
         "config|set" => Action::Async(Box::pin(config::set(node, connection, owned()))),
+        "quorate|digest" if args.len() > 2 => {
+            Action::Async(Box::pin(quorate::full_digest(node, connection, owned())))
+        }
         "quorate|node" | "quorate|failover" => {
             Action::Async(Box::pin(quorate::admin(node, connection, owned())))
         }
@@ -157,7 +160,7 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
             Ok(())
         }
         "quorate|status" => quorate::status(cx, reply),
-        "quorate|digest" => quorate::digest(cx, reply),
+        "quorate|digest" => quorate::digest(cx, args, reply),
         name if name.ends_with("|help") => {
             introspect::help(name.trim_end_matches("|help"), reply);
             Ok(())

@@ -36,8 +36,32 @@ pub(super) fn status(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     Ok(())
 }
 
+const DIGEST_USAGE: CommandError = CommandError::fixed("ERR usage: QUORATE DIGEST [FULL]");
+
+/// `QUORATE DIGEST FULL`: the digest of all contents at one index, which takes a while. Commands go on meanwhile, those of
+/// other clients; an entry after that index is not in it.
+pub(super) async fn full_digest(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
+    let digest = match args.get(2) {
+        Some(word) if args.len() == 3 && word.eq_ignore_ascii_case(b"full") => {
+            node.replica.full_digest().await
+        }
+        _ => return connection.reply(&mut |reply| reply.error(&DIGEST_USAGE)),
+    };
+    connection.reply(&mut |reply| match digest {
+        Some((index, digest)) => {
+            reply.array(2);
+            reply.int(index as i64);
+            reply.bulk(format!("{digest:032x}").as_bytes());
+        }
+        None => reply.error(&CommandError::fixed("ERR the node is stopping")),
+    });
+}
+
 /// The running digest and the index it holds at: equal indexes, equal digests (R10).
-pub(super) fn digest(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+pub(super) fn digest(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    if args.len() > 2 {
+        return Err(CommandError::fixed("ERR QUORATE DIGEST FULL is not allowed inside a transaction"));
+    }
     let (index, digest) = cx.node.replica.with_keyspace(|k| (k.index(), k.digest()));
     reply.array(2);
     reply.int(index as i64);

@@ -1,0 +1,50 @@
+//! What a node counts of its own work on the data. Not part of the state: no entry and no reply can see it (R11).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the keyspace was made, or since those that it took over were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Keys that commands of this node's clients looked up to read them, and found.
+    pub hits: u64,
+    /// Those that were not there.
+    pub misses: u64,
+    /// Keys that went because their deadline had come.
+    pub expired: u64,
+}
+
+/// The same while it counts. Reads count too, and only share the keyspace; one thread has it at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    expired: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    if n > 0 {
+        // No other thread counts at the same time, so that no locked instruction is needed.
+        counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    pub(crate) fn looked_up(&self, hits: u64, misses: u64) {
+        add(&self.hits, hits);
+        add(&self.misses, misses);
+    }
+
+    pub(crate) fn expired(&self) {
+        add(&self.expired, 1);
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Usage { hits: get(&self.hits), misses: get(&self.misses), expired: get(&self.expired) }
+    }
+
+    pub(crate) fn go_on_from(&self, usage: Usage) {
+        self.looked_up(usage.hits, usage.misses);
+        add(&self.expired, usage.expired);
+    }
+}
