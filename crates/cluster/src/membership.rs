@@ -314,8 +314,11 @@ impl Inner {
     /// to, by term.
     async fn adjust_voters(&self, begun: &mut Option<(u64, u64)>) -> Result<(), String> {
         let view = self.consensus().view();
-        if !view.is_leader || view.joint {
+        if !view.is_leader {
             return Ok(());
+        }
+        if view.joint {
+            return self.finish_change().await;
         }
         let end = match *begun {
             Some((term, end)) if term == view.term => end,
@@ -327,6 +330,18 @@ impl Inner {
         }
         let surplus = self.surplus(&view).await;
         if surplus.is_empty() { self.promote_learners(&view).await } else { self.demote(&surplus).await }
+    }
+
+    /// Ends a change that a leader before this one has begun and not lived to end.
+    async fn finish_change(&self) -> Result<(), String> {
+        // Held: the change is this leader's own.
+        let Ok(_one) = self.changing.try_lock() else { return Ok(()) };
+        let view = self.consensus().view();
+        if !view.is_leader || !view.joint {
+            return Ok(());
+        }
+        tracing::info!(voters = ?view.voters, "finishing the change of the voters that an earlier leader began");
+        self.consensus().finish_change().await
     }
 
     /// The voters that should not be: those beyond `replication-factor`, who is furthest behind first, and readers. Never

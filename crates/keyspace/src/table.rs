@@ -165,6 +165,13 @@ impl Table {
         Iter { table: self, segment, i: segment.lower_bound(from), base: from }
     }
 
+    /// A planted bug: a record by its place in memory, which says how the table came about (R11).
+    pub(crate) fn any_by_layout(&self, number: u64) -> Option<&Record> {
+        let records = &self.segment(self.segment_id(number)).records;
+        let slot = number.checked_rem(records.len() as u64)?;
+        Some(records.get(u16::try_from(slot).ok()?))
+    }
+
     /// How many records have a hash in `first..=last`.
     #[must_use]
     pub(crate) fn count_between(&self, first: u64, last: u64) -> usize {

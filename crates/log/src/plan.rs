@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use quorate_env::Completion;
+use quorate_planted::{Bug, is_planted};
 
 use crate::entry::{Entry, IndexTerm, SHARDS_MAX, ShardId};
 use crate::group::{Group, Moment, Roll, Task, Writer};
@@ -430,7 +431,9 @@ impl Plan {
 
     /// A group is done: frees what waited for it.
     pub(crate) fn finish_group(&mut self, submitted: Submitted, outcome: Outcome) {
-        if let Err(error) = outcome {
+        if let Err(error) = outcome
+            && !is_planted(Bug::GoOnAfterFailedFsync)
+        {
             self.ready.push_back((submitted.completions, Err(error.clone())));
             return self.fail(error);
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 use quorate_env::Disk;
+use quorate_planted::{Bug, is_planted};
 
 use crate::entry::PAYLOAD_BYTES_MAX;
 use crate::record::{
@@ -225,7 +226,7 @@ fn read_record(
         return Ok(Err("the record reaches beyond the end of the segment"));
     }
     match reader.checksum(at + HEADER_BYTES as u64, u64::from(header.len))? {
-        Some(crc) if crc == header.payload_crc => Ok(Ok(header)),
+        Some(crc) if crc == header.payload_crc || is_planted(Bug::IgnoreChecksum) => Ok(Ok(header)),
         Some(_) => Ok(Err("the checksum of the record's payload is wrong")),
         None => Ok(Err("the file ends inside the record")),
     }

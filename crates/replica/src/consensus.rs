@@ -19,6 +19,7 @@ use quorate_env::net::BoxFuture;
 use quorate_env::{Env, Instant, Listener, clock};
 use quorate_keyspace::batch;
 use quorate_log::{Log, ShardId};
+use quorate_planted::{Bug, is_planted};
 use tokio::sync::mpsc;
 
 use crate::bus::{
@@ -276,7 +277,8 @@ impl Consensus {
         let storage = Storage::new(log.clone(), shard);
         // A voter that restarts has forgotten its promise to the leader (R3).
         let silence = timing.election.1.mul_f64(1.0 + timing.drift);
-        let has_voted = log.vote(shard).is_some() || !doubts.is_sure();
+        let forgets_promise = is_planted(Bug::VoteAfterRestart);
+        let has_voted = (log.vote(shard).is_some() && !forgets_promise) || !doubts.is_sure();
         let votes_from = Instant::now() + if has_voted { silence } else { Duration::ZERO };
         let trust = Arc::new(Trust::new(doubts));
         let config = Arc::new(raft_config(&timing).map_err(io::Error::other)?);
@@ -287,6 +289,7 @@ impl Consensus {
         let proposals =
             Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone(), turn: Arc::default() };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
+        let lease = if is_planted(Bug::NoLeaseMargin) { timing.election.1 } else { lease };
         let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
         let probe = Arc::new(Mutex::new(Probe { pace: timing.pace(), ..Probe::default() }));
         let alone = Arc::new(AtomicBool::new(false));
@@ -435,6 +438,11 @@ impl Consensus {
     /// to the leader elsewhere (R4). `None`: nobody could say within `write_timeout`.
     pub(crate) async fn read_index(&self, leader: Option<NodeId>) -> Option<ReadIndex> {
         let me = self.identity.node_id();
+        if is_planted(Bug::ReadAfterLease) && leader == Some(me)
+            || is_planted(Bug::FollowerReadWithoutIndex) && leader != Some(me)
+        {
+            return Some(ReadIndex { index: 0, now_ms: self.clock.now_ms() });
+        }
         match leader {
             Some(id) if id == me => {
                 let linearizer = self.raft.get_read_linearizer(self.read_option.clone()).await.ok()?;
@@ -514,6 +522,20 @@ impl Consensus {
     pub async fn set_voters(&self, voters: Vec<NodeId>) -> Result<(), String> {
         let voters: std::collections::BTreeSet<_> = voters.into_iter().collect();
         self.raft.change_membership(voters, true).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Ends a change of the voters that an earlier leader has begun: nobody else does, and no other change may begin
+    /// before. Errors: there is none, or this node does not lead.
+    pub async fn finish_change(&self) -> Result<(), String> {
+        let joint = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().get_joint_config().clone()
+        };
+        match &joint[..] {
+            [_, .., wanted] => self.set_voters(wanted.iter().copied().collect()).await,
+            _ => Err("no change of the voters is under way".to_owned()),
+        }
     }
 
     /// Removes a learner.

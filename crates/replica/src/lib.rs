@@ -38,7 +38,7 @@ mod watch;
 
 use quorate_keyspace::{Keyspace, Reply};
 
-pub use bus::{Admin, Probe, listening};
+pub use bus::{Admin, Probe, caller, listening};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
 pub use full_digest::FullDigest;
 pub use identity::Identity;

@@ -15,6 +15,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_env::Instant;
+use quorate_planted::{Bug, is_planted};
 use tokio::sync::mpsc;
 
 use crate::bus::{
@@ -292,6 +293,10 @@ where
         let companions = std::mem::take(&mut companions);
         outstanding.push_back(OnTheWire { companions, sent: Instant::now(), patience });
         quorate_env::timeout(patience, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        if is_planted(Bug::AcknowledgeBeforeMajority) {
+            let last = send.entries.last().map(|e| e.log_id).or(send.prev_log_id);
+            answer(answers, Vec::new(), Ok(last)).await;
+        }
     }
     Ok(())
 }

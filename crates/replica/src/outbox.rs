@@ -13,6 +13,7 @@ use bytes::Bytes;
 use quorate_env::Instant;
 use quorate_keyspace::batch::{self, BatchBuilder, Header, Watch};
 use quorate_keyspace::{CommandError, Reply};
+use quorate_planted::{Bug, is_planted};
 
 use crate::{AtPlace, Client, line};
 
@@ -181,7 +182,8 @@ impl Batch {
     /// appended it, or if the log of every term it was sent for is complete and it is not in it.
     fn failure(&self, applied_term: u64) -> Failure {
         let risk = self.risk_term.max(self.sent_term);
-        if risk == 0 || applied_term > risk { Failure::NoQuorum } else { Failure::Unknown }
+        let is_certain = risk == 0 || applied_term > risk || is_planted(Bug::DiscardedIsNotApplied);
+        if is_certain { Failure::NoQuorum } else { Failure::Unknown }
     }
 
     fn is_empty(&self) -> bool {

@@ -35,6 +35,8 @@ pub(crate) struct Chunk {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Gathering,
+    /// To be asked for anew when an entry behind this one is applied.
+    After(u64),
     Asked(u64),
     Ready(u64, u64),
 }
@@ -78,12 +80,17 @@ impl Reads {
         self.gathering().items.push_back(Read::Local(f));
     }
 
-    /// Begins a question if there is something to ask for; its number.
-    pub(crate) fn ask(&mut self) -> Option<u64> {
+    /// Begins a question if there is something to ask for, now that `applied` is applied; its number.
+    pub(crate) fn ask(&mut self, applied: u64) -> Option<u64> {
         if self.chunks.iter().filter(|c| matches!(c.state, State::Asked(_))).count() >= QUESTIONS_MAX {
             return None;
         }
-        let chunk = self.chunks.iter_mut().find(|c| c.state == State::Gathering)?;
+        let is_due = |c: &&mut Chunk| match c.state {
+            State::Gathering => true,
+            State::After(index) => applied > index,
+            State::Asked(_) | State::Ready(..) => false,
+        };
+        let chunk = self.chunks.iter_mut().find(is_due)?;
         self.next += 1;
         chunk.state = State::Asked(self.next);
         Some(self.next)
@@ -130,9 +137,10 @@ impl Reads {
     }
 
     /// Puts back what could not be executed yet: it keeps its place and is asked for anew, because the answer may
-    /// be of a leader whose clock was ahead.
-    pub(crate) fn put_back(&mut self, mut chunk: Chunk) {
-        chunk.state = State::Gathering;
+    /// be of a leader whose clock was ahead. Not before something behind `applied` is applied: until then the answer
+    /// would be the same, and asking for it again and again would keep the thread busy.
+    pub(crate) fn put_back(&mut self, mut chunk: Chunk, applied: u64) {
+        chunk.state = State::After(applied);
         self.chunks.push_front(chunk);
     }
 
@@ -151,8 +159,19 @@ mod tests {
     use super::*;
 
     fn answered(reads: &mut Reads, index: u64) {
-        let number = reads.ask().expect("something gathered");
+        let number = reads.ask(0).expect("something gathered");
         reads.answer(number, Some(ReadIndex { index, now_ms: 7 }));
+    }
+
+    #[test]
+    fn what_needs_a_later_time_is_asked_for_again_when_an_entry_has_brought_it() {
+        let mut reads = Reads::default();
+        reads.local(Box::new(|_, _| ()));
+        answered(&mut reads, 5);
+        let (chunk, _) = reads.take_ready(5).expect("entry 5 is applied");
+        reads.put_back(chunk, 5);
+        assert_eq!(reads.ask(5), None);
+        assert!(reads.ask(6).is_some());
     }
 
     #[test]

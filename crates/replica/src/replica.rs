@@ -17,6 +17,7 @@ use quorate_keyspace::batch::{self, Header};
 use quorate_keyspace::{
     CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
 };
+use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -345,6 +346,9 @@ impl Replica {
 
     /// Puts a read behind the writes of its connection that are under way (R1).
     pub fn read_behind_writes(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        if is_planted(Bug::ReadOutOfOrder) {
+            return self.read(client, db, args);
+        }
         self.shared.inner.borrow_mut().outbox.read(client.clone(), db, args);
         self.shared.kick.notify_one();
     }
@@ -589,9 +593,18 @@ impl Replica {
         }
     }
 
+    /// When a turn is due though nothing has happened. What is to be sent again while it cannot be waits for a leader or for
+    /// the way to it, which come as events: a time that has passed would keep the thread busy until then.
     fn next_timer(&self) -> Instant {
         let inner = self.shared.inner.borrow();
-        inner.outbox.resend_at().map_or(inner.next_sweep, |at| at.min(inner.next_sweep))
+        let resend = inner.outbox.resend_at().filter(|_| self.can_send(&inner));
+        resend.map_or(inner.next_sweep, |at| at.min(inner.next_sweep))
+    }
+
+    /// Whether there is a leader and a way to it.
+    fn can_send(&self, inner: &Inner) -> bool {
+        let me = self.shared.consensus.identity.node_id();
+        inner.target.leader.is_some_and(|leader| leader == me || inner.way_open)
     }
 
     fn set_target(&self, target: Target) {
@@ -632,7 +645,7 @@ impl Replica {
             true => (self.shared.consensus.clock.now_ms(), self.shared.consensus.env.random.next_u64()),
             false => (0, 0),
         };
-        if !leads && !inner.way_open {
+        if !self.can_send(inner) {
             return;
         }
         let batches = inner.outbox.take_sendable(inner.target, stamp);
@@ -652,7 +665,7 @@ impl Replica {
     }
 
     fn ask(&self, inner: &mut Inner) {
-        while let Some(number) = inner.reads.ask() {
+        while let Some(number) = inner.reads.ask(inner.keyspace.index()) {
             let (shared, leader) = (self.shared.clone(), inner.target.leader);
             tokio::task::spawn_local(async move {
                 let answer = shared.consensus.read_index(leader).await;
@@ -849,6 +862,9 @@ fn load(store: &SnapshotStore, file: &SnapshotFile) -> io::Result<Keyspace> {
 impl Inner {
     /// Applies entries until one asks for a pause that has to be waited for.
     fn apply_all(&mut self, entries: &mut VecDeque<Committed>) -> io::Result<Duration> {
+        if is_planted(Bug::ReplyBeforeApply) {
+            self.answer_ahead(entries);
+        }
         while let Some(entry) = entries.pop_front() {
             let pause = self.apply(entry)?;
             let left = clock::stand_still(pause);
@@ -857,6 +873,22 @@ impl Inner {
             }
         }
         Ok(Duration::ZERO)
+    }
+
+    /// A planted bug: answers this node's clients in entries that wait to be applied.
+    fn answer_ahead(&mut self, entries: &VecDeque<Committed>) {
+        for entry in entries {
+            let CommittedPayload::Batch(bytes) = &entry.payload else { continue };
+            let header = batch::parse_header(bytes).unwrap_or_default();
+            for item in self.outbox.take_applied(&header).into_iter().flat_map(|batch| batch.items) {
+                match item {
+                    Item::Write(client, _) | Item::Read(client) => {
+                        client.answer(entry.index, &mut |reply| reply.ok())
+                    }
+                    Item::Local(f) => f(&self.keyspace, entry.index),
+                }
+            }
+        }
     }
 
     /// Applies one entry and answers this node's clients in it. How long its commands ask to pause.
@@ -951,7 +983,8 @@ impl Inner {
                 Executed::NeedsTime => {
                     // A key may have expired that the log does not know to be expired yet: its time first (R2).
                     self.outbox.tick();
-                    self.reads.put_back(chunk);
+                    let applied = self.keyspace.index();
+                    self.reads.put_back(chunk, applied);
                     return false;
                 }
             }

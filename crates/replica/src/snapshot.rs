@@ -229,24 +229,28 @@ impl Writer {
 
     /// Makes the file durable and gives it its name.
     pub(crate) async fn finish(mut self) -> io::Result<SnapshotFile> {
-        let (tx, rx) = oneshot::channel();
-        let ops = vec![
-            Op::Sync { path: self.tmp.clone() },
+        self.wait_for(vec![Op::Sync { path: self.tmp.clone() }]).await?;
+        // A write that has failed does not keep what is behind it from being carried out: the file gets its name only
+        // when it is known that all are done.
+        self.check()?;
+        self.wait_for(vec![
             Op::Close { path: self.tmp.clone() },
             Op::Rename { from: self.tmp.to_path_buf(), to: self.path.to_path_buf() },
             Op::SyncDir { path: self.dir.clone() },
-        ];
-        self.env.disk.submit(
-            Queue::Snapshot,
-            ops,
-            Box::new(|r| {
-                let _ = tx.send(r);
-            }),
-        );
-        rx.await.map_err(|_| io::Error::other("the disk was closed"))??;
-        self.check()?;
+        ])
+        .await?;
         self.finished = true;
         Ok(SnapshotFile { path: self.path.clone(), bytes: self.offset })
+    }
+
+    /// Carries out operations behind all earlier ones, whose outcomes are known then, too.
+    async fn wait_for(&self, ops: Vec<Op>) -> io::Result<()> {
+        let (tx, rx) = oneshot::channel();
+        let done = |result| {
+            let _ = tx.send(result);
+        };
+        self.env.disk.submit(Queue::Snapshot, ops, Box::new(done));
+        rx.await.map_err(|_| io::Error::other("the disk was closed"))?
     }
 
     fn check(&self) -> io::Result<()> {

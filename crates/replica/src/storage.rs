@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, RaftLogReader};
 use quorate_log::{Log, ShardId};
+use quorate_planted::{Bug, is_planted};
 use tokio::sync::oneshot;
 
 use crate::types::{Batch, Entry, LogId, Membership, TypeConfig, Vote, log_id, term_of};
@@ -190,6 +191,9 @@ impl RaftLogStorage<TypeConfig> for Storage {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if is_planted(Bug::ForgetVote) && !vote.committed {
+            return Ok(());
+        }
         durable(|done| self.log.save_vote(self.shard, encode(vote), done)).await
     }
 

@@ -94,7 +94,15 @@ pub(crate) fn node_view(client: &mut Client) -> io::Result<NodeView> {
 
 /// QUORATE DIGEST.
 pub(crate) fn digest(client: &mut Client) -> anyhow::Result<Digest> {
-    let reply = client.expect(&["QUORATE", "DIGEST"])?;
+    read_digest(&client.expect(&["QUORATE", "DIGEST"])?)
+}
+
+/// QUORATE DIGEST FULL.
+pub(crate) fn full_digest(client: &mut Client) -> anyhow::Result<Digest> {
+    read_digest(&client.expect(&["QUORATE", "DIGEST", "FULL"])?)
+}
+
+fn read_digest(reply: &Value) -> anyhow::Result<Digest> {
     match reply.as_array() {
         Some([index, hex]) => Ok(Digest {
             index: number(index).context("QUORATE DIGEST: the index is no number")?,

@@ -9,17 +9,16 @@
 mod writers;
 
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use quorate_env::{Instant, wall_ms};
+use quorate_env::Instant;
 use quorate_resp::Value;
 
 use crate::admin::{self, Digest};
-use crate::local_cluster::{LocalCluster, Plan};
+use crate::local_cluster::{LocalCluster, Plan, free_ports};
 use crate::shutdown::{Interrupted, StopFlag, stop_flag};
 use writers::{Control, Record};
 
@@ -37,14 +36,18 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Reads that are under way at a time when everything is read back.
 const READ_BATCH: usize = 500;
 const POLL: Duration = Duration::from_millis(20);
-/// Ports are taken from here, below those that the system gives out by itself; see [`free_ports`].
-const PORTS: std::ops::Range<u16> = 11_000..13_900;
 
 /// The tour; the exit code is 1 if anything acknowledged was lost or nodes differ.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let folder = tempfile::Builder::new().prefix("quorate-demo-").tempdir().context("a temporary folder")?;
-    let plan = Plan { dir: folder.path().to_owned(), nodes: NODES, port: free_ports()?, sets: Vec::new() };
+    let plan = Plan {
+        dir: folder.path().to_owned(),
+        nodes: NODES,
+        port: free_ports(NODES)?,
+        sets: Vec::new(),
+        announced: None,
+    };
     let tour = Tour { cluster: LocalCluster::new(&plan)?, stop };
     match tour.run() {
         Ok(true) => Ok(ExitCode::SUCCESS),
@@ -212,13 +215,18 @@ impl Tour {
     fn digests(&self, deadline: Instant) -> anyhow::Result<Vec<Digest>> {
         loop {
             let digest = |id| admin::digest(&mut self.cluster.connect(id, ANSWER_TIME)?);
-            let digests: Vec<Digest> = (1..=u64::from(NODES)).map(digest).collect::<Result<_, _>>()?;
-            // An entry may be applied between two questions: ask again.
-            if digests.windows(2).all(|pair| pair[0].index == pair[1].index) {
-                return Ok(digests);
-            }
-            if Instant::now() >= deadline {
-                bail!("the nodes do not come to the same entry: {digests:?}");
+            let digests: anyhow::Result<Vec<Digest>> = (1..=u64::from(NODES)).map(digest).collect();
+            // An entry may be applied between two questions, and a node that has just caught up may still refuse: ask
+            // again.
+            match digests {
+                Ok(digests) if digests.windows(2).all(|pair| pair[0].index == pair[1].index) => {
+                    return Ok(digests);
+                }
+                Ok(digests) if Instant::now() >= deadline => {
+                    bail!("the nodes do not come to the same entry: {digests:?}");
+                }
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                _ => {}
             }
             self.sleep(POLL)?;
         }
@@ -277,19 +285,6 @@ fn tell(story: &Story) -> anyhow::Result<()> {
         "{unknown} have an unknown outcome (their connection broke with the killed node), {refused} were refused (not applied)"
     ))?;
     Ok(())
-}
-
-/// The first of [`NODES`] ports in a row that are free, also for their buses and HTTP.
-fn free_ports() -> anyhow::Result<u16> {
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let all_free = |first: u16| {
-        (first..first + NODES).all(|port| free(port) && free(port + 3_000) && free(port + 10_000))
-    };
-    // Somewhere else each time, so that two demos at once rarely look at the same ports.
-    let span = u64::from(PORTS.end - PORTS.start);
-    let offset = u16::try_from((wall_ms() + u64::from(std::process::id()) * 97) % span)?;
-    let rotated = (PORTS.start + offset..PORTS.end).chain(PORTS);
-    rotated.step_by(NODES.into()).find(|first| all_free(*first)).context("no ports are free for the demo")
 }
 
 fn took(begin: Instant) -> String {

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use quorate_env::Instant;
+use quorate_env::{Instant, wall_ms};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::admin::{self, Member};
@@ -35,6 +35,26 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How much of a log is shown when its node fails.
 const LOG_LINES_SHOWN: usize = 8;
 
+/// Ports for clusters of tools are taken from here, below those that the system gives out by itself; see [`free_ports`].
+const PORTS: std::ops::Range<u16> = 11_000..13_900;
+
+/// The first of `count` ports in a row that are free, also for their buses and HTTP.
+pub(crate) fn free_ports(count: u16) -> anyhow::Result<u16> {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let all_free =
+        |first: u16| (first..first + count).all(|port| PORT_OFFSETS.iter().all(|offset| free(port + offset)));
+    // Somewhere else each time, so that two tools at once rarely look at the same ports.
+    let span = u64::from(PORTS.end - PORTS.start);
+    let offset = u16::try_from((wall_ms() + u64::from(std::process::id()) * 97) % span)?;
+    let rotated = (PORTS.start + offset..PORTS.end).chain(PORTS);
+    rotated.step_by(count.into()).find(|first| all_free(*first)).context("no ports are free on this machine")
+}
+
+/// Where the bus of a node with this client port listens.
+pub(crate) fn bus_port(port: u16) -> u16 {
+    port + PORT_OFFSETS[1]
+}
+
 /// What a local cluster is to look like.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -46,6 +66,9 @@ pub(crate) struct Plan {
     pub(crate) port: u16,
     /// Parameters of every node, NAME=VALUE.
     pub(crate) sets: Vec<String>,
+    /// Where a network that can be broken is between the nodes: node i announces this port + i - 1, so that the others
+    /// look for its bus 10,000 above that.
+    pub(crate) announced: Option<u16>,
 }
 
 /// The processes. Dropping it kills those that still run.
@@ -140,6 +163,18 @@ impl LocalCluster {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Sends a signal to a node that runs.
+    pub(crate) fn signal(&self, id: u64, signal: Signal) -> anyhow::Result<()> {
+        let child = self.node(id).child.as_ref().with_context(|| format!("node {id} does not run"))?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Whether a node has been started and was not seen to end.
+    pub(crate) fn runs(&self, id: u64) -> bool {
+        self.node(id).child.is_some()
     }
 
     /// Runs a node's command line again. See [`Self::start`] for the thread.
@@ -281,6 +316,15 @@ impl LocalNode {
         if id > 1 {
             argv.extend(["--join".to_owned(), addr(plan.port)]);
         }
+        if let Some(announced) = plan.announced {
+            let http = addr(port + PORT_OFFSETS[2]);
+            argv.extend([
+                "--announce".to_owned(),
+                addr(announced + id - 1),
+                "--http-listen".to_owned(),
+                http,
+            ]);
+        }
         for pair in &plan.sets {
             argv.extend(["--set".to_owned(), pair.clone()]);
         }
@@ -370,7 +414,7 @@ mod tests {
     use super::*;
 
     fn plan(nodes: u16, port: u16) -> Plan {
-        Plan { dir: "/tmp/x".into(), nodes, port, sets: vec!["appendfsync=everysec".into()] }
+        Plan { dir: "/tmp/x".into(), nodes, port, sets: vec!["appendfsync=everysec".into()], announced: None }
     }
 
     fn members(roles: &[&str]) -> Vec<Member> {

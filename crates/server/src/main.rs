@@ -2,7 +2,7 @@
 //!
 //! [`cli`] reads the command line. `quorate server` goes on in [`args`] (everything that can be refused before the
 //! node starts) and [`node`] (the node itself). The tools talk to running nodes as any client does, through
-//! [`client`] and [`admin`]: [`status`], and [`dev`] and [`demo`], which run a [`local_cluster`] of processes. [`recover`] works on the
+//! [`client`] and [`admin`]: [`status`], and [`dev`], [`demo`] and [`torture`], which run a [`local_cluster`] of processes. [`recover`] works on the
 //! folder of a stopped node.
 
 mod admin;
@@ -23,6 +23,7 @@ mod recover;
 mod shutdown;
 mod stage;
 mod status;
+mod torture;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Server(command) => server(&command).map(|()| ExitCode::SUCCESS),
         Command::Dev(command) => dev::run(&command),
         Command::Demo => demo::run(),
+        Command::Torture(command) => torture::run(&command),
         Command::Status(command) => status::run(&command),
         Command::Recover(command) => recover::run(&command),
     };

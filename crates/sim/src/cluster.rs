@@ -1,7 +1,6 @@
 //! A cluster of the production code in a world.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,6 +15,7 @@ use quorate_resp::Value;
 use quorate_session::{Node, Process, ServeArgs, serve};
 use tokio::sync::{Notify, oneshot};
 
+use crate::checkers::{Digests, Leaders, Promise, Violation};
 use crate::client::SimClient;
 use crate::node::{NodeId, Task, timed_out};
 use crate::options::Options;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub world: Options,
     /// Parameters of every node, as on its command line: `(name, value)`.
     pub config: Vec<(String, String)>,
+    /// Violations of what the cluster is looked at for are [gathered](SimCluster::violations); otherwise each is a panic.
+    pub gathers_violations: bool,
 }
 
 impl Settings {
@@ -56,17 +58,19 @@ impl Settings {
 ///
 /// Consensus and sessions of a node share one simulated thread; in production they have one each. While it
 /// runs, the cluster is looked at every 10 ms: two nodes that have applied equally much must have the
-/// same digest (R10), and no term may have two leaders. Either is a panic.
+/// same digest (R10), and no term may have two leaders. Either is a panic, unless
+/// [`Settings::gathers_violations`].
 pub struct SimCluster {
     world: World,
     settings: Settings,
     machines: Vec<Machine>,
     clients: NodeId,
-    /// The digests that nodes have shown, by index, with the node that was first.
-    digests: BTreeMap<u64, (u64, usize)>,
-    /// Who has led, by term.
-    leaders: BTreeMap<u64, usize>,
+    digests: Digests,
+    leaders: Leaders,
+    violations: Vec<Violation>,
     next_look: Duration,
+    /// Every voter was there once: nobody founds a cluster any more.
+    is_founded: bool,
 }
 
 /// A node of the cluster: its machine, and the process on it, if one runs.
@@ -76,6 +80,8 @@ struct Machine {
     node: Rc<RefCell<Weak<Node>>>,
     stop: Rc<Notify>,
     main: Option<Task<io::Result<()>>>,
+    /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
+    member: Option<u64>,
 }
 
 impl SimCluster {
@@ -93,7 +99,13 @@ impl SimCluster {
         cluster.start(1);
         cluster.run_until(|c| c.leader() == Some(1), FOUNDING);
         (2..=nodes).for_each(|n| cluster.start(n));
+        if nodes.is_multiple_of(2) {
+            // The last of an even number votes only if it is told to (R19).
+            cluster.run_until(|c| c.view(1).is_some_and(|v| v.voters.len() + 1 == nodes && !v.joint), FOUNDING);
+            cluster.promote(nodes);
+        }
         cluster.wait_until_all_vote(FOUNDING);
+        cluster.is_founded = true;
         cluster
     }
 
@@ -106,11 +118,27 @@ impl SimCluster {
             node: Rc::default(),
             stop: Rc::default(),
             main: None,
+            member: Some(n as u64),
         });
         let machines: Vec<_> = machines.collect();
         let clients = world.add_client("clients");
-        let (digests, leaders, next_look) = Default::default();
-        Self { world, settings, machines, clients, digests, leaders, next_look }
+        let (digests, leaders, violations, next_look) = Default::default();
+        let is_founded = false;
+        Self { world, settings, machines, clients, digests, leaders, violations, next_look, is_founded }
+    }
+
+    /// Gives the one member that does not vote a vote.
+    fn promote(&mut self, n: usize) {
+        let learner = |v: View| v.members.keys().copied().find(|id| !v.voters.contains(id));
+        let id = self.view(1).and_then(learner).unwrap_or(n as u64).to_string();
+        let end = self.now() + FOUNDING;
+        let mut said = None;
+        while said.as_ref().is_none_or(|reply: &Value| reply.as_error().is_some()) {
+            assert!(self.now() < end, "node {n} cannot be promoted: {said:?}{}", self.describe());
+            self.run_for(10 * STEP);
+            let mut client = self.connect(1);
+            said = self.call(&mut client, &[b"QUORATE", b"NODE", b"PROMOTE", id.as_bytes()], FOUNDING).ok();
+        }
     }
 
     /// Runs until every node votes and knows who leads.
@@ -158,12 +186,12 @@ impl SimCluster {
     /// The same with parameters, `(name, value)`, of this node alone.
     pub fn start_with(&mut self, n: usize, own: &[(&str, &str)]) {
         let join =
-            if n == 1 { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
+            if n == 1 && !self.is_founded { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
         let config = self.config(own);
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         let machine = &mut self.machines[n - 1];
         (machine.node, machine.stop) = (place.clone(), stop.clone());
-        let args = start_args(n, join, &config);
+        let args = start_args(n, machine.member, join, &config);
         machine.main = Some(self.world.start(machine.id, move |env| run(env, args, config, place, stop)));
     }
 
@@ -183,6 +211,25 @@ impl SimCluster {
     pub fn restart(&mut self, n: usize) {
         self.crash(n);
         self.start(n);
+    }
+
+    /// Its number as a member of the cluster, which is the machine's until it [joins anew](Self::join_anew). `None`: it
+    /// is joining, and has not been given one yet.
+    pub fn member_id(&self, n: usize) -> Option<u64> {
+        self.machines[n - 1].member
+    }
+
+    /// What an operator does with a node that was removed from the cluster: its process is killed, its folder emptied, and
+    /// it is started with `--join`.
+    pub fn join_anew(&mut self, n: usize) {
+        self.crash(n);
+        self.data_disk(n).clear(DATA_DIR).expect("no process uses the folder");
+        self.machines[n - 1].member = None;
+        self.start(n);
+    }
+
+    fn data_disk(&self, n: usize) -> crate::DiskFaults {
+        self.world.disk(self.machine(n))
     }
 
     /// SIGTERM: the node hands over what it can and ends by itself.
@@ -294,7 +341,7 @@ impl SimCluster {
     /// Entries behind `index` were lost with the machines that had them, as `everysec` allows: others may take their
     /// places now.
     pub fn forget_entries_behind(&mut self, index: u64) {
-        self.digests.split_off(&(index + 1));
+        self.digests.forget_behind(index);
     }
 
     /// One line for each node, for whoever reads a failure.
@@ -324,24 +371,34 @@ impl SimCluster {
         Some(self.world.within(machine.id, move || look(&node)))
     }
 
-    /// Checks what must hold at every moment.
-    fn look(&mut self) {
+    /// Checks what must hold at every moment, now.
+    pub fn look(&mut self) {
         for (n, index, digest) in self.digests() {
-            let (first, by) = *self.digests.entry(index).or_insert((digest, n));
-            let seed = self.world.seed();
-            assert!(
-                first == digest,
-                "digests differ at index {index}: node {by} had {first:016x}, node {n} has {digest:016x} (R10) at \
-                 {:?} in the world of seed {seed:#x}{}",
-                self.now(),
-                self.describe()
-            );
+            let verdict = self.digests.look(n, index, digest);
+            self.report(Promise::EqualDigests, verdict);
         }
         for n in self.numbers() {
+            let id = self.look_at(n, |node| node.replica().consensus().identity().node_id());
+            self.machines[n - 1].member = id.or(self.machines[n - 1].member);
             let Some(view) = self.view(n).filter(|v| v.is_leader) else { continue };
-            let by = *self.leaders.entry(view.term).or_insert(n);
-            let (term, seed) = (view.term, self.world.seed());
-            assert!(by == n, "nodes {by} and {n} both led term {term} in the world of seed {seed:#x}");
+            let verdict = self.leaders.look(n, view.term);
+            self.report(Promise::OneLeader, verdict);
+        }
+    }
+
+    /// What was wrong so far, at most one violation for each promise.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    fn report(&mut self, promise: Promise, verdict: Result<(), String>) {
+        let Err(what) = verdict else { return };
+        let (seed, now) = (self.world.seed(), self.now());
+        let what = format!("{what} at {now:?} in the world of seed {seed:#x}{}", self.describe());
+        let violation = Violation { promise, what };
+        assert!(self.settings.gathers_violations, "{violation}");
+        if self.violations.iter().all(|v| v.promise != promise) {
+            self.violations.push(violation);
         }
     }
 
@@ -366,13 +423,13 @@ fn bus(n: usize) -> String {
     format!("{}:{BUS_PORT}", ip(n))
 }
 
-fn start_args(n: usize, join: Vec<String>, config: &Config) -> StartArgs {
+fn start_args(n: usize, member: Option<u64>, join: Vec<String>, config: &Config) -> StartArgs {
     StartArgs {
         data_dir: Path::new(DATA_DIR).to_path_buf(),
         bus: SocketAddr::new(ip(n), BUS_PORT),
         member: quorate_cluster::member(&format!("{}:{PORT}", ip(n)), &bus(n)),
         join,
-        node_id: Some(n as u64),
+        node_id: member,
         timing: Timing::from(config),
         segment_bytes: config.segment_size(),
     }

@@ -298,6 +298,11 @@ impl DiskFaults {
         self.with(|disk| disk.files.capacity = capacity);
     }
 
+    /// The bytes that all files together hold now, synced or not.
+    pub fn used(&self) -> u64 {
+        self.with(|disk| disk.files.used())
+    }
+
     /// How fast the disk is from now on; what has begun keeps its time.
     pub fn set_profile(&self, profile: DiskProfile) {
         self.with(|disk| disk.profile = profile);

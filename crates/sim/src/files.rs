@@ -300,11 +300,15 @@ impl FileTree {
         Ok(())
     }
 
+    /// The bytes of all files, as the system shows them.
+    pub(crate) fn used(&self) -> u64 {
+        self.files.values().map(|file| file.seen.len).sum()
+    }
+
     fn check_room(&self, path: &Path, len: u64) -> io::Result<()> {
         let Some(capacity) = self.capacity else { return Ok(()) };
         let old = self.len(path).unwrap_or(0);
-        let used: u64 = self.files.values().map(|file| file.seen.len).sum();
-        if len > old && used + (len - old) > capacity {
+        if len > old && self.used() + (len - old) > capacity {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())

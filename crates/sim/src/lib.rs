@@ -23,12 +23,13 @@
 //!
 //! - [`SimCluster`]: nodes of Quorate in a world, as the server runs them; `cluster.rs`. [`SimClient`] speaks to
 //!   them by bytes; `client.rs`.
-//! - [`history`]: checkers for what clients have seen.
+//! - [`history`]: checkers for what clients have seen; [`checkers`]: one for each promise.
 //!
 //! What the seed decides is the same on every run if the code that runs in a node keeps to its `Env`. tokio
 //! adds two decisions of its own, the branch that an unbiased `select!` polls first and the order in which
 //! `watch` wakes: these follow the seed only when built with `--cfg tokio_unstable`.
 
+pub mod checkers;
 mod client;
 mod clock;
 mod cluster;

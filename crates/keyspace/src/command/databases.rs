@@ -1,5 +1,7 @@
 //! Commands on a whole database.
 
+use quorate_planted::{Bug, is_planted};
+
 use super::connection::parse_db;
 use crate::{
     context::{ReadCtx, WriteCtx},
@@ -65,6 +67,9 @@ pub(crate) fn random_record<'a>(
     let keys = table.len() as u64;
     if keys == 0 {
         return None;
+    }
+    if is_planted(Bug::RandomPickByLayout) {
+        return table.any_by_layout(random.next_u64());
     }
     let bits = (keys / 16).checked_ilog2().unwrap_or(0);
     let places = if bits == 0 { keys } else { RANGE_KEYS_MAX };

@@ -81,6 +81,23 @@ impl Cutter {
     }
 }
 
+/// The message that `bytes` begin with, if it is in one frame. `None`: it is not all there yet.
+pub(crate) fn first_message(bytes: &[u8], limit: usize) -> io::Result<Option<&[u8]>> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let (word, crc) = header.split_at(4);
+    let word = u32::from_le_bytes(word.try_into().expect("four bytes"));
+    let crc = u32::from_le_bytes(crc.try_into().expect("four bytes"));
+    let len = (word & !LAST) as usize;
+    if word & LAST == 0 || len > limit {
+        return Err(bad(format!("no message of one frame and at most {limit} bytes")));
+    }
+    match rest.get(..len) {
+        None => Ok(None),
+        Some(payload) if crc32c::crc32c(payload) == crc => Ok(Some(payload)),
+        Some(_) => Err(bad("a frame has a wrong checksum".to_owned())),
+    }
+}
+
 /// Writes messages; flushes when told, so that what gathered goes out in one write.
 pub(crate) struct MessageWriter<W> {
     io: W,
@@ -401,6 +418,19 @@ mod tests {
             wire[4..8].copy_from_slice(&crc.to_le_bytes());
             assert!(read_all(&wire, 4096).is_err(), "{says}");
         }
+    }
+
+    #[test]
+    fn the_first_message_is_found_without_a_reader() {
+        let mut wire = Vec::new();
+        append_message(&mut wire, &[b"hello"]);
+        append_message(&mut wire, &[b"next"]);
+        assert_eq!(first_message(&wire, 100).expect("well formed"), Some(&b"hello"[..]));
+        assert_eq!(first_message(&wire[..HEADER_BYTES + 4], 100).expect("well formed so far"), None);
+        assert_eq!(first_message(&wire[..3], 100).expect("well formed so far"), None);
+        assert!(first_message(&wire, 4).is_err());
+        wire[HEADER_BYTES] ^= 1;
+        assert!(first_message(&wire, 100).is_err());
     }
 
     #[test]

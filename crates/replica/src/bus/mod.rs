@@ -8,10 +8,13 @@
 mod append;
 mod client;
 pub(crate) mod frame;
+#[cfg(test)]
+mod hostile;
 mod liveness;
 mod server;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
@@ -59,6 +62,17 @@ pub(crate) struct Hello {
     pub(crate) to: NodeId,
     pub(crate) caller: Credentials,
     pub(crate) class: Class,
+}
+
+/// Who calls whom on a connection of the bus, from the first bytes that the caller sent: for whatever stands between
+/// nodes. `None`: more bytes are needed. A node that has no number yet calls as 0. The error: this is no such connection.
+pub fn caller(bytes: &[u8]) -> io::Result<Option<(NodeId, NodeId)>> {
+    let Some(message) = frame::first_message(bytes, HELLO_BYTES_MAX)? else { return Ok(None) };
+    let hello: Hello = crate::storage::decode(message)?;
+    if hello.magic != MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting of a node"));
+    }
+    Ok(Some((hello.from, hello.to)))
 }
 
 /// What tells a data folder from a copy of it (R5).
@@ -182,4 +196,31 @@ pub(crate) struct SnapshotHeader {
     pub(crate) vote: Vote,
     pub(crate) meta: SnapshotMeta,
     pub(crate) bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_names_both_ends() {
+        let hello = |magic| Hello {
+            magic,
+            version: PROTOCOL_VERSION,
+            cluster: 7,
+            from: 2,
+            to: 3,
+            caller: Credentials::default(),
+            class: Class::Log,
+        };
+        let wire = |hello: &Hello| {
+            let mut wire = Vec::new();
+            frame::append_message(&mut wire, &[&crate::storage::encode(hello)]);
+            wire
+        };
+        let greeting = wire(&hello(MAGIC));
+        assert_eq!(caller(&greeting).expect("well formed"), Some((2, 3)));
+        assert_eq!(caller(&greeting[..10]).expect("well formed so far"), None);
+        assert!(caller(&wire(&hello(1))).is_err());
+    }
 }

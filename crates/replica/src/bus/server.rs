@@ -14,6 +14,7 @@ use openraft::raft::{StreamAppendResult, VoteRequest, VoteResponse};
 use quorate_env::{Instant, Listener, Stream};
 use quorate_keyspace::batch::HEADER_LEN;
 use quorate_log::{Log, ShardId};
+use quorate_planted::{Bug, is_planted};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +27,7 @@ use crate::consensus::{Clock, Handler, Proposals, matched};
 use crate::identity::Identity;
 use crate::snapshot::SnapshotStore;
 use crate::storage::{decode, encode};
-use crate::types::{NodeId, Raft, Snapshot, TypeConfig};
+use crate::types::{NodeId, Raft, Snapshot, TypeConfig, log_id};
 use crate::unsure::{Trust, standing};
 
 /// How many answers may wait for one peer to read them.
@@ -189,6 +190,7 @@ impl Server {
 
     async fn answer(&self, request: Request) -> Response {
         let failed = |e: &dyn std::fmt::Display| Response::Failed(e.to_string());
+        let request = if is_planted(Bug::TruncateCommitted) { self.overrate(request) } else { request };
         match request {
             Request::Vote(r) if !self.may_vote(&r, r.leadership_transfer) => self.refuse().await,
             Request::PreVote(r) if !self.may_vote(&r, false) => self.refuse().await,
@@ -250,6 +252,15 @@ impl Server {
         let is_free =
             || is_transfer || Instant::now() >= self.votes_from || self.alone.load(Ordering::Relaxed);
         self.trust.allows(request.last_log_id.as_ref(), is_transfer) && is_free()
+    }
+
+    /// A planted bug: takes a candidate's log for as long as this node's.
+    fn overrate(&self, mut request: Request) -> Request {
+        if let Request::Vote(r) | Request::PreVote(r) = &mut request {
+            let own = self.log.state(self.shard).last.map(|(index, term)| log_id(term, index));
+            r.last_log_id = r.last_log_id.max(own);
+        }
+        request
     }
 
     /// "No": the answer names this node's own vote, as openraft does when it refuses.

@@ -1,22 +1,31 @@
 //! What goes wrong in a storm, and when it is mended.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
-use quorate_sim::{DiskProfile, Link, NodeId, SimCluster};
+use quorate_sim::{DiskProfile, FolderImage, Link, NodeId, OpKind, SimCluster};
 
-use super::MS;
+use super::operator::Operator;
+use super::{DATA, MS, SECOND, damage};
 
 /// Clocks differ by at most 5 % in speed: `clock-drift`.
 const DRIFT_PPM: i64 = 24_000;
 
-/// A kind of fault.
+/// A kind of fault. Each can be switched off: see [`Plan::faults`](super::Plan).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     CrashLeader,
     Crash,
     CrashAll,
+    /// All voters but the leader forget what they promised it (R3).
     RestartAtOnce,
+    /// When the files of a log or of snapshots next change: within a snapshot, an installation or a purge.
+    CrashAtFiles,
+    /// The leader, while a change of membership is under way.
+    CrashInChange,
+    /// The leader, right after it was told to hand over.
+    CrashInTransfer,
     PowerLoss,
     PowerLossAll,
     Isolate,
@@ -24,15 +33,34 @@ pub(crate) enum FaultKind {
     Deaf,
     Mute,
     Cut,
+    CutOneWay,
+    Halves,
     SlowLinks,
+    SlowOneWay,
     LossyLinks,
     Resets,
+    Disconnects,
     Pause,
     PauseLeader,
+    LongPause,
     Suspend,
     Drift,
     StepWall,
     SlowDisk,
+    DiskFull,
+    FailedWrite,
+    FailedSync,
+    FailedChange,
+    /// Bits of a stopped node's log, votes, snapshots or identity.
+    BitFlips,
+    Emptied,
+    /// An older copy of a node's own folder.
+    RolledBack,
+    /// The folder of another node.
+    Copied,
+    Transfer,
+    /// A node is removed and joins anew, under load.
+    Replace,
 }
 
 use FaultKind::*;
@@ -40,10 +68,12 @@ use FaultKind::*;
 /// All of them.
 pub(crate) const EVERYTHING: &[FaultKind] = &[
     CrashLeader,
-    CrashLeader,
     Crash,
     CrashAll,
     RestartAtOnce,
+    CrashAtFiles,
+    CrashInChange,
+    CrashInTransfer,
     PowerLoss,
     PowerLossAll,
     Isolate,
@@ -51,16 +81,39 @@ pub(crate) const EVERYTHING: &[FaultKind] = &[
     Deaf,
     Mute,
     Cut,
+    CutOneWay,
+    Halves,
     SlowLinks,
+    SlowOneWay,
     LossyLinks,
     Resets,
+    Disconnects,
     Pause,
     PauseLeader,
+    LongPause,
     Suspend,
     Drift,
     StepWall,
     SlowDisk,
+    DiskFull,
+    FailedWrite,
+    FailedSync,
+    FailedChange,
+    BitFlips,
+    Emptied,
+    RolledBack,
+    Copied,
+    Transfer,
+    Replace,
 ];
+
+/// About half of all, another half for each seed: what a fault does is easier to see where others are missing, and some
+/// hide what others would do.
+pub(crate) fn drawn(seed: u64) -> Vec<FaultKind> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xfa17);
+    let all = rng.u8(..4) == 0;
+    EVERYTHING.iter().copied().filter(|_| all || rng.bool()).collect()
+}
 
 /// Those that tempt an old leader to answer by a lease that is over (R3).
 pub(crate) const LEASES: &[FaultKind] = &[
@@ -86,33 +139,60 @@ enum Mend {
     Disk(usize),
 }
 
+/// A crash that waits for its moment.
+#[derive(Debug)]
+enum Armed {
+    /// The names in the folders of a node's log and snapshots change.
+    Files { n: usize, names: Vec<String>, power: bool },
+    /// A leader is within a change of membership.
+    Change { power: bool },
+}
+
 /// What is broken, and what will happen.
 pub(crate) struct Faults {
-    kinds: &'static [FaultKind],
+    kinds: Vec<FaultKind>,
     nodes: usize,
+    everysec: bool,
     next: Duration,
     mends: Vec<(Duration, Mend)>,
+    armed: Vec<(Duration, Armed)>,
     stopped: BTreeSet<usize>,
     /// When a node was last down or stopped.
     disturbed: Vec<Duration>,
     /// When the process of a node last died.
     died: Vec<Option<Duration>>,
+    /// Nodes whose disks fail operations: these may stop by themselves.
+    failing: BTreeSet<usize>,
+    /// Older copies of folders.
+    backups: Vec<Option<FolderImage>>,
+    operator: Operator,
+    wants_disconnect: bool,
     story: Vec<String>,
     usual_disk: DiskProfile,
 }
 
 impl Faults {
-    pub(crate) fn new(kinds: &'static [FaultKind], nodes: usize, usual_disk: DiskProfile) -> Self {
-        let (next, mends, stopped, story) = Default::default();
+    pub(crate) fn new(kinds: &[FaultKind], nodes: usize, everysec: bool, usual_disk: DiskProfile) -> Self {
+        let mut kinds = kinds.to_vec();
+        if let Ok(only) = std::env::var("QUORATE_SIM_FAULTS") {
+            let only: Vec<&str> = only.split(',').collect();
+            kinds.retain(|kind| only.contains(&&*format!("{kind:?}")));
+        }
         Self {
             kinds,
             nodes,
-            next,
-            mends,
-            stopped,
+            everysec,
+            next: Duration::ZERO,
+            mends: Vec::new(),
+            armed: Vec::new(),
+            stopped: BTreeSet::new(),
             disturbed: vec![Duration::ZERO; nodes + 1],
             died: vec![None; nodes + 1],
-            story,
+            failing: BTreeSet::new(),
+            backups: vec![None; nodes + 1],
+            operator: Operator::default(),
+            wants_disconnect: false,
+            story: Vec::new(),
             usual_disk,
         }
     }
@@ -124,12 +204,48 @@ impl Faults {
 
     /// Since when a node has run undisturbed. `None`: it is down or stopped.
     pub(crate) fn undisturbed_since(&self, cluster: &SimCluster, n: usize) -> Option<Duration> {
-        (cluster.is_running(n) && !self.stopped.contains(&n)).then(|| self.disturbed[n])
+        let serves = cluster.is_running(n) && !self.stopped.contains(&n) && !self.operator.suspects(n);
+        serves.then(|| self.disturbed[n])
     }
 
     /// When the process of a node last died, if it has.
     pub(crate) fn died(&self, n: usize) -> Option<Duration> {
         self.died[n]
+    }
+
+    /// Whether a client is to leave in the middle. Told once.
+    pub(crate) fn wants_disconnect(&mut self) -> bool {
+        std::mem::take(&mut self.wants_disconnect)
+    }
+
+    /// A process has ended by itself. That is right if its disk has failed, or its folder is not what it was.
+    pub(crate) fn ended(&mut self, cluster: &mut SimCluster, n: usize, how: &io::Result<()>) {
+        self.tell(cluster, &format!("node {n} has stopped by itself: {how:?}"));
+        assert!(
+            how.is_err() && (self.failing.contains(&n) || self.operator.suspects(n)),
+            "node {n} stopped by itself: {how:?}"
+        );
+        self.died[n] = Some(cluster.now());
+        if self.operator.suspects(n) {
+            self.operator.replace(cluster, n);
+        } else {
+            self.later(cluster, Mend::Start(n));
+        }
+    }
+
+    /// The operator goes on with what there is to do. Whether anything is.
+    pub(crate) fn operate(&mut self, cluster: &mut SimCluster) -> bool {
+        for line in self.operator.step(cluster) {
+            self.tell(cluster, &line);
+        }
+        self.operator.is_busy() || !self.operator.suspects_nobody()
+    }
+
+    /// For the time in which nothing breaks any more: whoever has stopped is started without delay.
+    pub(crate) fn start_whoever_stopped(&mut self, cluster: &mut SimCluster) {
+        for (_, mend) in std::mem::take(&mut self.mends) {
+            self.carry_out(cluster, mend);
+        }
     }
 
     /// Breaks and mends what is due.
@@ -142,6 +258,8 @@ impl Faults {
             let (_, mend) = self.mends.remove(at);
             self.carry_out(cluster, mend);
         }
+        self.crash_if_armed(cluster);
+        self.operate(cluster);
         if now >= self.next {
             if !self.next.is_zero() {
                 self.break_something(cluster);
@@ -155,7 +273,16 @@ impl Faults {
         for (_, mend) in std::mem::take(&mut self.mends) {
             self.carry_out(cluster, mend);
         }
+        self.armed.clear();
         cluster.world().network().heal();
+        for n in std::mem::take(&mut self.failing) {
+            self.repair_disk(cluster, n);
+        }
+        for n in cluster.numbers() {
+            if !cluster.is_running(n) {
+                self.carry_out(cluster, Mend::Start(n));
+            }
+        }
         self.tell(cluster, "everything is mended");
     }
 
@@ -171,7 +298,13 @@ impl Faults {
     }
 
     fn break_something(&mut self, cluster: &mut SimCluster) {
+        if self.kinds.is_empty() {
+            return;
+        }
         let kind = self.kinds[cluster.world().rng().usize(..self.kinds.len())];
+        if !self.is_fair(cluster, kind) {
+            return;
+        }
         let any = cluster.world().rng().usize(1..=self.nodes);
         let leader = cluster.leader().unwrap_or(any);
         let all: Vec<usize> = cluster.numbers().collect();
@@ -180,7 +313,8 @@ impl Faults {
             Crash => self.crash(cluster, any, false),
             CrashAll => all.iter().for_each(|n| self.crash(cluster, *n, false)),
             RestartAtOnce => {
-                for n in all.into_iter().filter(|n| *n != leader) {
+                let restarted = |n: &usize| *n != leader && !self.operator.suspects(*n);
+                for n in all.into_iter().filter(restarted).collect::<Vec<_>>() {
                     self.tell(cluster, &format!("node {n} is killed and started at once"));
                     self.stopped.remove(&n);
                     self.mends.retain(|(_, mend)| ![Mend::Start(n), Mend::Resume(n)].contains(mend));
@@ -189,13 +323,48 @@ impl Faults {
                     cluster.restart(n);
                 }
             }
-            PowerLoss => self.crash(cluster, any, true),
+            CrashAtFiles => {
+                let (names, power) = (file_names(cluster, any), self.may_lose_power(cluster));
+                self.arm(cluster, Armed::Files { n: any, names, power });
+            }
+            CrashInChange => {
+                let power = self.may_lose_power(cluster);
+                self.replace(cluster, any);
+                self.arm(cluster, Armed::Change { power });
+            }
+            CrashInTransfer => {
+                self.transfer(cluster, any);
+                let moment = cluster.world().rng().u32(..20) * MS;
+                cluster.run_for(moment);
+                self.crash(cluster, leader, false);
+            }
+            PowerLoss => {
+                self.crash(cluster, any, true);
+                if self.everysec {
+                    // It may have less than it acknowledged, and is refused then for as long as the leader leads.
+                    self.operator.suspect(cluster, any);
+                }
+            }
             PowerLossAll => all.iter().for_each(|n| self.crash(cluster, *n, true)),
             Isolate => self.isolate(cluster, any, true, true),
             IsolateLeader => self.isolate(cluster, leader, true, true),
             Deaf => self.isolate(cluster, any, true, false),
             Mute => self.isolate(cluster, any, false, true),
-            Cut => {
+            CutOneWay if self.nodes > 1 => {
+                let other = any % self.nodes + 1;
+                self.tell(cluster, &format!("nothing gets from node {any} to node {other}"));
+                self.block(cluster, any, other);
+            }
+            Halves => {
+                let one: Vec<usize> = all.iter().copied().filter(|_| cluster.world().rng().bool()).collect();
+                self.tell(cluster, &format!("nodes {one:?} are cut off from the others"));
+                for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+                    if one.contains(&a) != one.contains(&b) {
+                        self.block(cluster, a, b);
+                    }
+                }
+            }
+            Cut if self.nodes > 1 => {
                 let other = any % self.nodes + 1;
                 self.tell(cluster, &format!("nodes {any} and {other} are cut off from each other"));
                 self.block(cluster, any, other);
@@ -205,6 +374,13 @@ impl Faults {
                 let latency = MS..=cluster.world().rng().u32(2..60) * MS;
                 self.links(cluster, "slow", &Link { latency, ..Link::default() });
             }
+            SlowOneWay => {
+                let (a, b) = (cluster.machine(any), cluster.machine(any % self.nodes + 1));
+                let latency = 20 * MS..=cluster.world().rng().u32(30..600) * MS;
+                self.tell(cluster, &format!("the link from node {any} to the next one takes {latency:?}"));
+                cluster.world().network().set_link(a, b, Some(Link { latency, ..Link::default() }));
+                self.later(cluster, Mend::Links);
+            }
             LossyLinks => self.links(cluster, "lossy", &Link { loss: 0.02, reset: 0.002, ..Link::default() }),
             Resets => {
                 self.tell(cluster, &format!("the connections of node {any} are reset"));
@@ -213,9 +389,17 @@ impl Faults {
                     cluster.world().network().break_connections(a, b);
                 }
             }
-            Pause => self.pause(cluster, any, false),
-            PauseLeader => self.pause(cluster, leader, false),
-            Suspend => self.pause(cluster, leader, true),
+            Disconnects => self.wants_disconnect = true,
+            Pause => _ = self.pause(cluster, any, false),
+            PauseLeader => _ = self.pause(cluster, leader, false),
+            LongPause => {
+                if self.pause(cluster, any, false) {
+                    let time = cluster.world().rng().u32(3_000..9_000) * MS;
+                    let mend = self.mends.last_mut().expect("it ends some time");
+                    mend.0 = cluster.now() + time;
+                }
+            }
+            Suspend => _ = self.pause(cluster, leader, true),
             Drift => {
                 let ppm = cluster.world().rng().i64(-DRIFT_PPM..=DRIFT_PPM);
                 self.tell(cluster, &format!("the clock of node {any} runs {ppm} ppm faster"));
@@ -235,7 +419,138 @@ impl Faults {
                 cluster.world().disk(machine).set_profile(DiskProfile { sync, ..DiskProfile::default() });
                 self.later(cluster, Mend::Disk(any));
             }
+            DiskFull => {
+                let (machine, room) = (cluster.machine(any), cluster.world().rng().u64(..2_000_000));
+                self.tell(cluster, &format!("the disk of node {any} has {room} bytes left"));
+                let disk = cluster.world().disk(machine);
+                disk.set_capacity(Some(disk.used() + room));
+                self.failing.insert(any);
+            }
+            FailedWrite => self.fail(cluster, any, &[OpKind::Write]),
+            FailedSync => self.fail(cluster, any, &[OpKind::Sync]),
+            FailedChange => {
+                let kinds = [OpKind::Create, OpKind::SetLen, OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
+                self.fail(cluster, any, &kinds);
+            }
+            BitFlips => {
+                self.crash(cluster, any, false);
+                for line in damage::flip_bits(cluster, any) {
+                    self.tell(cluster, &line);
+                }
+                self.operator.suspect(cluster, any);
+            }
+            Emptied => {
+                self.crash(cluster, any, false);
+                self.tell(cluster, &format!("the folder of node {any} is emptied"));
+                damage::disk(cluster, any).clear(DATA).expect("nobody uses it");
+                self.operator.suspect(cluster, any);
+            }
+            RolledBack => {
+                let Some(backup) = self.backups[any].take() else { return };
+                self.crash(cluster, any, false);
+                self.tell(cluster, &format!("an older copy takes the place of the folder of node {any}"));
+                damage::disk(cluster, any).restore(DATA, &backup).expect("nobody uses it");
+                self.operator.suspect(cluster, any);
+            }
+            Copied => {
+                let other = any % self.nodes + 1;
+                self.crash(cluster, any, false);
+                self.tell(cluster, &format!("node {any} gets a copy of the folder of node {other}"));
+                let image = damage::disk(cluster, other).image(DATA);
+                damage::disk(cluster, any).restore(DATA, &image).expect("nobody uses it");
+                self.operator.suspect(cluster, any);
+            }
+            Transfer => self.transfer(cluster, any),
+            Replace => self.replace(cluster, any),
+            Cut | CutOneWay => {}
         }
+    }
+
+    /// Some faults together take what no database gives back: whoever breaks the folder of one node while others are
+    /// unsure of theirs asks for an operator who accepts a loss.
+    fn is_fair(&self, cluster: &SimCluster, kind: FaultKind) -> bool {
+        match kind {
+            BitFlips | Emptied | RolledBack | Copied => self.nodes >= 3 && self.is_whole(cluster),
+            Replace | CrashInChange => self.nodes >= 3 && self.is_whole(cluster),
+            // Under everysec the last second is gone where everybody loses power (`unsure.rs`); of one nothing may be.
+            PowerLoss if self.everysec => self.nodes >= 3 && self.is_whole(cluster),
+            PowerLossAll if self.everysec => false,
+            PowerLoss | PowerLossAll => self.operator.suspects_nobody(),
+            _ => true,
+        }
+    }
+
+    fn may_lose_power(&self, cluster: &mut SimCluster) -> bool {
+        cluster.world().rng().bool() && !self.everysec && self.operator.suspects_nobody()
+    }
+
+    /// Every node votes, follows the same leader closely, and has done so for a while.
+    fn is_whole(&self, cluster: &SimCluster) -> bool {
+        let Some(view) = cluster.leader().and_then(|n| cluster.view(n)) else { return false };
+        let digests = cluster.digests();
+        !self.operator.is_busy()
+            && self.operator.suspects_nobody()
+            && !view.joint
+            && view.voters.len() == self.nodes
+            && digests.len() == self.nodes
+            && digests.iter().all(|(_, index, _)| index + 20 >= view.committed)
+            && cluster.numbers().all(|n| {
+                self.undisturbed_since(cluster, n).is_some_and(|since| cluster.now() > since + SECOND / 2)
+                    && cluster.member_id(n).is_some()
+                    && cluster.view(n).is_some_and(|v| v.leader == view.leader)
+            })
+    }
+
+    fn arm(&mut self, cluster: &SimCluster, armed: Armed) {
+        self.armed.push((cluster.now() + 2 * SECOND, armed));
+    }
+
+    fn crash_if_armed(&mut self, cluster: &mut SimCluster) {
+        let now = cluster.now();
+        for (end, armed) in std::mem::take(&mut self.armed) {
+            let hit = match &armed {
+                Armed::Files { n, names, power } => {
+                    (cluster.is_running(*n) && file_names(cluster, *n) != *names).then_some((*n, *power))
+                }
+                Armed::Change { power } => {
+                    let leader = cluster.leader();
+                    let changing = |n: &usize| cluster.view(*n).is_some_and(|v| v.joint);
+                    leader.filter(changing).map(|n| (n, *power))
+                }
+            };
+            match hit {
+                Some((n, power)) => {
+                    self.tell(cluster, &format!("the moment of {armed:?} has come"));
+                    self.crash(cluster, n, power && self.operator.suspects_nobody());
+                }
+                None if now < end => self.armed.push((end, armed)),
+                None => {}
+            }
+        }
+    }
+
+    fn transfer(&mut self, cluster: &mut SimCluster, through: usize) {
+        self.tell(cluster, &format!("node {through} is asked for another leader"));
+        self.operator.transfer(cluster, through);
+    }
+
+    fn replace(&mut self, cluster: &mut SimCluster, n: usize) {
+        self.tell(cluster, &format!("node {n} is removed, and will join anew"));
+        self.operator.replace(cluster, n);
+    }
+
+    fn fail(&mut self, cluster: &mut SimCluster, n: usize, kinds: &[OpKind]) {
+        let kind = kinds[cluster.world().rng().usize(..kinds.len())];
+        let skip = cluster.world().rng().u32(..20);
+        self.tell(cluster, &format!("after {skip} others, a {kind:?} of node {n} fails"));
+        damage::disk(cluster, n).fail(kind, skip);
+        self.failing.insert(n);
+    }
+
+    fn repair_disk(&mut self, cluster: &mut SimCluster, n: usize) {
+        let disk = damage::disk(cluster, n);
+        disk.fail_no_more();
+        disk.set_capacity(None);
     }
 
     fn crash(&mut self, cluster: &mut SimCluster, n: usize, power: bool) {
@@ -251,12 +566,15 @@ impl Faults {
         }
         self.stopped.remove(&n);
         self.mends.retain(|(_, mend)| *mend != Mend::Resume(n));
+        if !power && self.backups[n].is_none() && cluster.world().rng().bool() {
+            self.backups[n] = Some(damage::disk(cluster, n).image(DATA));
+        }
         self.later(cluster, Mend::Start(n));
     }
 
-    fn pause(&mut self, cluster: &mut SimCluster, n: usize, suspend: bool) {
+    fn pause(&mut self, cluster: &mut SimCluster, n: usize, suspend: bool) -> bool {
         if !cluster.is_running(n) || !self.stopped.insert(n) {
-            return;
+            return false;
         }
         let machine = cluster.machine(n);
         self.tell(cluster, &format!("node {n} is {}", if suspend { "suspended" } else { "paused" }));
@@ -266,6 +584,7 @@ impl Faults {
             cluster.world().pause(machine)
         }
         self.later(cluster, Mend::Resume(n));
+        true
     }
 
     fn isolate(&mut self, cluster: &mut SimCluster, n: usize, deaf: bool, mute: bool) {
@@ -301,10 +620,17 @@ impl Faults {
     fn carry_out(&mut self, cluster: &mut SimCluster, mend: Mend) {
         self.tell(cluster, &format!("mended: {mend:?}"));
         match mend {
+            Mend::Start(n) if cluster.is_running(n) => {}
             Mend::Start(n) => {
+                // Now and then a node is started with its disk as it was.
+                if self.failing.contains(&n) && cluster.world().rng().u8(..4) > 0 {
+                    self.failing.remove(&n);
+                    self.repair_disk(cluster, n);
+                }
                 self.disturbed[n] = cluster.now();
                 cluster.start(n);
             }
+            Mend::Resume(n) if !self.stopped.contains(&n) || !cluster.is_running(n) => {}
             Mend::Resume(n) => {
                 let machine = cluster.machine(n);
                 self.disturbed[n] = cluster.now();
@@ -323,6 +649,11 @@ impl Faults {
             }
         }
     }
+}
+
+fn file_names(cluster: &mut SimCluster, n: usize) -> Vec<String> {
+    let disk = damage::disk(cluster, n);
+    [format!("{DATA}/log"), format!("{DATA}/snapshots")].iter().flat_map(|folder| disk.list(folder)).collect()
 }
 
 fn set_links(cluster: &mut SimCluster, link: Option<&Link>) {

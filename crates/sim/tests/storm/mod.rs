@@ -1,6 +1,8 @@
 //! A cluster under load and faults, and the verdict on what its clients have seen.
 
+mod damage;
 mod faults;
+mod operator;
 mod verdict;
 mod workers;
 
@@ -9,7 +11,7 @@ use std::time::Duration;
 use quorate_sim::{Options, Settings, SimCluster};
 
 use faults::Faults;
-pub(crate) use faults::{EVERYTHING, FaultKind, LEASES};
+pub(crate) use faults::{FaultKind, LEASES};
 pub(crate) use workers::{Load, MIXED, REGISTERS};
 use workers::{Op, Workers};
 
@@ -17,6 +19,10 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// After everything is mended, writes must be taken by every node within this time.
 const RECOVERY_MAX: Duration = Duration::from_secs(8);
+/// How long the operator may need to replace nodes, once nothing else is broken.
+const REPLACING_MAX: Duration = Duration::from_secs(40);
+/// The data folder of each node, on its own disk.
+const DATA: &str = "data";
 
 /// What is to happen.
 pub(crate) struct Plan {
@@ -24,7 +30,10 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     /// How long there are faults.
     pub(crate) duration: Duration,
-    pub(crate) faults: &'static [FaultKind],
+    /// What may happen: every kind that is listed, and no other.
+    pub(crate) faults: Vec<FaultKind>,
+    /// `appendfsync everysec`.
+    pub(crate) everysec: bool,
     pub(crate) load: Load,
 }
 
@@ -52,16 +61,54 @@ struct Storm {
     write_timeout: Duration,
 }
 
+impl Plan {
+    /// Three nodes under a mix of faults and commands.
+    pub(crate) fn everything(seed: u64) -> Self {
+        let faults = faults::drawn(seed);
+        Self { seed, nodes: 3, duration: 4 * SECOND, faults, everysec: seed % 4 == 3, load: MIXED }
+    }
+
+    /// All that there is: clusters of one to seven nodes, short and long storms, both fsync modes.
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let nodes = [1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7][rng.usize(..13)];
+        let duration = [3, 4, 6, 10][rng.usize(..4)] * SECOND;
+        let everysec = rng.u8(..3) == 0;
+        match rng.u8(..8) {
+            0 => Self { seed, nodes, duration, everysec, faults: LEASES.to_vec(), load: REGISTERS },
+            _ => Self { nodes, duration, everysec, ..Self::everything(seed) },
+        }
+    }
+}
+
+/// QUORATE_SIM_LOG is a filter (`info`, `quorate_replica=debug`) of what the nodes report, on standard error.
+pub(crate) fn log_if_asked() {
+    use tracing_subscriber::fmt::format::Writer;
+    use tracing_subscriber::fmt::time::FormatTime;
+    struct Who;
+    impl FormatTime for Who {
+        fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+            let ms = quorate_env::wall_ms().saturating_sub(quorate_sim::Options::default().wall_start_ms);
+            let node = quorate_sim::current_node().map_or(0, |n| n.index() + 1);
+            write!(w, "{:>4}.{:03}s node {node}", ms / 1000, ms % 1000)
+        }
+    }
+    let Ok(filter) = std::env::var("QUORATE_SIM_LOG") else { return };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Who).with_ansi(false);
+    let _already_there = lines.with_writer(std::io::stderr).try_init();
+}
+
 /// Runs a plan and judges it.
 pub(crate) fn run(plan: Plan) -> Report {
-    crate::log_if_asked();
+    log_if_asked();
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
     let settings = Settings { world: world(plan.seed), ..Settings::default() }
         .with("write-timeout", &write_timeout.as_millis().to_string())
         .with("snapshot-log-size", "1mb")
-        .with("log-keep-size", "64kb");
+        .with("log-keep-size", "64kb")
+        .with("appendfsync", if plan.everysec { "everysec" } else { "always" });
     let cluster = SimCluster::with(plan.seed, plan.nodes, settings);
-    let faults = Faults::new(plan.faults, plan.nodes, world(plan.seed).disk);
+    let faults = Faults::new(&plan.faults, plan.nodes, plan.everysec, world(plan.seed).disk);
     let workers = Workers::new(plan.load, plan.nodes);
     let mut storm = Storm { plan, cluster, faults, workers, write_timeout };
     storm.blow();
@@ -94,11 +141,14 @@ impl Storm {
 
     /// A millisecond of the cluster and its clients.
     fn step(&mut self, more: bool) {
+        if self.faults.wants_disconnect() {
+            self.workers.disconnect(&mut self.cluster);
+        }
         self.workers.step(&mut self.cluster, &self.faults, more, self.write_timeout);
         self.cluster.run_for(MS);
         for n in self.cluster.numbers() {
             if let Some(ended) = self.cluster.exit(n) {
-                panic!("node {n} stopped by itself: {ended:?}");
+                self.faults.ended(&mut self.cluster, n, &ended);
             }
         }
     }
@@ -106,6 +156,7 @@ impl Storm {
     /// Mends everything and waits until all nodes take writes again; how long that took.
     fn mend(&mut self) -> Duration {
         self.faults.mend(&mut self.cluster);
+        self.replace_nodes();
         let begin = self.cluster.now();
         let nodes: Vec<usize> = self.cluster.numbers().collect();
         let mut writing: Vec<(usize, u32, Option<quorate_sim::SimClient>)> =
@@ -138,6 +189,19 @@ impl Storm {
         }
         self.workers.give_up();
         recovery
+    }
+
+    /// Lets the operator finish.
+    fn replace_nodes(&mut self) {
+        let end = self.cluster.now() + REPLACING_MAX;
+        while self.faults.operate(&mut self.cluster) {
+            self.step(false);
+            self.faults.start_whoever_stopped(&mut self.cluster);
+            assert!(
+                self.cluster.now() < end,
+                "nodes are not replaced {REPLACING_MAX:?} after everything else was mended"
+            );
+        }
     }
 
     fn judge(&mut self) {

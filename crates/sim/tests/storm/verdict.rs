@@ -23,10 +23,12 @@ pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration) {
             "u" => unique(ops[0], last),
             "c" => counter(&ops, last),
             "r" => register(&ops, last, now),
+            "b" => bulk(last).and_then(|last| register(&ops, last, now)),
             _ => private(&ops, last),
         };
         if let Err(why) = verdict {
             let ops: Vec<String> = ops.iter().rev().take(60).rev().map(|op| format!("\n  {op}")).collect();
+            let last = last.map(|l| &l[..l.len().min(60)]);
             panic!("{key}: {why}\nin the end it is {last:?}; its last commands:{}", ops.concat());
         }
     }
@@ -60,6 +62,18 @@ fn counter(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
     history::check_counter(&counts.collect::<Vec<_>>())
 }
 
+/// The number in a large value, which must be whole.
+fn bulk(last: Option<&str>) -> Result<Option<&str>, String> {
+    let Some(last) = last else { return Ok(None) };
+    let (value, rest) = last.split_once(':').ok_or("no value of this test")?;
+    let mut letters = rest.bytes();
+    let first = letters.next();
+    if letters.any(|b| Some(b) != first) {
+        return Err("the value is not whole".to_owned());
+    }
+    Ok(Some(value))
+}
+
 fn number(reply: Option<&Value>) -> Option<u64> {
     match reply? {
         Value::Int(n) => u64::try_from(*n).ok(),
@@ -71,7 +85,7 @@ fn register(ops: &[&Op], last: Option<&str>, now: Duration) -> Result<(), String
     let of = |op: &&Op| {
         let end = op.end.filter(|_| op.is_acknowledged());
         let action = match op.kind {
-            Kind::Write(value) => Action::Write(value),
+            Kind::Write(value) | Kind::Bulk(value) => Action::Write(value),
             _ => Action::Read(number(op.reply.as_ref())),
         };
         history::Op { begin: op.begin, end, action }

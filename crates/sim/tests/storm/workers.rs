@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     PrivateWrite(u64),
     /// GET of it, behind the SET in the same pipeline.
     PrivateRead,
+    /// SET of a large value: logs grow, snapshots are made and nodes that were away need them.
+    Bulk(u64),
 }
 
 /// A command and what became of it.
@@ -73,8 +75,9 @@ impl Op {
     }
 
     pub(crate) fn is_not_applied(&self) -> bool {
-        self.error()
-            .is_some_and(|e| ["NOQUORUM ", "OVERLOADED ", "LOADING "].iter().any(|code| e.starts_with(code)))
+        // A node that is loading does not know its password yet, and takes no large argument.
+        let refused = ["NOQUORUM ", "OVERLOADED ", "LOADING ", "ERR Protocol error: unauthenticated"];
+        self.error().is_some_and(|e| refused.iter().any(|code| e.starts_with(code)))
     }
 
     /// The node has just been started.
@@ -93,6 +96,14 @@ impl Op {
             Kind::Increment => vec![b"INCR".to_vec(), key],
             Kind::Write(value) | Kind::PrivateWrite(value) => {
                 vec![b"SET".to_vec(), key, value.to_string().into_bytes()]
+            }
+            Kind::Bulk(value) => {
+                let mut bytes = format!("{value}:").into_bytes();
+                bytes.resize(
+                    bytes.len() + 20_000 + (value as usize * 7_919) % 50_000,
+                    b'a' + (value % 26) as u8,
+                );
+                vec![b"SET".to_vec(), key, bytes]
             }
             Kind::ReadCounter | Kind::Read | Kind::PrivateRead => vec![b"GET".to_vec(), key],
         }
@@ -163,6 +174,16 @@ impl Workers {
                 self.ops[worker.waiting[0]]
             );
             worker.line = None;
+        }
+    }
+
+    /// A client that waits for an answer leaves.
+    pub(crate) fn disconnect(&mut self, cluster: &mut SimCluster) {
+        let first = cluster.world().rng().usize(..self.workers.len());
+        let (before, after) = self.workers.split_at_mut(first);
+        if let Some(worker) = after.iter_mut().chain(before).find(|w| !w.waiting.is_empty()) {
+            worker.line = None;
+            worker.waiting.clear();
         }
     }
 
@@ -264,7 +285,8 @@ fn choose(
         0..30 => vec![(Kind::Unique, format!("u:{}", value()))],
         30..55 => vec![(Kind::Increment, counter(rng))],
         55..62 => vec![(Kind::ReadCounter, counter(rng))],
-        62..76 => vec![(Kind::Write(value()), register(rng))],
+        62..66 => vec![(Kind::Bulk(value()), format!("b:{}", rng.u8(..4)))],
+        66..76 => vec![(Kind::Write(value()), register(rng))],
         76..92 => vec![(Kind::Read, register(rng))],
         _ => {
             let key = format!("p:{client}");

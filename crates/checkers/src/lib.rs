@@ -1,0 +1,40 @@
+//! Checkers for what clients of a database have seen.
+//!
+//! Each takes what clients did and were told, with the times of call and answer by one clock, and looks for what no
+//! execution that keeps the promises can explain. An operation that never ended, or ended with UNKNOWN, may take
+//! effect at any time after it began, or never. The simulator and `quorate torture` use the same ones.
+//!
+//! - [`check_register`]: keys that are written and read (`linearizable`).
+//! - [`check_counter`]: keys that are only incremented (`linearizable`).
+//! - [`check_list`]: lists that are only appended to (`linearizable`, `no-lost-ack`, `honest-errors`).
+//! - [`check_bank`]: MULTI/EXEC with WATCH (`linearizable`: strict serializability).
+//! - [`check_pipeline`]: commands that one connection sent together (`linearizable`: program order).
+//! - [`check_expiry`]: keys that expire (`linearizable`).
+//! - [`check_unique`]: what is there in the end (`no-lost-ack`, `honest-errors`).
+//! - [`check_session`]: followers' answers on one connection (`session-reads`).
+//! - [`Leaders`]: who said that it leads (`one-leader`).
+//! - [`Availability`]: pauses of writes (`fast-failover`).
+
+mod availability;
+mod bank;
+mod counter;
+mod expiry;
+mod leaders;
+mod list;
+mod pipeline;
+mod promise;
+mod register;
+mod session;
+mod unique;
+
+pub use availability::Availability;
+pub use bank::{Audit, Transfer, check_bank};
+pub use counter::{Count, check_counter};
+pub use expiry::{Mortal, Sighting, check_expiry};
+pub use leaders::Leaders;
+pub use list::{Append, Listing, check_list};
+pub use pipeline::{Step as PipelineStep, check_pipeline};
+pub use promise::{Fate, Promise, Violation};
+pub use register::{Action, Op, check_register, has_order};
+pub use session::{Step as SessionStep, check_session};
+pub use unique::check_unique;

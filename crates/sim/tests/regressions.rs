@@ -1,0 +1,82 @@
+//! Bugs that storms have found, each as a test of its own.
+
+use std::time::Duration;
+
+use quorate_sim::{Settings, SimCluster};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The disk became full within a snapshot: the file got its name all the same, too short as it was, and the node could not
+/// be started again.
+#[test]
+fn a_snapshot_that_does_not_fit_on_the_disk_is_none() {
+    let mut stopped = 0;
+    for room in [0, 100_000, 200_000, 300_000, 450_000] {
+        let settings = Settings::default().with("snapshot-log-size", "1mb").with("log-keep-size", "0");
+        let mut c = SimCluster::with(room, 3, settings);
+        let leader = c.leader().unwrap();
+        let (poor, mut client) = (leader % 3 + 1, c.connect(leader));
+        let machine = c.machine(poor);
+        let disk = c.world().disk(machine);
+        for i in 0..60 {
+            if i == 10 {
+                disk.set_capacity(Some(disk.used() + room));
+            }
+            let (key, value) = (format!("key{}", i % 12), vec![b'x'; 30_000]);
+            let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("OK"));
+        }
+        c.run_for(SECOND);
+        if let Some(ended) = c.exit(poor) {
+            assert!(ended.is_err());
+            stopped += 1;
+        }
+        disk.set_capacity(None);
+        c.restart(poor);
+        let healed = c.wait_until_equal_digests(10 * SECOND);
+        assert!(healed, "room for {room} bytes: {:?}{}", c.exit(poor), c.describe());
+    }
+    assert!(stopped > 1, "the disk was full in {stopped} cases only");
+}
+
+/// A leader died between the two steps of a change of the voters: its successor never made the second one, and refused
+/// every other change because one was under way.
+#[test]
+fn a_change_of_the_voters_that_its_leader_does_not_live_to_end_is_ended() {
+    let mut joint = 0;
+    for seed in 0..6 {
+        let mut c = SimCluster::new(seed, 3);
+        let leader = c.leader().unwrap();
+        let removed = leader % 3 + 1;
+        let mut client = c.connect(leader);
+        c.run_until(|_| client.is_connected(), SECOND);
+        client.send(&[b"QUORATE", b"NODE", b"REMOVE", removed.to_string().as_bytes()]);
+        // The entry of the first step is on its way to the others.
+        if !c.run_until(|c| c.view(leader).is_some_and(|v| v.joint), SECOND) {
+            continue;
+        }
+        let pause = c.world().rng().u32(..3) * MS / 4;
+        c.run_for(pause);
+        c.crash(leader);
+        joint += u32::from(c.numbers().any(|n| c.view(n).is_some_and(|v| v.joint)));
+        c.start(leader);
+        let whole = |c: &SimCluster| {
+            c.leader()
+                .and_then(|n| c.view(n))
+                .is_some_and(|v| !v.joint && v.quorum_ms.is_some_and(|ms| ms < 500))
+        };
+        assert!(c.run_until(whole, 10 * SECOND), "seed {seed}{}", c.describe());
+        // And the next change is possible.
+        let through = c.numbers().find(|n| *n != removed).unwrap();
+        let serves = |c: &SimCluster| c.numbers().all(|n| c.view(n).is_some_and(|v| v.leader.is_some()));
+        assert!(c.run_until(serves, 10 * SECOND), "seed {seed}{}", c.describe());
+        let mut client = c.connect(through);
+        let id = removed.to_string();
+        let reply =
+            c.call(&mut client, &[b"QUORATE", b"NODE", b"REMOVE", id.as_bytes()], 10 * SECOND).unwrap();
+        let gone = reply.as_error().is_none_or(|error| error.contains("is not a member"));
+        assert!(gone, "seed {seed}: {reply:?}{}", c.describe());
+    }
+    assert!(joint > 0, "no leader was lost in the middle of a change");
+}
