@@ -201,7 +201,9 @@ impl Inner {
         }
         let id = if id == 0 { used.iter().max().map_or(1, |m| m + 1) } else { id };
         if id > NODE_ID_MAX {
-            return Outcome::Refused(format!("{id} is no number for a node: choose a --node-id from 1 to {NODE_ID_MAX}"));
+            return Outcome::Refused(format!(
+                "{id} is no number for a node: choose a --node-id from 1 to {NODE_ID_MAX}"
+            ));
         }
         match self.consensus().add_learner(id, member.clone()).await {
             Ok(())

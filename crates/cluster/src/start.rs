@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use quorate_env::{Env, clock};
 use quorate_log::{Durability, Log, Options as LogOptions, ShardId};
-use quorate_replica::{Admin, Consensus, Doubts, Feed, Identity, Member, NodeId, Outcome, Role, Start, Timing};
+use quorate_replica::{
+    Admin, Consensus, Doubts, Feed, Identity, Member, NodeId, Outcome, Role, Start, Timing,
+};
 
 use crate::membership::Cluster;
 

@@ -76,7 +76,11 @@ pub trait Network: Send + Sync {
 
     /// As [`listen`](Self::listen), with options. A simulated network has no use for them: its connections break as it is
     /// told.
-    fn listen_with(&self, addr: SocketAddr, options: Listening) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+    fn listen_with(
+        &self,
+        addr: SocketAddr,
+        options: Listening,
+    ) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         let _ = options;
         self.listen(addr)
     }

@@ -96,8 +96,12 @@ impl Keyspace {
         self.snapshot_abort();
         let mut rest = VecDeque::new();
         put_rest(self, &self.meta, &mut |frame| rest.push_back(frame.to_vec()));
-        let traces =
-            self.databases.iter().enumerate().map(|(db, database)| (db, database.traces.clone(), 0)).collect();
+        let traces = self
+            .databases
+            .iter()
+            .enumerate()
+            .map(|(db, database)| (db, database.traces.clone(), 0))
+            .collect();
         let contents = Contents::new(Walk::new(self.databases(), self.version()));
         let snapshot = Snapshot { contents, rest, traces, checksum: Xxh3::new(), records: 0 };
         self.walks.snapshot = Some(Box::new(snapshot));

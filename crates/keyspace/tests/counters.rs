@@ -26,7 +26,9 @@ fn reads_count_what_they_find_and_miss() {
     assert_eq!(looked_up(&r, "TTL none"), (0, 1));
     assert_eq!(looked_up(&r, "LRANGE none 0 -1"), (0, 1));
     assert_eq!(looked_up(&r, "DBSIZE"), (0, 0));
-    for (line, usage) in [("GETDEL a", (1, 0)), ("SET b 3 GET", (1, 0)), ("GETSET c 1", (0, 1)), ("INCR b", (0, 0))] {
+    for (line, usage) in
+        [("GETDEL a", (1, 0)), ("SET b 3 GET", (1, 0)), ("GETSET c 1", (0, 1)), ("INCR b", (0, 0))]
+    {
         let before = r.keyspace.usage();
         r.run(0, line);
         let after = r.keyspace.usage();
@@ -63,7 +65,7 @@ fn expired_keys_are_counted_once_and_go_on_in_another_keyspace() {
     r.run(0, "PING");
     assert_eq!(r.keyspace.usage(), Usage { hits: 0, misses: 0, expired: 1 });
     let usage = r.keyspace.usage();
-    let mut restored = replica::restore(&r.snapshot());
+    let restored = replica::restore(&r.snapshot());
     restored.go_on_from(usage);
     assert_eq!(restored.usage(), usage);
 }

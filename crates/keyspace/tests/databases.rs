@@ -25,7 +25,10 @@ fn databases_are_apart() {
 fn the_number_of_databases_is_a_setting_of_the_cluster() {
     let mut r = Replica::new(1);
     let set = |r: &mut Replica, value: &str| {
-        assert_eq!(r.run_args(0, &[b"\0directory.set", DATABASES_SETTING.as_bytes(), value.as_bytes()]), "+OK");
+        assert_eq!(
+            r.run_args(0, &[b"\0directory.set", DATABASES_SETTING.as_bytes(), value.as_bytes()]),
+            "+OK"
+        );
         r.keyspace.databases()
     };
     r.keyspace.snapshot_begin();
@@ -181,7 +184,7 @@ fn scan_filters() {
     for at_the_end in ["-1", "-99", "18446744073709551615"] {
         assert_eq!(parse_scan(&r.run(0, &format!("SCAN {at_the_end}"))), (0, vec![]));
     }
-    for beginning in ["", "-0", "+0", "0\05"] {
+    for beginning in ["", "-0", "+0", "0\0x"] {
         let (next, keys) = parse_scan(&r.run(0, &format!("SCAN {beginning}")));
         assert_eq!((next, keys.len()), (0, 2), "{beginning:?}");
     }

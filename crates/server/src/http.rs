@@ -165,7 +165,10 @@ fn respond(method: &Method, path: &str, Sources { status, metrics }: &Sources) -
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
         "/metrics" => answer(StatusCode::OK, OPEN_METRICS, metrics().into()),
-        _ => text(StatusCode::NOT_FOUND, "there are /health/live, /health/ready, /metrics and /status\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /health/live, /health/ready, /metrics and /status\n".into(),
+        ),
     }
 }
 
@@ -191,8 +194,10 @@ mod tests {
     async fn ask(request: &str, status: NodeStatus) -> String {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let sources =
-            Sources { status: Arc::new(move || status.clone()), metrics: Arc::new(|| "figures\n# EOF\n".into()) };
+        let sources = Sources {
+            status: Arc::new(move || status.clone()),
+            metrics: Arc::new(|| "figures\n# EOF\n".into()),
+        };
         let server = tokio::spawn(serve(listener, sources));
         let mut stream = TcpStream::connect(addr).await.unwrap();
         let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

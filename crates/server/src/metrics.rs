@@ -113,7 +113,11 @@ impl Collector for Page {
             ("leader_changes", "How often another leader was seen", stats.leader_changes),
             ("replies_not_applied", "Commands answered NOQUORUM", stats.not_applied),
             ("replies_unknown", "Commands answered UNKNOWN", stats.unknown),
-            ("replies_overloaded", "Commands answered OVERLOADED", stats.overloaded + figures.tally.overloaded),
+            (
+                "replies_overloaded",
+                "Commands answered OVERLOADED",
+                stats.overloaded + figures.tally.overloaded,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -140,7 +144,12 @@ mod tests {
         let board = Board::default();
         board.0.lock().unwrap().tally.commands = 42;
         let page = board.page(status);
-        for line in ["quorate_term 7.0", "quorate_leader 1.0", "quorate_voters 2.0", "quorate_commands_processed_total 42"] {
+        for line in [
+            "quorate_term 7.0",
+            "quorate_leader 1.0",
+            "quorate_voters 2.0",
+            "quorate_commands_processed_total 42",
+        ] {
             assert!(page.lines().any(|l| l == line), "{line} in {page}");
         }
         assert!(page.contains("# TYPE quorate_commands_processed counter\n") && page.ends_with("# EOF\n"));

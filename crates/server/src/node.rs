@@ -43,7 +43,9 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let http_board = board.clone();
     let consensus = thread::Builder::new()
         .name("consensus".to_owned())
-        .spawn(move || consensus_thread(consensus_env, start, http, (http_ready, http_board), started_tx, stop_rx))
+        .spawn(move || {
+            consensus_thread(consensus_env, start, http, (http_ready, http_board), started_tx, stop_rx)
+        })
         .context("cannot start the consensus thread")?;
     let result = serving_thread(env, args, (ready, board), started_rx);
     drop(stop_tx);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use quorate_cluster::{Cluster, NODE_ID_MAX};
 use quorate_cluster::config::Config;
+use quorate_cluster::{Cluster, NODE_ID_MAX};
 use quorate_env::{Instant, clock};
 use quorate_replica::Replica;
 use quorate_resp::{BULK_BYTES_MAX, Limits};

@@ -68,7 +68,9 @@ fn a_new_leader_keeps_to_the_replication_factor_that_the_log_says() {
     ask(&mut c, 1, "CONFIG SET replication-factor 3");
     assert!(c.run_until(|c| voters(c).len() == 3, 10 * SECOND), "{}", c.describe());
     let learner = (1..=5).find(|id| !voters(&c).contains(id)).expect("two do not vote");
-    let Value::Error(text) = ask(&mut c, 1, &format!("QUORATE NODE PROMOTE {learner}")) else { panic!("promoted") };
+    let Value::Error(text) = ask(&mut c, 1, &format!("QUORATE NODE PROMOTE {learner}")) else {
+        panic!("promoted")
+    };
     assert!(text.contains("replication-factor is 3"), "{text}");
 }
 
@@ -122,7 +124,11 @@ fn a_node_with_another_timing_is_not_taken_in() {
     assert!(text.contains("--set election-timeout-max=180"), "{text}");
     assert_eq!(c.view(1).expect("it runs").members.len(), 1);
     c.start(2);
-    assert!(c.run_until(|c| c.view(1).is_some_and(|v| v.members.len() == 2), 10 * SECOND), "{}", c.describe());
+    assert!(
+        c.run_until(|c| c.view(1).is_some_and(|v| v.members.len() == 2), 10 * SECOND),
+        "{}",
+        c.describe()
+    );
 }
 
 #[test]
@@ -137,7 +143,9 @@ fn full_digests_are_equal_and_see_what_was_written() {
     };
     let before = all(&mut c);
     let Value::Array(fields) = &before[0] else { panic!("{before:?}") };
-    assert!(matches!((&fields[0], &fields[1]), (Value::Int(index), Value::Bulk(d)) if *index > 200 && d.len() == 32));
+    assert!(
+        matches!((&fields[0], &fields[1]), (Value::Int(index), Value::Bulk(d)) if *index > 200 && d.len() == 32)
+    );
     assert!(before.iter().all(|digest| *digest == before[0]), "{before:?}");
     ask(&mut c, 2, "SET key0 other");
     assert!(c.wait_until_equal_digests(SECOND));

@@ -42,7 +42,9 @@ const DIGEST_USAGE: CommandError = CommandError::fixed("ERR usage: QUORATE DIGES
 /// other clients; an entry after that index is not in it.
 pub(super) async fn full_digest(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     let digest = match args.get(2) {
-        Some(word) if args.len() == 3 && word.eq_ignore_ascii_case(b"full") => node.replica.full_digest().await,
+        Some(word) if args.len() == 3 && word.eq_ignore_ascii_case(b"full") => {
+            node.replica.full_digest().await
+        }
         _ => return connection.reply(&mut |reply| reply.error(&DIGEST_USAGE)),
     };
     connection.reply(&mut |reply| match digest {
