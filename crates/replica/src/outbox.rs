@@ -233,6 +233,11 @@ pub(crate) struct Target {
     pub(crate) leader: Option<u64>,
 }
 
+/// What a command takes in a batch, about.
+fn bytes_of(args: &[&[u8]]) -> usize {
+    args.iter().map(|a| a.len() + 8).sum()
+}
+
 /// See the module.
 pub(crate) struct Outbox {
     node: u64,
@@ -272,12 +277,34 @@ impl Outbox {
 
     /// Adds a command, unless there is no room for it.
     pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> Result<(), Failure> {
-        let bytes: usize = args.iter().map(|a| a.len() + 8).sum();
-        self.reserve(bytes)?;
+        self.reserve(bytes_of(args))?;
         self.gathering.entry.command(db, args);
         self.gathering.items.push_back(Item::Write(client, Vec::new()));
         self.close_if_full();
         Ok(())
+    }
+
+    /// Keeps room for a command that will be a batch of its own; how much that is.
+    pub(crate) fn reserve_large(&mut self, args: &[&[u8]]) -> Result<usize, Failure> {
+        let bytes = bytes_of(args);
+        self.check_room(bytes)?;
+        self.bytes += bytes + ITEM_BYTES;
+        Ok(bytes + ITEM_BYTES)
+    }
+
+    /// Gives up what [`Outbox::reserve_large`] has kept.
+    pub(crate) fn give_up_large(&mut self, charged: usize) {
+        self.bytes -= charged;
+    }
+
+    /// Adds the batch of a command for which there is room.
+    pub(crate) fn put_large(&mut self, client: Rc<dyn Client>, entry: BatchBuilder, charged: usize) {
+        if !self.gathering.is_empty() {
+            self.close();
+        }
+        let items = VecDeque::from([Item::Write(client, Vec::new())]);
+        self.closed.push_back(Batch { entry, items, charged, ..Batch::new(0) });
+        self.arrived += 1;
     }
 
     /// Adds a transaction, unless there is no room for it.
@@ -350,7 +377,7 @@ impl Outbox {
         self.bytes
     }
 
-    fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+    fn check_room(&self, bytes: usize) -> Result<(), Failure> {
         if bytes > ENTRY_BYTES_MAX - BATCH_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
@@ -358,6 +385,11 @@ impl Outbox {
         if self.bytes > 0 && self.bytes + bytes > self.bytes_max {
             return Err(Failure::Overloaded);
         }
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.check_room(bytes)?;
         self.begin();
         self.charge(bytes);
         Ok(())

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quorate_env::{Budget, Charge, Instant, Part, clock};
-use quorate_keyspace::batch::{self, Header};
+use quorate_keyspace::batch::{self, BatchBuilder, Header};
 use quorate_keyspace::{
     CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
 };
@@ -80,6 +80,10 @@ const NS_PER_BYTE: u64 = 50;
 const START_PREFIX: &str = "member.start.";
 /// So many reads are looked at together before they are executed: see [`Keyspace::warm`].
 const WARM_READS: usize = 16;
+/// A large command is copied in steps of so many bytes.
+const COPY_STEP_BYTES: usize = 1 << 20;
+/// Room for the header of a batch, and for what a command adds to its arguments.
+const BATCH_HEAD_BYTES: usize = 128;
 /// Committed entries applied between two looks at everything else.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -274,6 +278,36 @@ impl Replica {
         self.shared.kick.notify_one();
     }
 
+    /// The same for a command that is so large that copying it takes a while: everybody else goes on meanwhile (R20).
+    pub async fn write_large(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let shared = &self.shared;
+        let reserved = shared.inner.borrow_mut().outbox.reserve_large(args);
+        let reserved = match reserved {
+            Ok(bytes) => Reserved { shared, bytes },
+            Err(failure) => {
+                shared.inner.borrow_mut().refuse(client.clone(), failure);
+                return shared.kick.notify_one();
+            }
+        };
+        let mut batch = BatchBuilder::with_buffer(Vec::with_capacity(reserved.bytes + BATCH_HEAD_BYTES));
+        batch.open_command(db, args.len());
+        let mut copied = 0;
+        for arg in args {
+            batch.open_arg(arg.len());
+            for part in arg.chunks(COPY_STEP_BYTES) {
+                batch.arg_part(part);
+                copied += part.len();
+                if copied >= COPY_STEP_BYTES {
+                    copied = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        let bytes = reserved.keep();
+        shared.inner.borrow_mut().outbox.put_large(client.clone(), batch, bytes);
+        shared.kick.notify_one();
+    }
+
     /// Writes on the node's own behalf; the encoded answer (RESP2).
     pub async fn write_internal(&self, args: &[&[u8]]) -> Vec<u8> {
         let waiter = Rc::new(Waiter::default());
@@ -427,6 +461,27 @@ impl Replica {
     #[must_use]
     pub fn is_snapshotting(&self) -> bool {
         self.shared.inner.borrow().building.is_some()
+    }
+}
+
+/// Room in the outbox for a command that is being copied.
+struct Reserved<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
+
+impl Reserved<'_> {
+    /// The command is whole: the room goes with it.
+    fn keep(mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.shared.inner.borrow_mut().outbox.give_up_large(self.bytes);
+        }
     }
 }
 
