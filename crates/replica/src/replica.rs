@@ -554,6 +554,7 @@ impl Runner {
         let shared = self.replica.shared.clone();
         let gathered = || shared.inner.borrow().outbox.gathered();
         while self.rhythm.waits(gathered()) {
+            clock::give_way();
             tokio::task::yield_now().await;
         }
     }

@@ -15,9 +15,9 @@ const TURNS_MIN: usize = 2;
 /// And at most: the bound that holds in the simulator, where time stands still meanwhile.
 const TURNS_MAX: usize = 1000;
 /// When nobody has come for so long, nobody is waited for.
-const GAP: Duration = Duration::from_micros(40);
+const GAP: Duration = Duration::from_micros(50);
 /// The longest wait.
-const LIMIT: Duration = Duration::from_micros(400);
+const LIMIT: Duration = Duration::from_micros(600);
 /// For how long those who were answered are expected, if nobody is back when the last gap ends.
 const EXPECTATION: Duration = Duration::from_millis(1);
 
