@@ -474,6 +474,21 @@ mod tests {
     }
 
     #[test]
+    fn a_command_in_pieces_is_the_same_as_whole() {
+        let mut whole = BatchBuilder::new();
+        whole.command(3, &[b"SET", b"key", b"a value", b""]);
+        let mut pieces = BatchBuilder::new();
+        pieces.open_command(3, 4);
+        for arg in [&b"SET"[..], b"key", b"a value", b""] {
+            pieces.open_arg(arg.len());
+            arg.chunks(2).for_each(|part| pieces.arg_part(part));
+        }
+        assert_eq!(pieces.commands(), 1);
+        let header = Header::default();
+        assert_eq!(pieces.finish(&header), whole.finish(&header));
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let payload = sample();
         let (header, mut reader) = BatchReader::new(&payload).unwrap();

@@ -3,7 +3,7 @@
 //! Clients that write one command after the other come back some microseconds after they were answered. If the batch of
 //! those who wait already, or of the first who is back, left at once, half of the clients would always wait for the
 //! other half's batch, and twice as many entries would carry the same commands. So the next batch waits for those who
-//! were just answered: as long as they keep coming, no longer than a fraction of what a batch takes, and only if they
+//! were just answered: as long as they keep coming, no longer than about as long as a batch takes, and only if they
 //! came back lately (anticipatory scheduling; Iyer and Druschel, SOSP 2001). One client alone never waits.
 
 use std::time::Duration;
@@ -90,5 +90,79 @@ impl Rhythm {
             self.wait = None;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_env::clock::{self, Simulated};
+
+    use super::*;
+
+    /// Asks `rhythm` as `us` microseconds after the start of the test.
+    fn at<T>(us: u64, ask: impl FnOnce() -> T) -> T {
+        let _clock = clock::install(Simulated { boot_ns: 1_000_000 + us * 1000, wall_ms: 0 });
+        ask()
+    }
+
+    /// Whether the next batch waits, once the first turns of the sessions are over.
+    fn waits(rhythm: &mut Rhythm, us: u64, gathered: usize) -> bool {
+        at(us, || (0..=TURNS_MIN).map(|_| rhythm.waits(gathered)).last().expect("there are turns"))
+    }
+
+    #[test]
+    fn one_client_alone_never_waits() {
+        let mut rhythm = Rhythm::default();
+        for n in 1..10 {
+            at(n * 1000, || rhythm.answered(1, 0, n));
+            assert!(!waits(&mut rhythm, n * 1000 + 5, 1));
+        }
+    }
+
+    #[test]
+    fn who_comes_back_is_waited_for_as_long_as_they_keep_coming() {
+        let mut rhythm = Rhythm::default();
+        let round = 10_000;
+        for n in 0..40 {
+            at(n * round, || rhythm.answered(10, 0, n * 10));
+        }
+        let now = 40 * round;
+        at(now, || rhythm.answered(10, 5, 400));
+        assert!(waits(&mut rhythm, now + 10, 6), "one of ten is back");
+        assert!(waits(&mut rhythm, now + 45, 9), "three more, within the gap");
+        assert!(waits(&mut rhythm, now + 90, 10), "and one more");
+        assert!(!waits(&mut rhythm, now + 90, 14), "all that usually are");
+
+        at(now + round, || rhythm.answered(10, 5, 410));
+        assert!(waits(&mut rhythm, now + round + 10, 6));
+        assert!(!waits(&mut rhythm, now + round + 70, 6), "nobody came for longer than the gap");
+
+        at(now + 2 * round, || rhythm.answered(1000, 0, 1420));
+        let steady = |rhythm: &mut Rhythm, us: u64| waits(rhythm, now + 2 * round + us, us as usize / 20);
+        assert!((20..=580).step_by(20).all(|us| steady(&mut rhythm, us)));
+        assert!(!steady(&mut rhythm, 620), "no wait is longer than the limit");
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_not_waited_for() {
+        let mut rhythm = Rhythm::default();
+        for n in 0..40 {
+            at(n * 10_000, || rhythm.answered(10, 0, n));
+        }
+        at(500_000, || rhythm.answered(10, 3, 40));
+        assert!(waits(&mut rhythm, 500_001, 3), "for one, briefly");
+        assert!(!waits(&mut rhythm, 500_002, 4));
+    }
+
+    #[test]
+    fn nobody_is_expected_for_ever() {
+        let mut rhythm = Rhythm::default();
+        at(0, || rhythm.answered(2, 0, 0));
+        assert!(!waits(&mut rhythm, 100, 0), "nobody is back when the gap ends");
+        assert!(rhythm.is_on(), "but they may come yet");
+        at(500, || rhythm.answered(0, 1, 1));
+        assert!(rhythm.is_on());
+        at(1_500, || rhythm.answered(0, 1, 1));
+        assert!(!rhythm.is_on());
     }
 }
