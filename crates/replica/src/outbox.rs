@@ -253,7 +253,6 @@ pub(crate) struct Outbox {
     tick: bool,
     bytes: usize,
     bytes_max: usize,
-    arrived: u64,
     resend_at: Option<Instant>,
 }
 
@@ -270,7 +269,6 @@ impl Outbox {
             tick: false,
             bytes: 0,
             bytes_max,
-            arrived: 0,
             resend_at: None,
         }
     }
@@ -304,7 +302,6 @@ impl Outbox {
         }
         let items = VecDeque::from([Item::Write(client, Vec::new())]);
         self.closed.push_back(Batch { entry, items, charged, ..Batch::new(0) });
-        self.arrived += 1;
     }
 
     /// Adds a transaction, unless there is no room for it.
@@ -362,11 +359,6 @@ impl Outbox {
         self.resend_at
     }
 
-    /// How many commands have ever come.
-    pub(crate) fn arrived(&self) -> u64 {
-        self.arrived
-    }
-
     /// How many commands gather.
     pub(crate) fn gathered(&self) -> usize {
         self.gathering.items.len()
@@ -407,7 +399,6 @@ impl Outbox {
         let bytes = bytes + ITEM_BYTES;
         self.gathering.charged += bytes;
         self.bytes += bytes;
-        self.arrived += 1;
     }
 
     fn close_if_full(&mut self) {

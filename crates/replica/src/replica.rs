@@ -31,6 +31,7 @@ use crate::rhythm::Rhythm;
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
 use crate::stage::{Inline, Stage, on_stage};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
+use crate::vigil::{Notice, Vigil};
 use crate::{AtPlace, Client, line};
 
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
@@ -123,6 +124,7 @@ pub(crate) struct Inner {
     /// Starts of members that this node has proposed to write down.
     starts_proposed: BTreeSet<(u64, u64, u64, u64)>,
     next_sweep: Instant,
+    vigil: Vigil,
     /// The changes of the directory that [`Options::on_directory`] was told of.
     directory_seen: Option<u64>,
     /// The writes that [`Inner::answered`] has told of.
@@ -225,6 +227,7 @@ impl Replica {
             growth,
             starts_proposed: BTreeSet::new(),
             next_sweep: Instant::now(),
+            vigil: Vigil::new(),
             directory_seen: None,
             writes_seen: 0,
             stats: Stats::default(),
@@ -537,7 +540,7 @@ impl Runner {
             {
                 let mut inner = shared.inner.borrow_mut();
                 let answered = inner.answered();
-                self.rhythm.answered(answered, inner.outbox.gathered(), inner.outbox.arrived());
+                self.rhythm.answered(answered, inner.outbox.gathered());
             }
             if self.rhythm.is_on() {
                 self.gather().await;
@@ -639,9 +642,19 @@ impl Replica {
     /// Timeouts run on while a snapshot is installed.
     fn keep_time(&self) {
         let mut inner = self.shared.inner.borrow_mut();
+        self.sweep_if_due(&mut inner);
+    }
+
+    fn sweep_if_due(&self, inner: &mut Inner) {
         if Instant::now() >= inner.next_sweep {
+            if let Some(late) = Vigil::standstill(inner.next_sweep) {
+                tracing::warn!(
+                    ms = late.as_millis() as u64,
+                    "this node stood still: a command took long, or the machine gave it no processor time"
+                );
+            }
             inner.next_sweep = Instant::now() + SWEEP;
-            self.sweep(&mut inner);
+            self.sweep(inner);
         }
     }
 
@@ -669,10 +682,7 @@ impl Replica {
         let mut inner = self.shared.inner.borrow_mut();
         let queued = inner.outbox.bytes() + inner.reads.bytes();
         inner.queued.set(queued);
-        if Instant::now() >= inner.next_sweep {
-            inner.next_sweep = Instant::now() + SWEEP;
-            self.sweep(&mut inner);
-        }
+        self.sweep_if_due(&mut inner);
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
@@ -729,6 +739,16 @@ impl Replica {
         }
         for chunk in inner.reads.expire(limit) {
             inner.fail_reads(chunk);
+        }
+        match inner.vigil.look_at_disk(&self.shared.consensus.log.stats()) {
+            Some(Notice::DiskHangs(time)) => tracing::warn!(
+                ms = time.as_millis() as u64,
+                "the disk hangs: one write or fsync of the log has taken this long and is not done"
+            ),
+            Some(Notice::DiskDone(time)) => {
+                tracing::warn!(ms = time.as_millis() as u64, "the disk has gone on after this long");
+            }
+            None => {}
         }
         let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
         self.remake_dead_way(inner, leads, way_time);
