@@ -474,3 +474,20 @@ def test_expired_keys_are_gone_for_everybody(cluster):
         time.sleep(0.2)
         assert [m.call("GET", "brief").value for m in cluster.nodes] == [None] * 3
         assert [m.call("TTL", "brief").value for m in cluster.nodes] == [-2] * 3
+
+
+# SCAN
+
+def test_cursors_are_read_as_redis_reads_them(cluster, redis):
+    """A cursor is what `strtoul` makes of it; where a scan goes on is each server's own."""
+    cursors = [b"", b"0", b"-0", b"+0", b"-1", b"-5", b"00", b"18446744073709551615", b"18446744073709551616", b"-18446744073709551616",
+               b"-", b"+", b"--1", b" 0", b"0 ", b"\t0", b"0x0", b"x", b"1.0", b"0\x00x", b"\x00"]
+    with cluster.nodes[1].connect() as c, Raw(redis.port) as r:
+        for cursor in cursors:
+            answers = [server.call("SCAN", cursor) for server in (r, c)]
+            assert answers[0].is_error == answers[1].is_error, (cursor, answers)
+            if answers[0].is_error:
+                assert answers[0].raw == answers[1].raw
+            for server in (r, c):
+                if cursor in (b"-1", b"18446744073709551615"):
+                    assert server.call("SCAN", cursor).value[0] == b"0", "nothing is behind it"

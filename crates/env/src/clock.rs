@@ -174,6 +174,14 @@ pub fn stand_still(duration: Duration) -> Duration {
     Duration::ZERO
 }
 
+/// Lets other threads of the machine run, if any waits for this processor: for whoever looks for something again and
+/// again instead of waiting. In a simulated node there is nothing to give.
+pub fn give_way() {
+    if SOURCE.get().is_none() {
+        std::thread::yield_now();
+    }
+}
+
 /// A deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("deadline has elapsed")]

@@ -168,6 +168,25 @@ impl BatchBuilder {
         self.next_number()
     }
 
+    /// Begins a command that is put in piece by piece: `count` times [`BatchBuilder::open_arg`] with its
+    /// [parts](BatchBuilder::arg_part). Nothing else may be added before it is whole.
+    pub fn open_command(&mut self, db: usize, count: usize) {
+        self.payload.push(ELEMENT_COMMAND);
+        put_varint(&mut self.payload, db as u64);
+        put_varint(&mut self.payload, count as u64);
+        self.commands += 1;
+    }
+
+    /// Begins the next argument, which has `len` bytes.
+    pub fn open_arg(&mut self, len: usize) {
+        put_varint(&mut self.payload, len as u64);
+    }
+
+    /// The next bytes of that argument.
+    pub fn arg_part(&mut self, part: &[u8]) {
+        self.payload.extend_from_slice(part);
+    }
+
     /// The same for arguments that are not in a slice.
     pub fn command_iter<'a>(&mut self, db: usize, args: impl ExactSizeIterator<Item = &'a [u8]>) -> usize {
         self.payload.push(ELEMENT_COMMAND);
@@ -452,6 +471,21 @@ mod tests {
             out.push(format!("{element:?}"));
         }
         Ok(out)
+    }
+
+    #[test]
+    fn a_command_in_pieces_is_the_same_as_whole() {
+        let mut whole = BatchBuilder::new();
+        whole.command(3, &[b"SET", b"key", b"a value", b""]);
+        let mut pieces = BatchBuilder::new();
+        pieces.open_command(3, 4);
+        for arg in [&b"SET"[..], b"key", b"a value", b""] {
+            pieces.open_arg(arg.len());
+            arg.chunks(2).for_each(|part| pieces.arg_part(part));
+        }
+        assert_eq!(pieces.commands(), 1);
+        let header = Header::default();
+        assert_eq!(pieces.finish(&header), whole.finish(&header));
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn scan_filters() {
     for at_the_end in ["-1", "-99", "18446744073709551615"] {
         assert_eq!(parse_scan(&r.run(0, &format!("SCAN {at_the_end}"))), (0, vec![]));
     }
-    for beginning in ["", "-0", "+0", "0\05"] {
+    for beginning in ["", "-0", "+0", "0\0x"] {
         let (next, keys) = parse_scan(&r.run(0, &format!("SCAN {beginning}")));
         assert_eq!((next, keys.len()), (0, 2), "{beginning:?}");
     }

@@ -27,6 +27,7 @@ fn payload(index: u64, len: usize) -> Vec<u8> {
 }
 
 /// A folder with some segments, and every payload that it ever held.
+#[allow(clippy::type_complexity, reason = "a disk, and what is on it by shard and index")]
 fn written(rng: &mut Rng) -> (Arc<TestDisk>, BTreeMap<(u64, u64), Vec<u8>>) {
     let disk = TestDisk::inline();
     let (log, _) = Log::open(disk.clone(), Path::new("log"), options()).expect("an empty folder");

@@ -34,6 +34,7 @@ mod storage;
 mod timing;
 mod types;
 mod unsure;
+mod vigil;
 mod watch;
 
 use quorate_keyspace::{Keyspace, Reply};

@@ -235,6 +235,11 @@ pub(crate) struct Target {
     pub(crate) leader: Option<u64>,
 }
 
+/// What a command takes in a batch, about.
+fn bytes_of(args: &[&[u8]]) -> usize {
+    args.iter().map(|a| a.len() + 8).sum()
+}
+
 /// See the module.
 pub(crate) struct Outbox {
     node: u64,
@@ -250,7 +255,6 @@ pub(crate) struct Outbox {
     tick: bool,
     bytes: usize,
     bytes_max: usize,
-    arrived: u64,
     resend_at: Option<Instant>,
 }
 
@@ -267,19 +271,39 @@ impl Outbox {
             tick: false,
             bytes: 0,
             bytes_max,
-            arrived: 0,
             resend_at: None,
         }
     }
 
     /// Adds a command, unless there is no room for it.
     pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> Result<(), Failure> {
-        let bytes: usize = args.iter().map(|a| a.len() + 8).sum();
-        self.reserve(bytes)?;
+        self.reserve(bytes_of(args))?;
         self.gathering.entry.command(db, args);
         self.gathering.items.push_back(Item::Write(client, Vec::new()));
         self.close_if_full();
         Ok(())
+    }
+
+    /// Keeps room for a command that will be a batch of its own; how much that is.
+    pub(crate) fn reserve_large(&mut self, args: &[&[u8]]) -> Result<usize, Failure> {
+        let bytes = bytes_of(args);
+        self.check_room(bytes)?;
+        self.bytes += bytes + ITEM_BYTES;
+        Ok(bytes + ITEM_BYTES)
+    }
+
+    /// Gives up what [`Outbox::reserve_large`] has kept.
+    pub(crate) fn give_up_large(&mut self, charged: usize) {
+        self.bytes -= charged;
+    }
+
+    /// Adds the batch of a command for which there is room.
+    pub(crate) fn put_large(&mut self, client: Rc<dyn Client>, entry: BatchBuilder, charged: usize) {
+        if !self.gathering.is_empty() {
+            self.close();
+        }
+        let items = VecDeque::from([Item::Write(client, Vec::new())]);
+        self.closed.push_back(Batch { entry, items, charged, ..Batch::new(0) });
     }
 
     /// Adds a transaction, unless there is no room for it.
@@ -337,11 +361,6 @@ impl Outbox {
         self.resend_at
     }
 
-    /// How many commands have ever come.
-    pub(crate) fn arrived(&self) -> u64 {
-        self.arrived
-    }
-
     /// How many commands gather.
     pub(crate) fn gathered(&self) -> usize {
         self.gathering.items.len()
@@ -352,7 +371,7 @@ impl Outbox {
         self.bytes
     }
 
-    fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+    fn check_room(&self, bytes: usize) -> Result<(), Failure> {
         if bytes > ENTRY_BYTES_MAX - BATCH_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
@@ -360,6 +379,11 @@ impl Outbox {
         if self.bytes > 0 && self.bytes + bytes > self.bytes_max {
             return Err(Failure::Overloaded);
         }
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.check_room(bytes)?;
         self.begin();
         self.charge(bytes);
         Ok(())
@@ -377,7 +401,6 @@ impl Outbox {
         let bytes = bytes + ITEM_BYTES;
         self.gathering.charged += bytes;
         self.bytes += bytes;
-        self.arrived += 1;
     }
 
     fn close_if_full(&mut self) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quorate_env::{Budget, Charge, Instant, Part, clock};
-use quorate_keyspace::batch::{self, Header};
+use quorate_keyspace::batch::{self, BatchBuilder, Header};
 use quorate_keyspace::{
     CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
 };
@@ -32,6 +32,7 @@ use crate::rhythm::Rhythm;
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
 use crate::stage::{Inline, Stage, on_stage};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
+use crate::vigil::{Notice, Vigil};
 use crate::{AtPlace, Client, line};
 
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
@@ -81,6 +82,10 @@ const NS_PER_BYTE: u64 = 50;
 const START_PREFIX: &str = "member.start.";
 /// So many reads are looked at together before they are executed: see [`Keyspace::warm`].
 const WARM_READS: usize = 16;
+/// A large command is copied in steps of so many bytes.
+const COPY_STEP_BYTES: usize = 1 << 20;
+/// Room for the header of a batch, and for what a command adds to its arguments.
+const BATCH_HEAD_BYTES: usize = 128;
 /// Committed entries applied between two looks at everything else.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -120,6 +125,7 @@ pub(crate) struct Inner {
     /// Starts of members that this node has proposed to write down.
     starts_proposed: BTreeSet<(u64, u64, u64, u64)>,
     next_sweep: Instant,
+    vigil: Vigil,
     /// The changes of the directory that [`Options::on_directory`] was told of.
     directory_seen: Option<u64>,
     /// The writes that [`Inner::answered`] has told of.
@@ -222,6 +228,7 @@ impl Replica {
             growth,
             starts_proposed: BTreeSet::new(),
             next_sweep: Instant::now(),
+            vigil: Vigil::new(),
             directory_seen: None,
             writes_seen: 0,
             stats: Stats::default(),
@@ -273,6 +280,36 @@ impl Replica {
             inner.refuse(client.clone(), failure);
         }
         self.shared.kick.notify_one();
+    }
+
+    /// The same for a command that is so large that copying it takes a while: everybody else goes on meanwhile (R20).
+    pub async fn write_large(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let shared = &self.shared;
+        let reserved = shared.inner.borrow_mut().outbox.reserve_large(args);
+        let reserved = match reserved {
+            Ok(bytes) => Reserved { shared, bytes },
+            Err(failure) => {
+                shared.inner.borrow_mut().refuse(client.clone(), failure);
+                return shared.kick.notify_one();
+            }
+        };
+        let mut batch = BatchBuilder::with_buffer(Vec::with_capacity(reserved.bytes + BATCH_HEAD_BYTES));
+        batch.open_command(db, args.len());
+        let mut copied = 0;
+        for arg in args {
+            batch.open_arg(arg.len());
+            for part in arg.chunks(COPY_STEP_BYTES) {
+                batch.arg_part(part);
+                copied += part.len();
+                if copied >= COPY_STEP_BYTES {
+                    copied = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        let bytes = reserved.keep();
+        shared.inner.borrow_mut().outbox.put_large(client.clone(), batch, bytes);
+        shared.kick.notify_one();
     }
 
     /// Writes on the node's own behalf; the encoded answer (RESP2).
@@ -434,6 +471,27 @@ impl Replica {
     }
 }
 
+/// Room in the outbox for a command that is being copied.
+struct Reserved<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
+
+impl Reserved<'_> {
+    /// The command is whole: the room goes with it.
+    fn keep(mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.shared.inner.borrow_mut().outbox.give_up_large(self.bytes);
+        }
+    }
+}
+
 /// Waits for the answer to a write of the node itself.
 #[derive(Default)]
 struct Waiter {
@@ -486,7 +544,7 @@ impl Runner {
             {
                 let mut inner = shared.inner.borrow_mut();
                 let answered = inner.answered();
-                self.rhythm.answered(answered, inner.outbox.gathered(), inner.outbox.arrived());
+                self.rhythm.answered(answered, inner.outbox.gathered());
             }
             if self.rhythm.is_on() {
                 self.gather().await;
@@ -503,6 +561,7 @@ impl Runner {
         let shared = self.replica.shared.clone();
         let gathered = || shared.inner.borrow().outbox.gathered();
         while self.rhythm.waits(gathered()) {
+            clock::give_way();
             tokio::task::yield_now().await;
         }
     }
@@ -587,9 +646,19 @@ impl Replica {
     /// Timeouts run on while a snapshot is installed.
     fn keep_time(&self) {
         let mut inner = self.shared.inner.borrow_mut();
+        self.sweep_if_due(&mut inner);
+    }
+
+    fn sweep_if_due(&self, inner: &mut Inner) {
         if Instant::now() >= inner.next_sweep {
+            if let Some(late) = Vigil::standstill(inner.next_sweep) {
+                tracing::warn!(
+                    ms = late.as_millis() as u64,
+                    "this node stood still: a command took long, or the machine gave it no processor time"
+                );
+            }
             inner.next_sweep = Instant::now() + SWEEP;
-            self.sweep(&mut inner);
+            self.sweep(inner);
         }
     }
 
@@ -626,10 +695,7 @@ impl Replica {
         let mut inner = self.shared.inner.borrow_mut();
         let queued = inner.outbox.bytes() + inner.reads.bytes();
         inner.queued.set(queued);
-        if Instant::now() >= inner.next_sweep {
-            inner.next_sweep = Instant::now() + SWEEP;
-            self.sweep(&mut inner);
-        }
+        self.sweep_if_due(&mut inner);
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
@@ -686,6 +752,16 @@ impl Replica {
         }
         for chunk in inner.reads.expire(limit) {
             inner.fail_reads(chunk);
+        }
+        match inner.vigil.look_at_disk(&self.shared.consensus.log.stats()) {
+            Some(Notice::DiskHangs(time)) => tracing::warn!(
+                ms = time.as_millis() as u64,
+                "the disk hangs: one write or fsync of the log has taken this long and is not done"
+            ),
+            Some(Notice::DiskDone(time)) => {
+                tracing::warn!(ms = time.as_millis() as u64, "the disk has gone on after this long");
+            }
+            None => {}
         }
         let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
         self.remake_dead_way(inner, leads, way_time);

@@ -23,11 +23,16 @@ pub(crate) enum Dispatch {
     WhenIdle,
     /// It must be dispatched again when fewer commands of this connection are under way.
     WhenFewer,
+    /// It is a write that is handed on by `Replica::write_large`, and counted already.
+    Large,
     /// It must be dispatched again when CLIENT PAUSE has ended.
     WhenResumed,
     /// It takes time; the connection's next command waits for it. Nothing of the connection is under way.
     Async(Pin<Box<dyn Future<Output = ()>>>),
 }
+
+/// From this size on a write is copied in steps.
+const LARGE_BYTES: usize = 4 << 20;
 
 const NOAUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
 const LOADING: CommandError = CommandError::fixed(
@@ -139,7 +144,7 @@ impl State {
             Handler::Container => return self.refuse(&CommandError::wrong_arity(command.name)),
         };
         // What must wait comes here again.
-        if matches!(dispatched, Dispatch::Done | Dispatch::Async(_)) {
+        if matches!(dispatched, Dispatch::Done | Dispatch::Large | Dispatch::Async(_)) {
             self.count_commands(1);
         }
         dispatched
@@ -154,8 +159,16 @@ impl State {
         if !self.enter(Lane::Writes) {
             return Dispatch::WhenIdle;
         }
+        if args.iter().map(|arg| arg.len()).sum::<usize>() >= LARGE_BYTES {
+            return Dispatch::Large;
+        }
         self.node.replica.write(&self.client, self.connection.db.get(), args);
         Dispatch::Done
+    }
+
+    /// Hands on what [`Dispatch::Large`] was said of.
+    pub(crate) async fn write_large(&self, args: &[&[u8]]) {
+        self.node.replica.write_large(&self.client, self.connection.db.get(), args).await;
     }
 
     fn read(&self, command: &Command, args: &[&[u8]]) -> Dispatch {

@@ -245,6 +245,10 @@ async fn carry_out<S: AsyncWrite + Unpin>(
     loop {
         match state.dispatch(args) {
             Dispatch::Done => return Ok(Carried::Done),
+            Dispatch::Large => {
+                state.write_large(args).await;
+                return Ok(Carried::Done);
+            }
             Dispatch::WhenIdle => {
                 let connection = state.connection.clone();
                 idle(stream, &connection).await?;

@@ -101,7 +101,8 @@ impl SimCluster {
         (2..=nodes).for_each(|n| cluster.start(n));
         if nodes.is_multiple_of(2) {
             // The last of an even number votes only if it is told to (R19).
-            cluster.run_until(|c| c.view(1).is_some_and(|v| v.voters.len() + 1 == nodes && !v.joint), FOUNDING);
+            cluster
+                .run_until(|c| c.view(1).is_some_and(|v| v.voters.len() + 1 == nodes && !v.joint), FOUNDING);
             cluster.promote(nodes);
         }
         cluster.wait_until_all_vote(FOUNDING);
@@ -185,8 +186,11 @@ impl SimCluster {
 
     /// The same with parameters, `(name, value)`, of this node alone.
     pub fn start_with(&mut self, n: usize, own: &[(&str, &str)]) {
-        let join =
-            if n == 1 && !self.is_founded { Vec::new() } else { self.numbers().filter(|other| *other != n).map(bus).collect() };
+        let join = if n == 1 && !self.is_founded {
+            Vec::new()
+        } else {
+            self.numbers().filter(|other| *other != n).map(bus).collect()
+        };
         let config = self.config(own);
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         let machine = &mut self.machines[n - 1];

@@ -173,7 +173,7 @@ fn under_always_nothing_is_lost_when_all_lose_power() {
     // Power is lost between the write and the end of the fsync.
     let mut slow = Settings::default();
     slow.world.disk.sync = 3 * MS..=8 * MS;
-    for seed in seeds(40) {
+    for seed in seeds(250) {
         if unsure == 4 {
             break;
         }

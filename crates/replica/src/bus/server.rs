@@ -286,20 +286,29 @@ impl Server {
         loop {
             tokio::select! {
                 biased;
-                result = output.next() => match result {
-                    Some(Ok(result)) => {
-                        writer.push(&[&encode_append_reply(&result)]);
-                        while let Some(Some(Ok(more))) = poll_now(&mut output).await {
-                            writer.push(&[&encode_append_reply(&more)]);
+                mut result = output.next() => {
+                    // All that are there go out together. The stream ends with an error, and must not be asked again.
+                    let ended = loop {
+                        match result {
+                            Some(Ok(answer)) => {
+                                writer.push(&[&encode_append_reply(&answer)]);
+                                if is_last(&answer) {
+                                    break Some(Ok(()));
+                                }
+                            }
+                            Some(Err(error)) => break Some(Err(io::Error::other(error.to_string()))),
+                            None => break Some(Ok(())),
                         }
-                        writer.flush().await?;
-                        if is_last(&result) {
-                            return Ok(());
+                        match poll_now(&mut output).await {
+                            Some(more) => result = more,
+                            None => break None,
                         }
+                    };
+                    writer.flush().await?;
+                    if let Some(ended) = ended {
+                        return ended;
                     }
-                    Some(Err(e)) => return Err(io::Error::other(e.to_string())),
-                    None => return Ok(()),
-                },
+                }
                 // Reading stops while the replica is behind: TCP carries the back-pressure to the leader.
                 message = async { let room = tx.reserve().await; (room, reader.next().await) } => {
                     let (Ok(room), message) = message else { return Ok(()) };

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use quorate_keyspace::command::{Command, introspect};
-use quorate_keyspace::{CommandError, Reply};
+use quorate_keyspace::{CommandError, Keyspace, Reply};
 use quorate_replica::Local;
 
 use crate::connection::Connection;
@@ -53,12 +53,26 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "quorate|node" | "quorate|failover" => {
             Action::Async(Box::pin(quorate::admin(node, connection, owned())))
         }
+        "cluster|countkeysinslot" | "cluster|getkeysinslot" => {
+            Action::Async(Box::pin(look(command, node, connection, owned())))
+        }
         _ => {
             let cx = Cx { node: &node, connection: &connection };
             connection.reply(&mut |reply| answer(command, &cx, args, reply));
             Action::Done
         }
     }
+}
+
+/// A command that goes through all keys, which may take long.
+async fn look(command: &'static Command, node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
+    let replica = node.replica.clone();
+    let carry_out = move |_: &Keyspace| {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let cx = Cx { node: &node, connection: &connection };
+        connection.reply(&mut |reply| answer(command, &cx, &args, reply));
+    };
+    replica.look(carry_out).await;
 }
 
 /// The same as a step of a transaction: at its place, on the node that the client is connected to.

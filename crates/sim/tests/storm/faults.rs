@@ -316,10 +316,9 @@ impl Faults {
                 let restarted = |n: &usize| *n != leader && !self.operator.suspects(*n);
                 for n in all.into_iter().filter(restarted).collect::<Vec<_>>() {
                     self.tell(cluster, &format!("node {n} is killed and started at once"));
-                    self.stopped.remove(&n);
-                    self.mends.retain(|(_, mend)| ![Mend::Start(n), Mend::Resume(n)].contains(mend));
+                    self.note_death(cluster, n);
+                    self.mends.retain(|(_, mend)| *mend != Mend::Start(n));
                     self.disturbed[n] = cluster.now();
-                    self.died[n] = Some(cluster.now());
                     cluster.restart(n);
                 }
             }
@@ -385,7 +384,7 @@ impl Faults {
             Resets => {
                 self.tell(cluster, &format!("the connections of node {any} are reset"));
                 for other in all {
-                    let (a, b) = (cluster.machine(any), cluster.machine(other));
+                    let (a, b) = machines(cluster, any, other);
                     cluster.world().network().break_connections(a, b);
                 }
             }
@@ -414,9 +413,8 @@ impl Faults {
             }
             SlowDisk => {
                 self.tell(cluster, &format!("the disk of node {any} is slow"));
-                let machine = cluster.machine(any);
                 let sync = MS..=cluster.world().rng().u32(5..80) * MS;
-                cluster.world().disk(machine).set_profile(DiskProfile { sync, ..DiskProfile::default() });
+                set_disk(cluster, any, DiskProfile { sync, ..DiskProfile::default() });
                 self.later(cluster, Mend::Disk(any));
             }
             DiskFull => {
@@ -558,18 +556,23 @@ impl Faults {
             return;
         }
         self.tell(cluster, &format!("node {n} {}", if power { "loses power" } else { "is killed" }));
-        self.died[n] = Some(cluster.now());
+        self.note_death(cluster, n);
         if power {
             cluster.power_loss(n)
         } else {
             cluster.crash(n)
         }
-        self.stopped.remove(&n);
-        self.mends.retain(|(_, mend)| *mend != Mend::Resume(n));
         if !power && self.backups[n].is_none() && cluster.world().rng().bool() {
             self.backups[n] = Some(damage::disk(cluster, n).image(DATA));
         }
         self.later(cluster, Mend::Start(n));
+    }
+
+    /// A process that is gone is not stopped any more, and not to be resumed.
+    fn note_death(&mut self, cluster: &SimCluster, n: usize) {
+        self.died[n] = Some(cluster.now());
+        self.stopped.remove(&n);
+        self.mends.retain(|(_, mend)| *mend != Mend::Resume(n));
     }
 
     fn pause(&mut self, cluster: &mut SimCluster, n: usize, suspend: bool) -> bool {
@@ -606,7 +609,7 @@ impl Faults {
 
     /// All that is cut in one moment is mended in another moment, each for itself.
     fn block(&mut self, cluster: &mut SimCluster, from: usize, to: usize) {
-        let (a, b) = (cluster.machine(from), cluster.machine(to));
+        let (a, b) = machines(cluster, from, to);
         cluster.world().network().block(a, b);
         self.later(cluster, Mend::Unblock(from, to));
     }
@@ -638,15 +641,11 @@ impl Faults {
                 cluster.world().resume(machine);
             }
             Mend::Unblock(from, to) => {
-                let (a, b) = (cluster.machine(from), cluster.machine(to));
+                let (a, b) = machines(cluster, from, to);
                 cluster.world().network().unblock(a, b);
             }
             Mend::Links => set_links(cluster, None),
-            Mend::Disk(n) => {
-                let machine = cluster.machine(n);
-                let usual = self.usual_disk.clone();
-                cluster.world().disk(machine).set_profile(usual);
-            }
+            Mend::Disk(n) => set_disk(cluster, n, self.usual_disk.clone()),
         }
     }
 }
@@ -654,6 +653,15 @@ impl Faults {
 fn file_names(cluster: &mut SimCluster, n: usize) -> Vec<String> {
     let disk = damage::disk(cluster, n);
     [format!("{DATA}/log"), format!("{DATA}/snapshots")].iter().flat_map(|folder| disk.list(folder)).collect()
+}
+
+fn machines(cluster: &SimCluster, a: usize, b: usize) -> (NodeId, NodeId) {
+    (cluster.machine(a), cluster.machine(b))
+}
+
+fn set_disk(cluster: &mut SimCluster, n: usize, profile: DiskProfile) {
+    let machine = cluster.machine(n);
+    cluster.world().disk(machine).set_profile(profile);
 }
 
 fn set_links(cluster: &mut SimCluster, link: Option<&Link>) {
