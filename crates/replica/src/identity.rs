@@ -1,6 +1,6 @@
 //! Who this node is: a disk is a member, not a number (R5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,8 @@ pub struct Identity {
 #[derive(Default)]
 struct Known {
     members: BTreeMap<NodeId, Member>,
+    /// Nodes that this one has known as members and that are none any more.
+    former: BTreeSet<NodeId>,
     starts: BTreeMap<NodeId, (u64, u64)>,
     /// While this node leads: the last entry that each member acknowledged.
     matched: BTreeMap<NodeId, u64>,
@@ -157,7 +159,10 @@ impl Identity {
 
     /// The members by the latest membership.
     pub fn set_members(&self, members: BTreeMap<NodeId, Member>) {
-        self.known().members = members;
+        let mut known = self.known();
+        let before = std::mem::replace(&mut known.members, members);
+        let gone: Vec<NodeId> = before.into_keys().filter(|id| !known.members.contains_key(id)).collect();
+        known.former.extend(gone);
     }
 
     /// How to tell the last entry of this node's log.
@@ -196,9 +201,13 @@ impl Identity {
     }
 
     /// Checks what another node says of itself. The error tells its operator what to do.
+    ///
+    /// A node that this one has never heard of is let in: its log may be too short to name it yet, and who it comes from
+    /// may be the only one who can make it longer. What a stranger can do is bounded by the votes and the log.
     pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
         let mut known = self.known();
-        if !known.members.is_empty() && !known.members.contains_key(&id) {
+        let was_heard_of = known.former.contains(&id) || known.starts.contains_key(&id);
+        if was_heard_of && !known.members.contains_key(&id) {
             return Err(format!(
                 "node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"
             ));
