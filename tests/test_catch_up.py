@@ -25,6 +25,9 @@ def test_snapshot_brings_a_follower_up_to_date_while_writes_go_on(make_cluster, 
             replies = connection.pipeline([("SET", key, values[key]) for key in keys[at : at + 50]])
             assert replies == ["OK"] * 50, replies
     eventually(lambda: int(leader.info("persistence")["quorate_snapshots_written"]) > 0, "the leader writes a snapshot")
+    # What the node that is away has of the log stands in the first segment.
+    first = leader.folder / "log" / "00000000000000000001.log"
+    eventually(lambda: not first.exists(), "the log behind the snapshot is given up")
 
     with Load(cluster.others(away), clients=10) as load:
         began = time.monotonic()
