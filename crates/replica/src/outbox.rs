@@ -525,6 +525,15 @@ impl Outbox {
         self.bytes -= lost.iter().map(|(b, _)| b.charged).sum::<usize>();
     }
 
+    /// The node stood still for `time`: nothing has waited meanwhile.
+    pub(crate) fn forgive(&mut self, time: Duration) {
+        let now = Instant::now();
+        for batch in self.in_flight.iter_mut().chain(&mut self.closed).chain([&mut self.gathering]) {
+            batch.since = (batch.since + time).min(now);
+            batch.sent_at = (batch.sent_at + time).min(now);
+        }
+    }
+
     /// Gives up what waited for longer than `limit`. What was sent is UNKNOWN, unless an entry of a later term
     /// was applied since: then the log of the term it was sent for is complete, and it is not in it (R14).
     pub(crate) fn expire(&mut self, limit: Duration, applied_term: u64) -> Vec<(Batch, Failure)> {

@@ -144,6 +144,12 @@ impl Reads {
         self.chunks.push_front(chunk);
     }
 
+    /// The node stood still for `time`: nothing has waited meanwhile.
+    pub(crate) fn forgive(&mut self, time: std::time::Duration) {
+        let now = Instant::now();
+        self.chunks.iter_mut().for_each(|c| c.since = (c.since + time).min(now));
+    }
+
     /// Gives up reads that waited for longer than `limit`.
     pub(crate) fn expire(&mut self, limit: std::time::Duration) -> Vec<Chunk> {
         let mut lost = Vec::new();

@@ -656,6 +656,8 @@ impl Replica {
                     ms = late.as_millis() as u64,
                     "this node stood still: a command took long, or the machine gave it no processor time"
                 );
+                inner.outbox.forgive(late);
+                inner.reads.forgive(late);
             }
             inner.next_sweep = Instant::now() + SWEEP;
             self.sweep(inner);
