@@ -4,18 +4,19 @@ use std::collections::VecDeque;
 
 use crate::{
     batch::{put_bytes, put_varint},
+    collection::Collection,
     database::Database,
     table::Record,
-    types::{list::List, string::Str},
-    value::Value,
+    types::string::Str,
+    value::{Parts, Value},
     walk::Walk,
 };
 
 /// A value that takes more bytes than this goes in pieces.
 const WHOLE_BYTES_MAX: usize = 16 << 10;
 
-/// A list with more elements than this goes in pieces, so that nobody needs to add up their lengths first.
-const WHOLE_ELEMENTS_MAX: usize = 256;
+/// A value of more parts than this goes in pieces, so that nobody needs to add up their lengths first.
+const WHOLE_FIELDS_MAX: usize = 256;
 
 /// Longest piece of a large value.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -25,14 +26,6 @@ const STEPS: usize = 256;
 
 /// What looking at a record costs of the budget, even if it turns out to be no part of the walk.
 const STEP_BYTES: usize = 16;
-
-/// The bytes that say which type a value has.
-pub(crate) mod kind {
-    /// A string; its bytes follow.
-    pub(crate) const STRING: u8 = 0;
-    /// A list; its elements follow, each as length and bytes.
-    pub(crate) const LIST: u8 = 1;
-}
 
 /// Takes the bytes of all records.
 pub(crate) trait Sink {
@@ -61,9 +54,9 @@ struct Large {
     head: Vec<u8>,
     value: Value,
     begun: bool,
-    /// Of a list: the element to go on with.
+    /// The part to go on with.
     index: usize,
-    /// Bytes of the string, or of that element with its length in front, that have gone.
+    /// Bytes of the string, or of that part with its length in front, that have gone.
     offset: usize,
 }
 
@@ -125,8 +118,8 @@ impl Large {
             sink.begin_large(&self.head);
         }
         let bytes_max = bytes_max.clamp(1 << 10, PIECE_BYTES_MAX);
-        let (len, done) = match &self.value {
-            Value::String(string) => {
+        let (len, done) = match self.value.parts() {
+            Parts::String(string) => {
                 let mut scratch = [0; _];
                 let rest = &string.bytes(&mut scratch)[self.offset..];
                 let piece = &rest[..rest.len().min(bytes_max)];
@@ -134,11 +127,12 @@ impl Large {
                 self.offset += piece.len();
                 (piece.len(), piece.len() == rest.len())
             }
-            Value::List(list) => {
+            Parts::Collection(collection) => {
                 buffer.clear();
-                (self.index, self.offset) = put_elements(buffer, list, self.index, self.offset, bytes_max);
+                (self.index, self.offset) =
+                    put_fields(buffer, collection, self.index, self.offset, bytes_max);
                 sink.piece(buffer);
-                (buffer.len(), self.index == list.len())
+                (buffer.len(), self.index == collection.field_count())
             }
         };
         if done {
@@ -148,19 +142,19 @@ impl Large {
     }
 }
 
-/// Appends bytes of a list's elements until `buffer` has `bytes_max`. Takes and returns the element, and the bytes of it
-/// (with its length in front), that have gone.
-fn put_elements(
+/// Appends bytes of a value's parts until `buffer` has `bytes_max`. Takes and returns the part, and the bytes of it (with its
+/// length in front), that have gone.
+fn put_fields(
     buffer: &mut Vec<u8>,
-    list: &List,
+    collection: &dyn Collection,
     mut index: usize,
     mut offset: usize,
     bytes_max: usize,
 ) -> (usize, usize) {
-    for element in list.iter_from(index) {
+    for field in collection.fields_from(index) {
         let mut head = Vec::with_capacity(10);
-        put_varint(&mut head, element.len() as u64);
-        let whole = [&head[..], element];
+        put_varint(&mut head, field.len() as u64);
+        let whole = [&head[..], &field];
         for (part, begin) in whole.into_iter().zip([0, head.len()]) {
             let skip = offset.saturating_sub(begin).min(part.len());
             let rest = &part[skip..];
@@ -168,7 +162,7 @@ fn put_elements(
             buffer.extend_from_slice(&rest[..len]);
             offset += len;
         }
-        if offset < head.len() + element.len() {
+        if offset < head.len() + field.len() {
             return (index, offset);
         }
         (index, offset) = (index + 1, 0);
@@ -182,30 +176,30 @@ fn put_head(out: &mut Vec<u8>, db: usize, record: &Record) {
     put_bytes(out, record.key.as_bytes());
     put_varint(out, record.expire_at_ms);
     put_varint(out, record.version);
-    let (kind, layout, len) = match &record.value {
-        Value::String(string) => (kind::STRING, string.layout(), string.len()),
-        Value::List(list) => (kind::LIST, list.layout(), list.len()),
+    let (layout, len) = match record.value.parts() {
+        Parts::String(string) => (string.layout(), string.len()),
+        Parts::Collection(collection) => (collection.layout(), collection.field_count()),
     };
-    out.extend([kind, layout]);
+    out.extend([record.value.kind(), layout]);
     put_varint(out, len as u64);
 }
 
 fn is_whole(value: &Value) -> bool {
-    match value {
-        Value::String(string) => string.len() <= WHOLE_BYTES_MAX,
-        Value::List(list) => {
-            list.len() <= WHOLE_ELEMENTS_MAX
-                && list.iter_from(0).map(<[u8]>::len).sum::<usize>() <= WHOLE_BYTES_MAX
+    match value.parts() {
+        Parts::String(string) => string.len() <= WHOLE_BYTES_MAX,
+        Parts::Collection(collection) => {
+            collection.field_count() <= WHOLE_FIELDS_MAX
+                && collection.fields_from(0).map(|field| field.len()).sum::<usize>() <= WHOLE_BYTES_MAX
         }
     }
 }
 
 fn put_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::String(string) => put_string(out, string),
-        Value::List(list) => {
-            for element in list.iter_from(0) {
-                put_bytes(out, element);
+    match value.parts() {
+        Parts::String(string) => put_string(out, string),
+        Parts::Collection(collection) => {
+            for field in collection.fields_from(0) {
+                put_bytes(out, &field);
             }
         }
     }

@@ -8,8 +8,9 @@ use crate::{
     error::CommandError,
     keyspace::{Expiry, Keyspace, is_past},
     random::Random,
+    rules::Rules,
     table::Record,
-    types::{list::List, string::Str},
+    types::{hash::Hash, list::List, set::Set, sorted_set::SortedSet, stream::Stream, string::Str},
     value::Value,
 };
 
@@ -63,6 +64,35 @@ impl LookedUp {
     }
 }
 
+/// A look at a value of one type.
+macro_rules! get_type {
+    ($view:lifetime, $get:ident, $as:ident, $type:ty, $what:literal) => {
+        #[doc = concat!("The ", $what, " that a key holds.")]
+        ///
+        /// # Errors
+        /// WRONGTYPE.
+        pub fn $get(&self, key: &[u8]) -> Result<Option<&$view $type>, CommandError> {
+            self.get(key).map(Value::$as).transpose()
+        }
+    };
+}
+
+/// A value of one type, to be changed.
+macro_rules! modify_type {
+    ($modify:ident, $get:ident, $as_mut:ident, $type:ty, $what:literal) => {
+        #[doc = concat!("The ", $what, " that a key holds, to be changed in place. An error changes nothing.")]
+        ///
+        /// # Errors
+        /// WRONGTYPE.
+        pub fn $modify(&mut self, key: &[u8]) -> Result<Option<&mut $type>, CommandError> {
+            if self.$get(key)?.is_none() {
+                return Ok(None);
+            }
+            self.modify(key).map(Value::$as_mut).transpose()
+        }
+    };
+}
+
 /// The reads, the same for both.
 macro_rules! reads {
     ($view:lifetime) => {
@@ -108,20 +138,17 @@ macro_rules! reads {
             self.record_in(self.db, key).is_some()
         }
 
-        /// The string that a key holds.
-        ///
-        /// # Errors
-        /// WRONGTYPE.
-        pub fn get_string(&self, key: &[u8]) -> Result<Option<&$view Str>, CommandError> {
-            self.get(key).map(Value::as_string).transpose()
-        }
+        get_type!($view, get_string, as_string, Str, "string");
+        get_type!($view, get_list, as_list, List, "list");
+        get_type!($view, get_set, as_set, Set, "set");
+        get_type!($view, get_hash, as_hash, Hash, "hash");
+        get_type!($view, get_sorted_set, as_sorted_set, SortedSet, "sorted set");
+        get_type!($view, get_stream, as_stream, Stream, "stream");
 
-        /// The list that a key holds.
-        ///
-        /// # Errors
-        /// WRONGTYPE.
-        pub fn get_list(&self, key: &[u8]) -> Result<Option<&$view List>, CommandError> {
-            self.get(key).map(Value::as_list).transpose()
+        /// How values are to be kept.
+        #[must_use]
+        pub fn rules(&self) -> Rules {
+            self.keyspace.rules
         }
 
         /// The deadline of a key in milliseconds since 1970. Outer `None`: no such key; inner: no deadline.
@@ -212,33 +239,12 @@ impl<'a> WriteCtx<'a> {
         self.keyspace.modify(self.db, hash, key)
     }
 
-    /// The string that a key holds, to be changed in place. An error changes nothing.
-    ///
-    /// # Errors
-    /// WRONGTYPE.
-    pub fn modify_string(&mut self, key: &[u8]) -> Result<Option<&mut Str>, CommandError> {
-        if self.get_string(key)?.is_none() {
-            return Ok(None);
-        }
-        match self.modify(key) {
-            Some(Value::String(string)) => Ok(Some(string)),
-            _ => Err(CommandError::WRONG_TYPE),
-        }
-    }
-
-    /// The list that a key holds, to be changed in place. An error changes nothing.
-    ///
-    /// # Errors
-    /// WRONGTYPE.
-    pub fn modify_list(&mut self, key: &[u8]) -> Result<Option<&mut List>, CommandError> {
-        if self.get_list(key)?.is_none() {
-            return Ok(None);
-        }
-        match self.modify(key) {
-            Some(Value::List(list)) => Ok(Some(list)),
-            _ => Err(CommandError::WRONG_TYPE),
-        }
-    }
+    modify_type!(modify_string, get_string, as_string_mut, Str, "string");
+    modify_type!(modify_list, get_list, as_list_mut, List, "list");
+    modify_type!(modify_set, get_set, as_set_mut, Set, "set");
+    modify_type!(modify_hash, get_hash, as_hash_mut, Hash, "hash");
+    modify_type!(modify_sorted_set, get_sorted_set, as_sorted_set_mut, SortedSet, "sorted set");
+    modify_type!(modify_stream, get_stream, as_stream_mut, Stream, "stream");
 
     /// Gives a key a value, whether it exists or not and whatever its type.
     pub fn set(&mut self, key: &[u8], value: impl Into<Value>, expiry: Expiry) {
@@ -276,10 +282,9 @@ impl<'a> WriteCtx<'a> {
         self.keyspace.take(self.db, hash, key)
     }
 
-    /// Removes a key whose list has lost its last element: no empty list is ever stored.
+    /// Removes a key whose value has lost its last element: no empty value is ever stored, apart from streams.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
-        let empty = matches!(self.get(key), Some(Value::List(list)) if list.is_empty());
-        empty && self.remove(key)
+        self.get(key).is_some_and(Value::is_empty) && self.remove(key)
     }
 
     /// Asks every replica to stand still for that long after this command (`DEBUG SLEEP`).

@@ -5,15 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use siphasher::sip::SipHasher13;
-
 use crate::{
     counters::{Counters, Usage},
     database::{Database, NEVER_MS},
     digest::ContentDigest,
     key::Key,
+    rules::Rules,
     snapshot::Snapshot,
-    table::{Record, SLOT_MASK, Table},
+    table::{Record, Table},
     types::string::Str,
     value::Value,
     walk::Walk,
@@ -37,6 +36,8 @@ const PIECES_AT_ONCE_MAX: usize = 256;
 pub struct Keyspace {
     pub(crate) databases: Vec<Database>,
     pub(crate) meta: Meta,
+    /// What follows from the settings in `meta`.
+    pub(crate) rules: Rules,
     /// The snapshot and the digest under way.
     pub(crate) walks: Walks,
     garbage: Vec<Garbage>,
@@ -154,6 +155,7 @@ impl Keyspace {
         Self {
             databases: (0..databases).map(|_| Database::new()).collect(),
             meta: Meta::default(),
+            rules: Rules::of(&Meta::default()),
             walks: Walks::default(),
             garbage: Vec::new(),
             changed: false,
@@ -307,8 +309,7 @@ impl Keyspace {
                 Garbage::Deadlines(deadlines) => {
                     (0..left).take_while(|_| deadlines.pop_first().is_some()).count()
                 }
-                Garbage::Value(Value::List(list)) => list.release(left),
-                Garbage::Value(Value::String(_)) => 0,
+                Garbage::Value(value) => value.release(left),
             };
             if freed == 0 {
                 self.garbage.pop();
@@ -320,7 +321,7 @@ impl Keyspace {
 
     /// The hash that decides where a key stands.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        SipHasher13::new_with_key(&self.meta.hash_key).hash(key) & !SLOT_MASK
+        self.rules.hash(key)
     }
 
     /// The record of a key that exists at the log's time.
@@ -481,6 +482,7 @@ impl Keyspace {
         if name == DATABASES_SETTING {
             self.set_databases(value);
         }
+        self.rules = Rules::of(&self.meta);
         self.change(Effect::Directory, 0, 0);
         self.directory_changes += 1;
         true
@@ -507,6 +509,7 @@ impl Keyspace {
         }
         self.meta.hash_key = hash_key;
         self.meta.cluster_id = cluster_id;
+        self.rules = Rules::of(&self.meta);
         self.change(Effect::Directory, 0, 1);
         true
     }

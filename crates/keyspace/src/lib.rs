@@ -53,6 +53,7 @@ pub mod number;
 pub mod types;
 
 mod apply;
+mod collection;
 mod contents;
 mod context;
 mod counters;
@@ -62,12 +63,16 @@ mod error;
 mod execute;
 mod key;
 mod keyspace;
+mod packed;
 mod random;
 mod reply;
 mod restore;
+mod rules;
 mod slot;
+mod small_bytes;
 mod snapshot;
 mod table;
+mod tree;
 mod value;
 mod walk;
 mod warm;
@@ -82,6 +87,7 @@ pub use self::{
     random::Random,
     reply::{Mark, Reply},
     restore::{Restore, RestoreError},
+    rules::Rules,
     slot::{SLOTS, slot},
     value::Value,
     warm::KeyName,

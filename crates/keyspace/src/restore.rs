@@ -5,12 +5,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     batch::{BatchError, SEMANTICS, take_array, take_varint},
-    contents::kind,
+    collection::{self, Builder, kind},
     key::Key,
     keyspace::{Keyspace, Meta, Origin},
+    rules::Rules,
     snapshot::{SNAPSHOT_FORMAT, frame},
     table::Record,
-    types::{list::List, string::Str},
+    types::string::Str,
     value::Value,
 };
 
@@ -74,9 +75,11 @@ struct Head {
 
 struct Large {
     head: Head,
-    /// Of a string: all bytes so far. Of a list: the beginning of an element.
+    /// Of a string: all bytes so far. Of another value: the beginning of a part.
     bytes: Vec<u8>,
-    list: List,
+    /// Of another value: what has arrived of it, and how many parts.
+    builder: Option<Box<dyn Builder>>,
+    fields: u64,
 }
 
 impl Default for Restore {
@@ -166,7 +169,10 @@ impl Restore {
                 large.end(keyspace)?;
             }
             (_, Some(_)) => return Err(RestoreError::Damaged),
-            (frame::SETTING, None) => take_setting(&mut keyspace.meta, body)?,
+            (frame::SETTING, None) => {
+                take_setting(&mut keyspace.meta, body)?;
+                keyspace.rules = Rules::of(&keyspace.meta);
+            }
             (frame::ORIGINS, None) if is_planted(Bug::ApplyTwiceAfterSnapshot) => {}
             (frame::ORIGINS, None) => take_origins(&mut keyspace.meta, body)?,
             (frame::TRACES, None) => take_traces(keyspace, body)?,
@@ -178,7 +184,7 @@ impl Restore {
             }
             (frame::LARGE, None) => {
                 let head = take_head(&mut body)?;
-                self.large = Some(Large { head, bytes: Vec::new(), list: List::new() });
+                self.large = Some(Large::new(head, &keyspace.rules)?);
                 self.records += 1;
             }
             (frame::END, None) => {
@@ -232,6 +238,7 @@ fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
     (meta.version, meta.index, meta.term, meta.time_ms, meta.digest) =
         (version, index, term, time_ms, digest);
     (meta.hash_key, meta.cluster_id) = (hash_key, cluster_id);
+    keyspace.rules = Rules::of(&keyspace.meta);
     if body.is_empty() { Ok(keyspace) } else { Err(RestoreError::Damaged) }
 }
 
@@ -282,14 +289,13 @@ fn take_record(keyspace: &mut Keyspace, body: &mut &[u8]) -> Result<()> {
     let head = take_head(body)?;
     let value = match head.kind {
         kind::STRING => string(head.layout, take_len(body, head.len)?.to_vec())?,
-        kind::LIST => {
-            let mut list = List::new();
+        kind => {
+            let mut builder = collection::builder(kind, &keyspace.rules).ok_or(RestoreError::Damaged)?;
             for _ in 0..head.len {
-                list.push_back(take_bytes(body)?);
+                push(&mut *builder, take_bytes(body)?)?;
             }
-            finished_list(list, head.layout)?
+            builder.finish(head.layout).ok_or(RestoreError::Damaged)?
         }
-        _ => return Err(RestoreError::Damaged),
     };
     insert(keyspace, head, value)
 }
@@ -307,12 +313,21 @@ fn insert(keyspace: &mut Keyspace, head: Head, value: Value) -> Result<()> {
 }
 
 impl Large {
+    fn new(head: Head, rules: &Rules) -> Result<Self> {
+        let builder = collection::builder(head.kind, rules);
+        if builder.is_none() && head.kind != kind::STRING {
+            return Err(RestoreError::Damaged);
+        }
+        Ok(Self { head, bytes: Vec::new(), builder, fields: 0 })
+    }
+
     fn take_piece(&mut self, body: &[u8]) -> Result<()> {
         self.bytes.extend_from_slice(body);
-        if self.head.kind == kind::LIST {
+        if let Some(builder) = &mut self.builder {
             let mut rest = &self.bytes[..];
-            while let Some(element) = take_whole_element(&mut rest)? {
-                self.list.push_back(element);
+            while let Some(field) = take_whole_field(&mut rest)? {
+                push(&mut **builder, field)?;
+                self.fields += 1;
             }
             let rest_len = rest.len();
             self.bytes.drain(..self.bytes.len() - rest_len);
@@ -321,21 +336,27 @@ impl Large {
     }
 
     fn end(self, keyspace: &mut Keyspace) -> Result<()> {
-        let Self { head, bytes, list } = self;
-        let (len, value) = match head.kind {
-            kind::STRING => (bytes.len(), string(head.layout, bytes)?),
-            kind::LIST if bytes.is_empty() => (list.len(), finished_list(list, head.layout)?),
-            _ => return Err(RestoreError::Damaged),
+        let Self { head, bytes, builder, fields } = self;
+        let (len, value) = match builder {
+            None => (bytes.len() as u64, string(head.layout, bytes)?),
+            Some(builder) if bytes.is_empty() => {
+                (fields, builder.finish(head.layout).ok_or(RestoreError::Damaged)?)
+            }
+            Some(_) => return Err(RestoreError::Damaged),
         };
-        if len as u64 != head.len {
+        if len != head.len {
             return Err(RestoreError::Damaged);
         }
         insert(keyspace, head, value)
     }
 }
 
-/// An element of a list, if all of it is there.
-fn take_whole_element<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
+fn push(builder: &mut dyn Builder, field: &[u8]) -> Result<()> {
+    if builder.push(field) { Ok(()) } else { Err(RestoreError::Damaged) }
+}
+
+/// A part of a value, if all of it is there.
+fn take_whole_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     const VARINT_LEN_MAX: usize = 10;
     let mut rest = *bytes;
     let len = match take_varint(&mut rest) {
@@ -343,23 +364,15 @@ fn take_whole_element<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
         Err(_) if bytes.len() < VARINT_LEN_MAX => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let Some((element, rest)) = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len)) else {
+    let Some((field, rest)) = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len)) else {
         return Ok(None);
     };
     *bytes = rest;
-    Ok(Some(element))
+    Ok(Some(field))
 }
 
 fn string(layout: u8, bytes: Vec<u8>) -> Result<Value> {
     Str::restore(layout, bytes).map(Value::from).ok_or(RestoreError::Damaged)
-}
-
-/// No empty list is ever stored.
-fn finished_list(mut list: List, layout: u8) -> Result<Value> {
-    if list.is_empty() || !list.restore_layout(layout) {
-        return Err(RestoreError::Damaged);
-    }
-    Ok(list.into())
 }
 
 fn take_bytes<'a>(body: &mut &'a [u8]) -> Result<&'a [u8]> {

@@ -9,9 +9,6 @@ use crate::{
     types::list::{End, List, ListpackLimit},
 };
 
-/// Redis's default for `list-max-listpack-size`, which decides when OBJECT ENCODING says `quicklist`.
-const LISTPACK_LIMIT: ListpackLimit = ListpackLimit::new(-2);
-
 type Outcome = Result<(), CommandError>;
 
 /// `RPUSH key element [element ...]`
@@ -35,13 +32,13 @@ pub(super) fn lpushx(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn push(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, end: End, create: bool) -> Outcome {
-    let key = ctx.arg(1);
+    let (key, limit) = (ctx.arg(1), ctx.rules().list_limit);
     let elements = ctx.args.get(2..).unwrap_or_default();
     let len = match ctx.modify_list(key)? {
-        Some(list) => push_all(list, end, elements),
+        Some(list) => push_all(list, end, limit, elements),
         None if create => {
             let mut list = List::new();
-            let len = push_all(&mut list, end, elements);
+            let len = push_all(&mut list, end, limit, elements);
             ctx.set(key, list, Expiry::Clear);
             len
         }
@@ -51,8 +48,8 @@ fn push(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, end: End, create: bool) -
     Ok(())
 }
 
-fn push_all(list: &mut List, end: End, elements: &[&[u8]]) -> usize {
-    list.encode_for_growth(LISTPACK_LIMIT, elements);
+fn push_all(list: &mut List, end: End, limit: ListpackLimit, elements: &[&[u8]]) -> usize {
+    list.encode_for_growth(limit, elements);
     for element in elements {
         list.push(end, element);
     }
@@ -101,6 +98,7 @@ fn parse_count(text: &[u8]) -> Result<usize, CommandError> {
 
 /// Removes `count` of the list's `len` elements, and the key with the last one.
 fn drop_elements(ctx: &mut WriteCtx<'_>, key: &[u8], end: End, count: usize, len: usize) -> Outcome {
+    let limit = ctx.rules().list_limit;
     if count == len {
         ctx.remove(key);
     } else if count > 0
@@ -109,7 +107,7 @@ fn drop_elements(ctx: &mut WriteCtx<'_>, key: &[u8], end: End, count: usize, len
         for _ in 0..count {
             list.remove(end);
         }
-        list.encode_after_shrinking(LISTPACK_LIMIT);
+        list.encode_after_shrinking(limit);
     }
     Ok(())
 }

@@ -239,18 +239,34 @@ pub struct Argument {
 /// A family of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Of bits of strings.
+    Bitmap,
     /// Of the cluster.
     Cluster,
     /// Of the connection.
     Connection,
     /// Of keys, whatever they hold.
     Generic,
+    /// Of places.
+    Geo,
+    /// Of hashes.
+    Hash,
+    /// Of approximate counting.
+    Hyperloglog,
     /// Of lists.
     List,
     /// Of channels.
     Pubsub,
+    /// Of scripts and functions.
+    Scripting,
     /// Of the server.
     Server,
+    /// Of sets.
+    Set,
+    /// Of sorted sets.
+    SortedSet,
+    /// Of streams.
+    Stream,
     /// Of strings.
     String,
     /// Of transactions.
@@ -262,12 +278,20 @@ impl Group {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Bitmap => "bitmap",
             Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
+            Self::Geo => "geo",
+            Self::Hash => "hash",
+            Self::Hyperloglog => "hyperloglog",
             Self::List => "list",
             Self::Pubsub => "pubsub",
+            Self::Scripting => "scripting",
             Self::Server => "server",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::String => "string",
             Self::Transactions => "transactions",
         }

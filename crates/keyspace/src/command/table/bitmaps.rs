@@ -1,0 +1,5 @@
+//! Bits of strings.
+
+use crate::command::Command;
+
+pub(super) static BITMAPS: &[Command] = &[];

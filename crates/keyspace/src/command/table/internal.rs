@@ -1,0 +1,37 @@
+//! What only Quorate itself writes.
+
+use super::{BASE, flags};
+use crate::command::{Command, Group, Handler, ScriptPolicy, internal};
+
+pub(super) static INTERNAL: &[Command] = &[
+    Command {
+        name: "\0bootstrap",
+        arity: -3,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Sets the secret of all hashes and the id of the cluster, once.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::bootstrap),
+        ..BASE
+    },
+    Command {
+        name: "\0directory.set",
+        arity: -3,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Sets replicated settings: name, value, name, value, ...",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::directory_set),
+        ..BASE
+    },
+    Command {
+        name: "\0directory.remove",
+        arity: -2,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Removes replicated settings.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::directory_remove),
+        ..BASE
+    },
+];

@@ -1,0 +1,5 @@
+//! Scripts and functions.
+
+use crate::command::Command;
+
+pub(super) static SCRIPTING: &[Command] = &[];

@@ -1,0 +1,65 @@
+//! What commands need to know beside the data: the replicated settings that decide how values are kept.
+
+use siphasher::sip::SipHasher13;
+
+use crate::{keyspace::Meta, number::parse_i64, table::SLOT_MASK, types::list::ListpackLimit};
+
+/// How values are kept. All of it follows from the log (R12): OBJECT ENCODING shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The secret of the cluster from which all hashes follow.
+    hash_key: [u8; 16],
+    /// `hash-max-listpack-entries`: most fields of a packed hash.
+    pub(crate) hash_entries_max: usize,
+    /// `hash-max-listpack-value`: longest field or value in it, in bytes.
+    pub(crate) hash_value_max: usize,
+    /// `set-max-intset-entries`: most members of a set of integers.
+    pub(crate) set_ints_max: usize,
+    /// `set-max-listpack-entries`: most members of a packed set.
+    pub(crate) set_entries_max: usize,
+    /// `set-max-listpack-value`: longest member of it, in bytes.
+    pub(crate) set_value_max: usize,
+    /// `zset-max-listpack-entries`: most members of a packed sorted set.
+    pub(crate) zset_entries_max: usize,
+    /// `zset-max-listpack-value`: longest member of it, in bytes.
+    pub(crate) zset_value_max: usize,
+    /// `list-max-listpack-size`.
+    pub(crate) list_limit: ListpackLimit,
+    /// `stream-node-max-bytes`: how large a node of a stream may be; 0 is any size.
+    pub(crate) stream_node_bytes_max: usize,
+    /// `stream-node-max-entries`: how many entries a node of a stream may have; 0 is any number.
+    pub(crate) stream_node_entries_max: usize,
+    /// `hll-sparse-max-bytes`: longest sparse HyperLogLog, in bytes.
+    pub(crate) hll_sparse_bytes_max: usize,
+}
+
+impl Rules {
+    /// Those of a state.
+    pub(crate) fn of(meta: &Meta) -> Self {
+        let number = |name: &str, default: i64| {
+            let value = meta.directory.get(&format!("config.{name}"));
+            value.and_then(|text| parse_i64(text)).unwrap_or(default)
+        };
+        let size = |name: &str, default: i64| usize::try_from(number(name, default)).unwrap_or(0);
+        Self {
+            hash_key: meta.hash_key,
+            hash_entries_max: size("hash-max-listpack-entries", 128),
+            hash_value_max: size("hash-max-listpack-value", 64),
+            set_ints_max: size("set-max-intset-entries", 512),
+            set_entries_max: size("set-max-listpack-entries", 128),
+            set_value_max: size("set-max-listpack-value", 64),
+            zset_entries_max: size("zset-max-listpack-entries", 128),
+            zset_value_max: size("zset-max-listpack-value", 64),
+            list_limit: ListpackLimit::new(number("list-max-listpack-size", -2)),
+            stream_node_bytes_max: size("stream-node-max-bytes", 4096),
+            stream_node_entries_max: size("stream-node-max-entries", 100),
+            hll_sparse_bytes_max: size("hll-sparse-max-bytes", 3000),
+        }
+    }
+
+    /// The hash that decides where a key or a member stands: keyed, so that nobody can choose members that collide.
+    /// Its low bits are zero.
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.hash_key).hash(bytes) & !SLOT_MASK
+    }
+}
