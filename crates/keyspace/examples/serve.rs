@@ -27,6 +27,8 @@ use quorate_keyspace::{
 use quorate_resp::{Decoder, Limits, Protocol};
 
 const TERM: u64 = 1;
+/// Scripts may nest deeply, and a build without optimisation needs more room for it.
+const STACK_BYTES: usize = 64 << 20;
 
 /// The keyspace and the seed of its last entry.
 struct State {
@@ -61,7 +63,8 @@ fn main() {
     println!("ready");
     for stream in listener.incoming().flatten() {
         let state = Arc::clone(&state);
-        thread::spawn(move || serve(stream, &state));
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        thread.spawn(move || serve(stream, &state)).expect("a thread starts");
     }
 }
 
@@ -112,7 +115,10 @@ impl State {
         };
         match command.handler {
             Handler::Write(_) => self.apply(connection.db, args, connection.protocol, out),
-            Handler::Read(_) | Handler::Connection(_) => loop {
+            Handler::ReadOrWait { waits, .. } if waits(args) => {
+                self.apply(connection.db, args, connection.protocol, out)
+            }
+            Handler::Read(_) | Handler::ReadOrWait { .. } | Handler::Connection(_) => loop {
                 let mut reply = Reply::new(out, connection.protocol);
                 let (now_ms, seed) = (now_ms(), self.seed);
                 match self.keyspace.read_command(command, connection.db, args, now_ms, seed, &mut reply) {

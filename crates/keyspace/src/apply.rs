@@ -6,9 +6,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     batch::{Args, BatchError, BatchReader, Element, Header, Step, Watch},
+    execute::Executed,
     keyspace::{Keyspace, Origin},
     random::Random,
     reply::Reply,
+    serve,
+    waiters::WaiterId,
     warm::GROUP,
 };
 
@@ -34,6 +37,18 @@ pub trait Host {
     /// one reply to that of command `n`.
     fn local(&mut self, n: usize, number: u64) {
         let _ = (n, number);
+    }
+
+    /// Command `n`, which has written nothing, waits for a key: for `timeout_ms`, or if that is 0 for ever (R17).
+    fn waits(&mut self, n: usize, waiter: WaiterId, timeout_ms: u64) {
+        let _ = (n, waiter, timeout_ms);
+    }
+
+    /// Calls `run` exactly once with the reply to a command that waited. If it returns false it has written nothing,
+    /// and the command goes on waiting.
+    fn answer_waiter(&mut self, waiter: WaiterId, run: &mut dyn FnMut(&mut Reply<'_>) -> bool) {
+        let _ = waiter;
+        run(&mut Reply::discard());
     }
 
     /// Stands still for that long (`DEBUG SLEEP`).
@@ -104,13 +119,17 @@ impl Keyspace {
             Applied { outcome: self.admit(&header, entry_term), header, commands: 0, changed: false };
         let version = self.version();
         let mut replies = 0;
+        // Of the node's earlier starts, or for keys that have just expired.
+        self.serve_waiters(&serve::Element { n: 0, seed: header.seed }, &mut replies, host);
         let mut group: SmallVec<[Element<'_>; GROUP]> = SmallVec::new();
         while applied.outcome == Outcome::Applied {
             let read = reader.next_elements(GROUP, &mut group);
             self.warm_elements(&group);
             for element in group.drain(..) {
                 host.before(applied.commands, self);
-                replies = self.apply_element(applied.commands, element, header.seed, replies, host);
+                replies = self.apply_element(applied.commands, element, &header, replies, host);
+                let served = serve::Element { n: applied.commands, seed: header.seed };
+                self.serve_waiters(&served, &mut replies, host);
                 applied.commands += 1;
             }
             match read {
@@ -133,7 +152,8 @@ impl Keyspace {
     /// If `index` is not after the last.
     pub fn apply_blank(&mut self, index: u64, entry_term: u64) {
         assert!(index > self.meta.index, "entry {index} after {}", self.meta.index);
-        self.advance(index, entry_term, 0);
+        // It brings no time, and nothing expires: nobody who waits could be told.
+        (self.meta.index, self.meta.term) = (index, entry_term);
         self.extend_digest(&[], 0);
     }
 
@@ -141,7 +161,7 @@ impl Keyspace {
         let outcome = match error {
             BatchError::Unsupported { .. } => Outcome::Unsupported,
             BatchError::Damaged => {
-                self.advance(index, entry_term, 0);
+                (self.meta.index, self.meta.term) = (index, entry_term);
                 self.extend_digest(payload, 0);
                 Outcome::Damaged
             }
@@ -170,6 +190,10 @@ impl Keyspace {
         if !follows && !begins {
             return Outcome::OutOfSequence;
         }
+        if new.0 > old.0 {
+            // The clients of its earlier starts are gone.
+            self.release_all(header.origin_node, old.0);
+        }
         let origin = Origin { start: new.0, epoch: new.1, seq: header.origin_seq };
         self.meta.origins.insert(header.origin_node, origin);
         Outcome::Applied
@@ -180,21 +204,44 @@ impl Keyspace {
         &mut self,
         n: usize,
         element: Element<'_>,
-        seed: u64,
+        header: &Header,
         hash: u64,
         host: &mut dyn Host,
     ) -> u64 {
         let mut replies = Replies { n, hash };
         match element {
             Element::Command { db, args } => {
-                let seed = Random::for_command(seed, n as u64, 0);
-                self.apply_command(db, &args, seed, &mut replies, host);
+                let id = WaiterId::new(header, n);
+                self.apply_command_or_wait(db, &args, header.seed, id, &mut replies, host);
             }
             Element::Transaction { watches, steps } => {
-                self.apply_transaction(&watches, &steps, seed, &mut replies, host);
+                self.apply_transaction(&watches, &steps, header.seed, &mut replies, host);
             }
         }
         replies.hash
+    }
+
+    /// A command outside of a transaction: it may wait.
+    fn apply_command_or_wait(
+        &mut self,
+        db: usize,
+        args: &Args<'_>,
+        seed: u64,
+        id: WaiterId,
+        replies: &mut Replies,
+        host: &mut dyn Host,
+    ) {
+        let seed = Random::for_command(seed, replies.n as u64, 0);
+        let mut executed = Executed::default();
+        replies.write(host, |reply| executed = self.execute_or_wait(db, args, seed, reply));
+        if let Some(wait) = executed.wait {
+            let timeout_ms = wait.timeout_ms;
+            self.wait(id, db, args, wait);
+            host.waits(replies.n, id, timeout_ms);
+        }
+        if executed.sleep_ms > 0 {
+            host.debug_sleep(executed.sleep_ms);
+        }
     }
 
     fn apply_command(
@@ -254,7 +301,7 @@ impl Keyspace {
 }
 
 /// The replies of one element.
-struct Replies {
+pub(crate) struct Replies {
     n: usize,
     hash: u64,
 }
@@ -267,6 +314,24 @@ impl Replies {
             reply.start_hash(self.hash);
             write(reply);
             self.hash = reply.hash();
+        });
+        assert_eq!(calls, 1, "a host calls `run` exactly once");
+    }
+
+    /// Writes the reply to a command that waited, unless it waits on.
+    pub(crate) fn answer_waiter(
+        hash: &mut u64,
+        host: &mut dyn Host,
+        waiter: WaiterId,
+        run: &mut dyn FnMut(&mut Reply<'_>) -> bool,
+    ) {
+        let mut calls = 0;
+        host.answer_waiter(waiter, &mut |reply| {
+            calls += 1;
+            reply.start_hash(*hash);
+            let is_answered = run(reply);
+            *hash = reply.hash();
+            is_answered
         });
         assert_eq!(calls, 1, "a host calls `run` exactly once");
     }

@@ -12,6 +12,7 @@ use crate::{
     table::Record,
     types::{hash::Hash, list::List, set::Set, sorted_set::SortedSet, stream::Stream, string::Str},
     value::Value,
+    waiters::{WAITER_BYTES_MAX, Wait},
 };
 
 /// What a command that only reads sees: the state after the last entry.
@@ -37,6 +38,8 @@ pub struct WriteCtx<'a> {
     db: usize,
     seed: u64,
     sleep_ms: u64,
+    may_wait: bool,
+    wait: Option<Wait>,
     first_key_hash: Cell<Option<u64>>,
     pub(crate) looked_up: LookedUp,
 }
@@ -225,7 +228,8 @@ impl<'a> WriteCtx<'a> {
 
     pub(crate) fn new(keyspace: &'a mut Keyspace, db: usize, args: &'a [&'a [u8]], seed: u64) -> Self {
         let (first_key_hash, looked_up) = (Cell::new(None), LookedUp::default());
-        Self { args, keyspace, db, seed, sleep_ms: 0, first_key_hash, looked_up }
+        let (may_wait, wait) = (false, None);
+        Self { args, keyspace, db, seed, sleep_ms: 0, may_wait, wait, first_key_hash, looked_up }
     }
 
     /// Says that the reply tells what a key holds or that it is missing: it counts as read (INFO's `keyspace_hits`).
@@ -285,6 +289,36 @@ impl<'a> WriteCtx<'a> {
     /// Removes a key whose value has lost its last element: no empty value is ever stored, apart from streams.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         self.get(key).is_some_and(Value::is_empty) && self.remove(key)
+    }
+
+    /// Whether the command may wait: not within a transaction or a script.
+    #[must_use]
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    pub(crate) fn allow_waiting(&mut self, may_wait: bool) {
+        self.may_wait = may_wait;
+    }
+
+    /// Leaves the command waiting for a key (R17): it is carried out anew whenever one of its keys is ready. It must have
+    /// changed and written nothing, and [`WriteCtx::may_wait`].
+    ///
+    /// # Errors
+    /// If its arguments are too long to be kept.
+    pub(crate) fn wait(&mut self, wait: Wait) -> Result<(), CommandError> {
+        const TOO_LARGE: CommandError =
+            CommandError::fixed("ERR a command that waits may have at most 1 MiB of arguments");
+        assert!(self.may_wait, "not every command may wait");
+        if self.args.iter().map(|arg| arg.len() + size_of::<Box<[u8]>>()).sum::<usize>() > WAITER_BYTES_MAX {
+            return Err(TOO_LARGE);
+        }
+        self.wait = Some(wait);
+        Ok(())
+    }
+
+    pub(crate) fn take_wait(&mut self) -> Option<Wait> {
+        self.wait.take()
     }
 
     /// Asks every replica to stand still for that long after this command (`DEBUG SLEEP`).

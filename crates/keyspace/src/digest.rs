@@ -65,6 +65,15 @@ impl ContentDigest {
                 number += 1;
             }
         }
+        let (mut waiters, next) = (snapshot::waiters(keyspace), keyspace.waiters.next_number());
+        loop {
+            let mut frame = Vec::new();
+            snapshot::put_waiters(next, &mut waiters, &mut frame);
+            rest.update(&frame);
+            if waiters.is_empty() {
+                break;
+            }
+        }
         let walk = Walk::new(keyspace.databases(), keyspace.version());
         let sum = Sum { total: rest.digest128(), large: Xxh3::new() };
         Self { contents: Contents::new(walk), sum }

@@ -6,6 +6,7 @@ use crate::{
     error::CommandError,
     keyspace::Keyspace,
     reply::Reply,
+    waiters::Wait,
 };
 
 /// What became of a read.
@@ -16,6 +17,15 @@ pub enum ReadOutcome {
     /// Nothing is written: the reply depends on whether a key whose deadline is this (milliseconds since 1970) still
     /// exists. Commit an entry with that time or a later one, then read again (R2).
     NeedsTime(u64),
+}
+
+/// What a command of an entry asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Executed {
+    /// For how many milliseconds every replica is to stand still.
+    pub(crate) sleep_ms: u64,
+    /// It waits for a key.
+    pub(crate) wait: Option<Wait>,
 }
 
 /// The session must carry this command out; it should not have come here.
@@ -54,7 +64,9 @@ impl Keyspace {
         reply: &mut Reply<'_>,
     ) -> ReadOutcome {
         match command.handler {
-            Handler::Read(handler) | Handler::Connection(handler) => {
+            Handler::Read(handler)
+            | Handler::Connection(handler)
+            | Handler::ReadOrWait { read: handler, .. } => {
                 self.call_read(handler, db, args, now_ms, seed, reply)
             }
             Handler::Write(_) | Handler::Session | Handler::Container => {
@@ -92,22 +104,50 @@ impl Keyspace {
         ReadOutcome::Done
     }
 
-    /// Carries out a command of an entry. Returns for how many milliseconds every replica is to stand still.
+    /// Carries out a command of an entry that may not wait: one of a transaction or a script. Returns for how many
+    /// milliseconds every replica is to stand still.
     pub(crate) fn execute(&mut self, db: usize, args: &[&[u8]], seed: u64, reply: &mut Reply<'_>) -> u64 {
+        self.execute_logged(db, args, seed, false, reply).sleep_ms
+    }
+
+    /// Carries out a command of an entry. If it is to wait it has written and changed nothing.
+    pub(crate) fn execute_or_wait(
+        &mut self,
+        db: usize,
+        args: &[&[u8]],
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> Executed {
+        self.execute_logged(db, args, seed, true, reply)
+    }
+
+    fn execute_logged(
+        &mut self,
+        db: usize,
+        args: &[&[u8]],
+        seed: u64,
+        may_wait: bool,
+        reply: &mut Reply<'_>,
+    ) -> Executed {
         let error = match command::resolve_logged(args) {
             _ if db >= self.databases() => CommandError::DB_OUT_OF_RANGE,
             Err(error) => error,
             Ok(command) => match command.handler {
-                Handler::Write(handler) => return self.call_write(handler, db, args, seed, reply),
-                Handler::Read(handler) | Handler::Connection(handler) => {
+                Handler::Write(handler) => return self.call_write(handler, db, args, seed, may_wait, reply),
+                Handler::ReadOrWait { wait, waits, .. } if waits(args) => {
+                    return self.call_write(wait, db, args, seed, may_wait, reply);
+                }
+                Handler::Read(handler)
+                | Handler::Connection(handler)
+                | Handler::ReadOrWait { read: handler, .. } => {
                     self.call_read(handler, db, args, self.time_ms(), seed, reply);
-                    return 0;
+                    return Executed::default();
                 }
                 Handler::Session | Handler::Container => FOR_THE_SESSION,
             },
         };
         reply.error(&error);
-        0
+        Executed::default()
     }
 
     /// Counts what was looked up for a client of this node: other nodes discard the reply.
@@ -124,13 +164,15 @@ impl Keyspace {
         db: usize,
         args: &[&[u8]],
         seed: u64,
+        may_wait: bool,
         reply: &mut Reply<'_>,
-    ) -> u64 {
+    ) -> Executed {
         let mark = reply.mark();
         self.begin_command();
         let mut ctx = WriteCtx::new(self, db, args, seed);
+        ctx.allow_waiting(may_wait);
         let result = handler(&mut ctx, reply);
-        let sleep_ms = ctx.sleep_ms();
+        let executed = Executed { sleep_ms: ctx.sleep_ms(), wait: ctx.take_wait() };
         let looked_up = std::mem::take(&mut ctx.looked_up);
         self.count(&looked_up, reply);
         let changed = self.end_command();
@@ -139,6 +181,6 @@ impl Keyspace {
             reply.rollback(mark);
             reply.error(&error);
         }
-        sleep_ms
+        executed
     }
 }

@@ -11,10 +11,12 @@ use crate::{
     digest::ContentDigest,
     key::Key,
     rules::Rules,
+    script::{Library, Scripts},
     snapshot::Snapshot,
     table::{Record, Table},
     types::string::Str,
     value::Value,
+    waiters::Waiters,
     walk::Walk,
 };
 
@@ -38,6 +40,10 @@ pub struct Keyspace {
     pub(crate) meta: Meta,
     /// What follows from the settings in `meta`.
     pub(crate) rules: Rules,
+    /// Sources of scripts and functions, and this node's interpreter.
+    pub(crate) scripts: Scripts,
+    /// The commands that wait for keys.
+    pub(crate) waiters: Waiters,
     /// The snapshot and the digest under way.
     pub(crate) walks: Walks,
     garbage: Vec<Garbage>,
@@ -133,7 +139,7 @@ enum Garbage {
 /// What happened to a key, for the running digest.
 #[derive(Clone, Copy)]
 #[repr(u64)]
-enum Effect {
+pub(crate) enum Effect {
     Modify = 1,
     Set,
     Remove,
@@ -142,6 +148,9 @@ enum Effect {
     Flush,
     Swap,
     Directory,
+    Script,
+    Wait,
+    Leave,
 }
 
 impl Keyspace {
@@ -156,6 +165,8 @@ impl Keyspace {
             databases: (0..databases).map(|_| Database::new()).collect(),
             meta: Meta::default(),
             rules: Rules::of(&Meta::default()),
+            scripts: Scripts::default(),
+            waiters: Waiters::default(),
             walks: Walks::default(),
             garbage: Vec::new(),
             changed: false,
@@ -351,12 +362,16 @@ impl Keyspace {
         let version = self.change(Effect::Modify, db, hash);
         let record = self.databases[db].table.at_mut(place);
         record.version = version;
+        if !self.waiters.is_empty() && matches!(record.value, Value::Stream(_)) {
+            self.waiters.signal(db, key, false);
+        }
         Some(&mut record.value)
     }
 
     /// Gives a key a value, whether it exists or not.
     pub(crate) fn set(&mut self, db: usize, hash: u64, key: &[u8], value: Value, expiry: Expiry) {
         let version = self.change(Effect::Set, db, hash);
+        self.signal_if_ready(db, key, &value);
         let Some(place) = self.databases[db].table.find(hash, key) else {
             let expire_at_ms = if let Expiry::At(ms) = expiry { ms.max(1) } else { 0 };
             self.databases[db].insert(hash, Record { key: Key::new(key), value, expire_at_ms, version });
@@ -382,6 +397,7 @@ impl Keyspace {
         let record = self.databases[db].table.at_mut(place);
         record.version = version;
         let old = std::mem::replace(&mut record.value, value);
+        self.signal_if_gone(db, key, &old);
         self.throw_away(old);
     }
 
@@ -431,6 +447,7 @@ impl Keyspace {
         let version = self.change(Effect::Remove, db, hash);
         let record = self.databases[db].remove(hash, key)?;
         self.databases[db].traces.note(hash, version);
+        self.signal_if_gone(db, key, &record.value);
         Some((record.value, record.expire_at_ms))
     }
 
@@ -453,6 +470,7 @@ impl Keyspace {
         for walk in self.walks.all() {
             walk.flushed(db, &table);
         }
+        self.signal_all(db, true);
         self.throw_away_table(table);
     }
 
@@ -468,6 +486,8 @@ impl Keyspace {
         for walk in self.walks.all() {
             walk.swapped(a, b);
         }
+        self.signal_all(a, false);
+        self.signal_all(b, false);
     }
 
     /// Sets (or with `None` removes) a replicated setting. False if there was nothing to remove.
@@ -514,6 +534,34 @@ impl Keyspace {
         true
     }
 
+    /// Keeps the source of a script.
+    pub(crate) fn remember_script(&mut self, sha: &str, code: &[u8], loaded: bool) {
+        if self.scripts.remember(sha, code, loaded) {
+            self.change(Effect::Script, 0, u64::from(loaded));
+        }
+    }
+
+    /// Forgets the sources of all scripts.
+    pub(crate) fn forget_scripts(&mut self) {
+        if self.scripts.forget_all() {
+            self.change(Effect::Script, 0, 2);
+        }
+    }
+
+    /// Adds, replaces or (with `None`) removes a library of functions.
+    pub(crate) fn set_library(&mut self, name: &str, library: Option<Library>) {
+        let what = if library.is_some() { 3 } else { 4 };
+        match library {
+            Some(library) => {
+                self.scripts.libraries.insert(name.to_owned(), library);
+            }
+            None => {
+                self.scripts.libraries.remove(name);
+            }
+        }
+        self.change(Effect::Script, 0, what);
+    }
+
     /// Frees keys past their deadline, earliest first, at most [`RECLAIM_MAX`] of them.
     pub(crate) fn reclaim(&mut self) {
         for _ in 0..RECLAIM_MAX {
@@ -540,6 +588,7 @@ impl Keyspace {
             self.databases[db].traces.note(hash, version);
             self.counters.expired();
             self.note_effect(Effect::Reclaim, db, hash);
+            self.signal_if_gone(db, key.as_bytes(), &record.value);
             self.throw_away(record.value);
         }
     }
@@ -571,6 +620,28 @@ impl Keyspace {
         }
     }
 
+    /// Tells who waits for a key that it holds a new value, if it is one that anybody can wait for.
+    fn signal_if_ready(&mut self, db: usize, key: &[u8], value: &Value) {
+        if !self.waiters.is_empty() && matches!(value, Value::List(_) | Value::SortedSet(_) | Value::Stream(_)) {
+            self.waiters.signal(db, key, false);
+        }
+    }
+
+    /// Tells who waits for a group of a stream that the stream is gone.
+    fn signal_if_gone(&mut self, db: usize, key: &[u8], value: &Value) {
+        if !self.waiters.is_empty() && matches!(value, Value::Stream(_)) {
+            self.waiters.signal(db, key, true);
+        }
+    }
+
+    /// Tells all who wait for keys of a database that all its keys are others now, or gone.
+    fn signal_all(&mut self, db: usize, gone: bool) {
+        for key in self.waiters.keys_of(db) {
+            let is_gone = gone || self.live(db, self.hash(&key), &key).is_none();
+            self.waiters.signal(db, &key, is_gone);
+        }
+    }
+
     /// Notes a change and returns the version it gets.
     fn change(&mut self, effect: Effect, db: usize, what: u64) -> u64 {
         self.changed = true;
@@ -578,7 +649,7 @@ impl Keyspace {
         self.meta.version + 1
     }
 
-    fn note_effect(&mut self, effect: Effect, db: usize, what: u64) {
+    pub(crate) fn note_effect(&mut self, effect: Effect, db: usize, what: u64) {
         let word = what ^ (effect as u64) << 56 ^ (db as u64) << 40;
         self.effects = (self.effects.rotate_left(23) ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
     }

@@ -20,6 +20,7 @@
 //! | `table`, `database` | the hash table; a database with its deadlines, and when keys came and went |
 //! | `counters` | what a node counts of its own work; not part of the state |
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
+//! | `waiters`, `serve` | commands that wait for a key; how they are served |
 //! | `snapshot`, `restore` | the whole state in slices, and back |
 //! | `digest` | a hash over the whole state in slices |
 //! | `warm` | bringing what commands will need closer to the processor |
@@ -63,17 +64,21 @@ mod error;
 mod execute;
 mod key;
 mod keyspace;
+mod listpack;
 mod packed;
 mod random;
 mod reply;
 mod restore;
 mod rules;
+mod script;
+mod serve;
 mod slot;
 mod small_bytes;
 mod snapshot;
 mod table;
 mod tree;
 mod value;
+mod waiters;
 mod walk;
 mod warm;
 
@@ -85,10 +90,11 @@ pub use self::{
     execute::ReadOutcome,
     keyspace::{DATABASES_DEFAULT, DATABASES_SETTING, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
     random::Random,
-    reply::{Mark, Reply},
+    reply::{Mark, Open, Reply},
     restore::{Restore, RestoreError},
     rules::Rules,
     slot::{SLOTS, slot},
     value::Value,
+    waiters::{Release, WaiterId},
     warm::KeyName,
 };

@@ -9,7 +9,7 @@ mod rounding;
 mod scan;
 
 pub use extended::{Extended, IncrementError, increment_by_float};
-pub use float::{format_f64, format_f64_17g, parse_f64};
+pub use float::{format_f64, format_f64_17g, format_g, parse_f64};
 
 /// Longest text of a 64-bit integer, in bytes: `-9223372036854775808`.
 pub const I64_TEXT_BYTES_MAX: usize = 20;

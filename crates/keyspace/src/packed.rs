@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 /// The strings. Each has its length in front: one byte below 128, else five.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Packed {
@@ -52,10 +54,26 @@ impl Packed {
         strings.find(|(_, string)| *string == wanted).map(|(i, _)| i)
     }
 
+    /// Whether no two of every `step`-th string are equal.
+    pub(crate) fn all_differ(&self, step: usize) -> bool {
+        let mut strings: SmallVec<[&[u8]; 64]> = self.iter().step_by(step).collect();
+        strings.sort_unstable();
+        strings.is_sorted_by(|a, b| a < b)
+    }
+
     /// Adds a string at the end.
     pub(crate) fn push(&mut self, string: &[u8]) {
         let at = self.bytes.len();
         self.insert_at(at, string);
+    }
+
+    /// As [`Self::push`]; false if the string is too long, or the strings too many, for any that was packed by us.
+    pub(crate) fn push_checked(&mut self, string: &[u8]) -> bool {
+        let fits = u32::try_from(string.len()).is_ok() && self.len < u32::MAX;
+        if fits {
+            self.push(string);
+        }
+        fits
     }
 
     /// Puts a string in front of that at `index`, which may be the end.

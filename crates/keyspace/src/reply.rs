@@ -27,6 +27,13 @@ pub struct Mark {
     hash: Option<u64>,
 }
 
+/// Where an aggregate begins whose number of elements is told later.
+#[derive(Debug)]
+#[must_use]
+pub struct Open {
+    at: usize,
+}
+
 /// What kind of element entered the hash, so that `:1` and `$1 1` differ.
 #[derive(Clone, Copy)]
 #[repr(u64)]
@@ -44,6 +51,12 @@ enum Element {
     Double,
     Boolean,
     Verbatim,
+    BigNumber,
+    Pairs,
+    Pair,
+    DoubleText,
+    Closed,
+    Named,
 }
 
 impl<'a> Reply<'a> {
@@ -164,6 +177,67 @@ impl<'a> Reply<'a> {
         self.write(|w| w.set(n));
     }
 
+    /// The head of `n` pairs, each of which begins with [`Reply::pair`]: in RESP3 an array of arrays, in RESP2 an array of
+    /// 2`n` elements.
+    pub fn pairs(&mut self, n: usize) {
+        self.take_in_number(Element::Pairs, n as u64);
+        if let Some(out) = &mut self.out {
+            let elements = if out.protocol == Protocol::Resp2 { 2 * n } else { n };
+            Writer::new(out.buf, out.protocol).array(elements);
+        }
+    }
+
+    /// The beginning of one of [`Reply::pairs`]; its two elements follow.
+    pub fn pair(&mut self) {
+        self.take_in_number(Element::Pair, 0);
+        if let Some(out) = &mut self.out
+            && out.protocol == Protocol::Resp3
+        {
+            Writer::new(out.buf, out.protocol).array(2);
+        }
+    }
+
+    /// The beginning of an array, or of named things, whose number is told when all are there.
+    pub fn open(&mut self) -> Open {
+        Open { at: self.out.as_ref().map_or(0, |out| out.buf.len()) }
+    }
+
+    /// Makes an array of the `n` elements that were written since [`Reply::open`].
+    pub fn close_array(&mut self, open: Open, n: usize) {
+        self.take_in_number(Element::Closed, n as u64);
+        self.insert_head(open, |w| w.array(n));
+    }
+
+    /// Makes a map of the `n` things that were written since [`Reply::open`], each behind a [`Reply::name`]; in RESP2 an
+    /// array of arrays of two.
+    pub fn close_named(&mut self, open: Open, n: usize) {
+        self.take_in_number(Element::Closed, n as u64);
+        self.insert_head(open, |w| match w.protocol() {
+            Protocol::Resp2 => w.array(n),
+            Protocol::Resp3 => w.map(n),
+        });
+    }
+
+    /// The name of a thing, which follows: see [`Reply::close_named`].
+    pub fn name(&mut self, name: &[u8]) {
+        self.take_in(Element::Named, name);
+        self.write(|w| {
+            if w.protocol() == Protocol::Resp2 {
+                w.array(2);
+            }
+            w.bulk(name);
+        });
+    }
+
+    fn insert_head(&mut self, open: Open, write: impl FnOnce(&mut Writer<'_>)) {
+        if let Some(out) = &mut self.out {
+            let end = out.buf.len();
+            write(&mut Writer::new(out.buf, out.protocol));
+            let head_len = out.buf.len() - end;
+            out.buf[open.at..].rotate_right(head_len);
+        }
+    }
+
     /// The head of an out-of-band message of `n` elements, which follow.
     pub fn push(&mut self, n: usize) {
         self.take_in_number(Element::Push, n as u64);
@@ -176,10 +250,28 @@ impl<'a> Reply<'a> {
         self.write(|w| w.double(x));
     }
 
+    /// A floating point number with a text of its own, where Redis writes more digits than are needed.
+    pub fn double_text(&mut self, text: &str) {
+        self.take_in(Element::DoubleText, text.as_bytes());
+        if let Some(out) = &mut self.out {
+            let mut writer = Writer::new(out.buf, out.protocol);
+            match out.protocol {
+                Protocol::Resp2 => writer.bulk(text.as_bytes()),
+                Protocol::Resp3 => writer.raw(format!(",{text}\r\n").as_bytes()),
+            }
+        }
+    }
+
     /// True or false (`:1`, `:0` in RESP2).
     pub fn boolean(&mut self, yes: bool) {
         self.take_in_number(Element::Boolean, u64::from(yes));
         self.write(|w| w.boolean(yes));
+    }
+
+    /// An integer of any size, in decimal (a string in RESP2).
+    pub fn big_number(&mut self, decimal: &str) {
+        self.take_in(Element::BigNumber, decimal.as_bytes());
+        self.write(|w| w.big_number(decimal));
     }
 
     /// Text with a format of three letters, such as `txt`.

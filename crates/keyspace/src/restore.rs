@@ -1,5 +1,7 @@
 //! A keyspace from the bytes of a snapshot, which may arrive in any pieces and may be hostile.
 
+use std::collections::BTreeMap;
+
 use quorate_planted::{Bug, is_planted};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -9,10 +11,12 @@ use crate::{
     key::Key,
     keyspace::{Keyspace, Meta, Origin},
     rules::Rules,
+    script::{FunctionInfo, Library, sha1_text},
     snapshot::{SNAPSHOT_FORMAT, frame},
     table::Record,
     types::string::Str,
     value::Value,
+    waiters::{Waiter, WaiterId},
 };
 
 /// Longest body of a frame; far longer than any that is written, apart from huge settings.
@@ -176,6 +180,9 @@ impl Restore {
             (frame::ORIGINS, None) if is_planted(Bug::ApplyTwiceAfterSnapshot) => {}
             (frame::ORIGINS, None) => take_origins(&mut keyspace.meta, body)?,
             (frame::TRACES, None) => take_traces(keyspace, body)?,
+            (frame::SCRIPT, None) => take_script(keyspace, body)?,
+            (frame::LIBRARY, None) => take_library(keyspace, body)?,
+            (frame::WAITERS, None) => take_waiters(keyspace, body)?,
             (frame::RECORDS, None) => {
                 while !body.is_empty() {
                     take_record(keyspace, &mut body)?;
@@ -209,7 +216,7 @@ fn frame_at(bytes: &[u8]) -> Result<Option<Frame<'_>>> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_LEN>() else { return Ok(None) };
     let [kind, len @ ..] = *head;
     let len = u32::from_le_bytes(len) as usize;
-    if !(frame::BEGIN..=frame::END).contains(&kind) || len > FRAME_LEN_MAX {
+    if !(frame::BEGIN..=frame::LAST).contains(&kind) || len > FRAME_LEN_MAX {
         return Err(RestoreError::Damaged);
     }
     Ok(rest.split_at_checked(len).map(|(body, rest)| (kind, body, rest)))
@@ -275,6 +282,69 @@ fn take_traces(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
         place = place.saturating_add(1);
     }
     Ok(())
+}
+
+fn take_script(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
+    let [loaded] = take_array(&mut body)?;
+    let code = take_bytes(&mut body)?;
+    if !body.is_empty() || loaded > 1 || !keyspace.scripts.remember(&sha1_text(code), code, loaded == 1) {
+        return Err(RestoreError::Damaged);
+    }
+    Ok(())
+}
+
+fn take_library(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
+    let name = take_text(&mut body)?;
+    let code = take_bytes(&mut body)?.into();
+    let mut functions = BTreeMap::new();
+    while !body.is_empty() {
+        let function = take_text(&mut body)?;
+        let [described] = take_array(&mut body)?;
+        let description = Some(take_text(&mut body)?).filter(|_| described == 1);
+        let mut flags = Vec::new();
+        for _ in 0..take_varint(&mut body)? {
+            flags.push(take_text(&mut body)?);
+        }
+        functions.insert(function, FunctionInfo { description, flags });
+    }
+    if functions.is_empty() || keyspace.scripts.libraries.insert(name, Library { code, functions }).is_some() {
+        return Err(RestoreError::Damaged);
+    }
+    Ok(())
+}
+
+fn take_text(body: &mut &[u8]) -> Result<String> {
+    String::from_utf8(take_bytes(body)?.to_vec()).map_err(|_| RestoreError::Damaged)
+}
+
+fn take_waiters(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
+    let next = take_varint(&mut body)?;
+    keyspace.waiters.restore_next(next);
+    while !body.is_empty() {
+        let (number, waiter) = take_waiter(keyspace.databases(), &mut body)?;
+        if number >= next || !keyspace.waiters.insert(number, waiter) {
+            return Err(RestoreError::Damaged);
+        }
+    }
+    Ok(())
+}
+
+fn take_waiter(databases: usize, body: &mut &[u8]) -> Result<(u64, Waiter)> {
+    let mut number = || take_varint(body);
+    let (place, node, start, epoch, seq) = (number()?, number()?, number()?, number()?, number()?);
+    let (in_batch, db) = (number()?, number()?);
+    let epoch = u32::try_from(epoch).map_err(|_| RestoreError::Damaged)?;
+    let id = WaiterId { node, start, epoch, seq, number: in_batch };
+    let [kind] = take_array(body)?;
+    let mut size = || usize::try_from(take_varint(body)?).map_err(|_| RestoreError::Damaged);
+    let (first, end, args) = (size()?, size()?, size()?);
+    // Each argument has at least a byte here.
+    if args > body.len() || db >= databases as u64 {
+        return Err(RestoreError::Damaged);
+    }
+    let args = (0..args).map(|_| take_bytes(body).map(Box::from)).collect::<Result<_>>()?;
+    let waiter = Waiter::restore(id, db as usize, kind, first..end, args).ok_or(RestoreError::Damaged)?;
+    Ok((place, waiter))
 }
 
 fn take_head(body: &mut &[u8]) -> Result<Head> {

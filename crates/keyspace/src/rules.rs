@@ -43,7 +43,7 @@ impl Rules {
         let size = |name: &str, default: i64| usize::try_from(number(name, default)).unwrap_or(0);
         Self {
             hash_key: meta.hash_key,
-            hash_entries_max: size("hash-max-listpack-entries", 128),
+            hash_entries_max: size("hash-max-listpack-entries", 512),
             hash_value_max: size("hash-max-listpack-value", 64),
             set_ints_max: size("set-max-intset-entries", 512),
             set_entries_max: size("set-max-listpack-entries", 128),

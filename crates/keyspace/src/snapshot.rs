@@ -9,6 +9,9 @@
 //! | [`frame::SETTING`] | name and value of one replicated setting |
 //! | [`frame::ORIGINS`] | (node, start, epoch, sequence) of each origin |
 //! | [`frame::TRACES`] | database, first place, versions |
+//! | [`frame::WAITERS`] | number of the next one; (number, node, start, epoch, sequence, number in the batch, database, kind, keys, arguments) of some |
+//! | [`frame::SCRIPT`] | whether it was loaded, source |
+//! | [`frame::LIBRARY`] | name, source; of each function its name, whether it has a description, that, flags |
 //! | [`frame::RECORDS`] | records with their whole values, see `contents` |
 //! | [`frame::LARGE`], [`frame::PIECE`], [`frame::LARGE_END`] | a record; some of its value; end of the value |
 //! | [`frame::END`] | number of records, XXH3 of all frames before this one |
@@ -16,7 +19,7 @@
 //! Records come in no particular order. Whoever stores or sends a snapshot adds checksums of their own; the one at the
 //! end finds what was lost or changed between.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -25,6 +28,8 @@ use crate::{
     contents::{Contents, Sink},
     database::{TRACES, Traces},
     keyspace::{Keyspace, Meta},
+    script::Library,
+    waiters::Waiter,
     walk::Walk,
 };
 
@@ -33,6 +38,9 @@ pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
 
 /// Places of traces in one frame.
 const TRACES_IN_FRAME: usize = 4096;
+
+/// Bytes of commands that wait in one frame, about.
+const WAITERS_FRAME_BYTES: usize = 64 << 10;
 
 /// Kinds of frames.
 pub(crate) mod frame {
@@ -54,6 +62,14 @@ pub(crate) mod frame {
     pub(crate) const LARGE_END: u8 = 8;
     /// Always last.
     pub(crate) const END: u8 = 9;
+    /// Commands that wait.
+    pub(crate) const WAITERS: u8 = 10;
+    /// The source of a script.
+    pub(crate) const SCRIPT: u8 = 11;
+    /// A library of functions.
+    pub(crate) const LIBRARY: u8 = 12;
+    /// The last kind there is.
+    pub(crate) const LAST: u8 = LIBRARY;
 }
 
 /// A snapshot being written.
@@ -63,6 +79,9 @@ pub(crate) struct Snapshot {
     rest: VecDeque<Vec<u8>>,
     /// Of each database, as they were then, with how many frames of them are written.
     traces: VecDeque<(usize, Traces, usize)>,
+    /// Those that waited then and are not written yet, and the number of the next one.
+    waiters: VecDeque<(u64, Arc<Waiter>)>,
+    next_waiter: u64,
     checksum: Xxh3,
     records: u64,
 }
@@ -78,6 +97,10 @@ impl Snapshot {
     fn put_rest(&mut self, out: &mut Vec<u8>) -> bool {
         if let Some(frame) = self.rest.pop_front() {
             out.extend_from_slice(&frame);
+            return true;
+        }
+        if !self.waiters.is_empty() {
+            put_waiters(self.next_waiter, &mut self.waiters, out);
             return true;
         }
         let Some((db, traces, frames)) = self.traces.front_mut() else { return false };
@@ -103,7 +126,16 @@ impl Keyspace {
             .map(|(db, database)| (db, database.traces.clone(), 0))
             .collect();
         let contents = Contents::new(Walk::new(self.databases(), self.version()));
-        let snapshot = Snapshot { contents, rest, traces, checksum: Xxh3::new(), records: 0 };
+        let waiters = waiters(self);
+        // Even when nobody waits, the next one's number is a part of the state.
+        let next_waiter = self.waiters.next_number();
+        if next_waiter > 0 && waiters.is_empty() {
+            let mut frame = Vec::new();
+            put_waiters(next_waiter, &mut VecDeque::new(), &mut frame);
+            rest.push_back(frame);
+        }
+        let snapshot =
+            Snapshot { contents, rest, traces, waiters, next_waiter, checksum: Xxh3::new(), records: 0 };
         self.walks.snapshot = Some(Box::new(snapshot));
     }
 
@@ -174,6 +206,15 @@ pub(crate) fn put_rest(keyspace: &Keyspace, meta: &Meta, emit: &mut impl FnMut(&
         }
     }
     put(frame::ORIGINS, &mut body);
+    for (loaded, code) in keyspace.scripts.all_sources() {
+        body.push(u8::from(loaded));
+        put_bytes(&mut body, code);
+        put(frame::SCRIPT, &mut body);
+    }
+    for (name, library) in &keyspace.scripts.libraries {
+        put_library(&mut body, name, library);
+        put(frame::LIBRARY, &mut body);
+    }
 }
 
 /// Appends the frame with this number of a database's traces, if there is anything in it. False behind the last one.
@@ -187,6 +228,47 @@ pub(crate) fn put_traces(db: usize, traces: &Traces, number: usize, out: &mut Ve
         put_frame(out, frame::TRACES, &body);
     }
     true
+}
+
+/// All commands that wait, oldest first.
+pub(crate) fn waiters(keyspace: &Keyspace) -> VecDeque<(u64, Arc<Waiter>)> {
+    keyspace.waiters.iter().map(|(number, waiter)| (number, Arc::clone(waiter))).collect()
+}
+
+/// Appends a frame with the first of these.
+pub(crate) fn put_waiters(next: u64, waiters: &mut VecDeque<(u64, Arc<Waiter>)>, out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    put_varint(&mut body, next);
+    while body.len() < WAITERS_FRAME_BYTES
+        && let Some((number, waiter)) = waiters.pop_front()
+    {
+        put_waiter(&mut body, number, &waiter);
+    }
+    put_frame(out, frame::WAITERS, &body);
+}
+
+fn put_waiter(body: &mut Vec<u8>, number: u64, waiter: &Waiter) {
+    let id = waiter.id;
+    for n in [number, id.node, id.start, id.epoch.into(), id.seq, id.number, waiter.db as u64] {
+        put_varint(body, n);
+    }
+    body.push(waiter.kind_byte());
+    for n in [waiter.keys.start, waiter.keys.end, waiter.args.len()] {
+        put_varint(body, n as u64);
+    }
+    waiter.args.iter().for_each(|arg| put_bytes(body, arg));
+}
+
+fn put_library(body: &mut Vec<u8>, name: &str, library: &Library) {
+    put_bytes(body, name.as_bytes());
+    put_bytes(body, &library.code);
+    for (name, function) in &library.functions {
+        put_bytes(body, name.as_bytes());
+        body.push(u8::from(function.description.is_some()));
+        put_bytes(body, function.description.as_deref().unwrap_or_default().as_bytes());
+        put_varint(body, function.flags.len() as u64);
+        function.flags.iter().for_each(|flag| put_bytes(body, flag.as_bytes()));
+    }
 }
 
 fn put_begin(body: &mut Vec<u8>, keyspace: &Keyspace, meta: &Meta) {

@@ -160,8 +160,13 @@ fn any_arguments_of_every_command() {
             batch.command(db, &args_now);
             let payload = batch.finish(&r.header());
             let mut origin = Origin::default();
+            let waiting = r.keyspace.waiting();
             r.apply_payload(&payload, &mut origin);
             assert_eq!(origin.replies.len(), 1, "{args:?}");
+            if r.keyspace.waiting() > waiting {
+                assert!(origin.replies[0].is_empty(), "who waits says nothing: {args:?}");
+                continue;
+            }
             if whole(&origin.replies[0], &args).as_error().is_some() {
                 errors += 1;
                 assert!(before == contents(&r.keyspace), "an error that has changed something: {args:?}");

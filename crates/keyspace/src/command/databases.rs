@@ -2,7 +2,10 @@
 
 use quorate_planted::{Bug, is_planted};
 
-use super::connection::parse_db;
+use super::{
+    connection::parse_db,
+    scan::{Cursor, ScanOptions},
+};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
@@ -13,12 +16,6 @@ use crate::{
     reply::Reply,
     table::Record,
 };
-
-/// Keys that SCAN looks at unless told otherwise.
-const SCAN_COUNT_DEFAULT: usize = 10;
-
-/// A cursor is the hash's top 52 bits, plus one: clients that keep cursors as doubles lose nothing.
-const CURSOR_SHIFT: u32 = 12;
 
 /// `KEYS pattern`
 pub(super) fn keys(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -90,89 +87,29 @@ pub(crate) fn random_record<'a>(
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
-///
-/// Keys come in the order of their hashes, and a cursor is a hash. So a scan goes on where it was on any replica, after
-/// restarts and snapshots, and however the table has grown meanwhile.
 pub(super) fn scan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let options = ScanOptions::parse(ctx.args)?;
+    let cursor = Cursor::parse(ctx.arg(1))?;
+    let mut type_name: Option<&[u8]> = None;
+    let options = ScanOptions::parse(ctx.args.get(2..).unwrap_or_default(), |option, value| {
+        type_name = Some(value);
+        option.eq_ignore_ascii_case(b"type")
+    })?;
     ctx.whole_database();
-    let mut found: Vec<&[u8]> = Vec::new();
-    let mut position = None;
-    let mut next = 0;
-    let first_hash = options.cursor.saturating_sub(1).checked_mul(1 << CURSOR_SHIFT);
-    let records = first_hash.map(|hash| ctx.keyspace.databases[ctx.db()].table.iter_from(hash));
-    for (looked_at, (hash, record)) in records.into_iter().flatten().enumerate() {
-        // Keys that share a position stay together, lest a cursor between them skip one.
-        if looked_at >= options.count && position != Some(hash >> CURSOR_SHIFT) {
-            next = (hash >> CURSOR_SHIFT) + 1;
-            break;
-        }
-        position = Some(hash >> CURSOR_SHIFT);
-        if !ctx.keyspace.is_expired(record) && options.wants(record) {
-            found.push(record.key.as_bytes());
-        }
-    }
-    reply.array(2);
-    reply.bulk(next.to_string().as_bytes());
-    reply.array(found.len());
-    for key in found {
-        reply.bulk(key);
-    }
-    Ok(())
-}
-
-struct ScanOptions<'a> {
-    /// 0, or one more than the position to go on at.
-    cursor: u64,
-    count: usize,
-    pattern: Option<&'a [u8]>,
-    type_name: Option<&'a [u8]>,
-}
-
-impl<'a> ScanOptions<'a> {
-    fn parse(args: &[&'a [u8]]) -> Result<Self, CommandError> {
-        const INVALID_CURSOR: CommandError = CommandError::fixed("ERR invalid cursor");
-        let cursor = parse_cursor(args[1]).ok_or(INVALID_CURSOR)?;
-        let mut options = Self { cursor, count: SCAN_COUNT_DEFAULT, pattern: None, type_name: None };
-        let (pairs, rest) = args[2..].as_chunks::<2>();
-        for [option, value] in pairs {
-            if option.eq_ignore_ascii_case(b"count") {
-                let count = parse_i64(value).ok_or(CommandError::NOT_AN_INTEGER)?;
-                let count = usize::try_from(count).ok().filter(|&n| n > 0);
-                options.count = count.ok_or(CommandError::SYNTAX)?;
-            } else if option.eq_ignore_ascii_case(b"match") {
-                options.pattern = Some(*value).filter(|pattern| *pattern != b"*");
-            } else if option.eq_ignore_ascii_case(b"type") {
-                options.type_name = Some(value);
-            } else {
-                return Err(CommandError::SYNTAX);
-            }
-        }
-        if rest.is_empty() { Ok(options) } else { Err(CommandError::SYNTAX) }
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        let is_type = |name: &[u8]| name.eq_ignore_ascii_case(record.value.type_name().as_bytes());
-        self.type_name.is_none_or(is_type)
-            && self.pattern.is_none_or(|pattern| glob::matches(pattern, record.key.as_bytes()))
-    }
-}
-
-/// A cursor as Redis reads it, by the rules of C's `strtoul`: nothing at all is 0, and a sign is allowed, so that -1 is the
-/// greatest number. No key has a position there: such a scan finds nothing and is at its end.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (negative, digits) = match text {
-        [] => return Some(0),
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+    let table = &ctx.keyspace.databases[ctx.db()].table;
+    let is_type = |name: &[u8], record: &Record| {
+        name.eq_ignore_ascii_case(record.value.type_name().as_bytes())
     };
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if negative { number.wrapping_neg() } else { number })
+    let portion = options.portion(
+        cursor,
+        |hash| table.iter_from(hash),
+        |record| {
+            !ctx.keyspace.is_expired(record)
+                && type_name.is_none_or(|name| is_type(name, record))
+                && options.wants(record.key.as_bytes())
+        },
+    );
+    portion.reply(reply, 1, |reply, record| reply.bulk(record.key.as_bytes()));
+    Ok(())
 }
 
 fn live_from<'a>(ctx: &ReadCtx<'a>, hash: u64) -> impl Iterator<Item = (u64, &'a Record)> {

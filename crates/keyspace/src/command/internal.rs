@@ -1,6 +1,12 @@
 //! Commands that only Quorate itself writes into the log.
 
-use crate::{context::WriteCtx, error::CommandError, reply::Reply};
+use crate::{
+    context::WriteCtx,
+    error::CommandError,
+    number::parse_i64,
+    reply::Reply,
+    waiters::{Release, WaiterId},
+};
 
 const NOT_SIXTEEN_BYTES: CommandError =
     CommandError::fixed("ERR the hash secret and the cluster id have 16 bytes");
@@ -49,6 +55,22 @@ pub(super) fn directory_remove(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) ->
         removed += usize::from(ctx.keyspace.set_directory(&String::from_utf8_lossy(name), None));
     }
     reply.count(removed);
+    Ok(())
+}
+
+/// `\0unblock waiter reason`: a command stops to wait. If it was served meanwhile, that stands.
+pub(super) fn unblock(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let id = WaiterId::from_bytes(ctx.arg(1)).ok_or(CommandError::SYNTAX)?;
+    let release = Release::from_word(ctx.arg(2)).ok_or(CommandError::SYNTAX)?;
+    reply.int(ctx.keyspace.release(id, release).into());
+    Ok(())
+}
+
+/// `\0drop-waiters node start`: nobody waits any more for what clients of these starts of a node asked for.
+pub(super) fn drop_waiters(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let number = |arg| parse_i64(arg).and_then(|n| u64::try_from(n).ok()).ok_or(CommandError::NOT_AN_INTEGER);
+    let (node, start) = (number(ctx.arg(1))?, number(ctx.arg(2))?);
+    reply.count(ctx.keyspace.release_all(node, start));
     Ok(())
 }
 

@@ -268,6 +268,14 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
             number(reply, "keystep", step as i64);
             number(reply, "limit", 0);
         }
+        Find::Part { parts, step } => {
+            text(reply, "range");
+            text(reply, "spec");
+            reply.map(3);
+            number(reply, "lastkey", -1);
+            number(reply, "keystep", step as i64);
+            number(reply, "limit", parts as i64);
+        }
         Find::KeyNum { number: at, first, step } => {
             text(reply, "keynum");
             text(reply, "spec");

@@ -1,5 +1,14 @@
 //! Commands on lists.
 
+mod moving;
+mod places;
+mod popping;
+
+pub(super) use self::{
+    moving::{blmove, brpoplpush, lmove, rpoplpush},
+    places::{lindex, linsert, lpos, lrem, lset, ltrim},
+    popping::{blmpop, blpop, brpop, lmpop},
+};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
@@ -10,6 +19,9 @@ use crate::{
 };
 
 type Outcome = Result<(), CommandError>;
+
+/// From so many elements on they are dropped together rather than one by one.
+const MANY: usize = 64;
 
 /// `RPUSH key element [element ...]`
 pub(super) fn rpush(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -104,8 +116,10 @@ fn drop_elements(ctx: &mut WriteCtx<'_>, key: &[u8], end: End, count: usize, len
     } else if count > 0
         && let Some(list) = ctx.modify_list(key)?
     {
-        for _ in 0..count {
-            list.remove(end);
+        match (end, count) {
+            (_, ..MANY) => (0..count).for_each(|_| assert!(list.remove(end), "they were counted")),
+            (End::Front, _) => list.keep(count, len),
+            (End::Back, _) => list.keep(0, len - count),
         }
         list.encode_after_shrinking(limit);
     }

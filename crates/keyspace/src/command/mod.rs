@@ -6,13 +6,23 @@
 pub mod introspect;
 pub mod table;
 
+mod bitmaps;
 mod connection;
 mod databases;
+mod functions;
+mod hashes;
 mod internal;
 mod keys;
 mod lists;
 mod lookup;
+mod picks;
+mod scripting;
+mod scan;
+mod sets;
+mod sorted_sets;
+mod streams;
 mod strings;
+mod waiting;
 
 use bitflags::bitflags;
 
@@ -37,6 +47,15 @@ pub enum Handler {
     Read(ReadFn),
     /// A function that changes the state: only from an entry of the log.
     Write(WriteFn),
+    /// A function of the state, or one that waits, if the arguments ask for that: only from an entry of the log.
+    ReadOrWait {
+        /// What it does without waiting.
+        read: ReadFn,
+        /// What it does otherwise.
+        wait: WriteFn,
+        /// Whether the arguments ask for waiting.
+        waits: fn(&[&[u8]]) -> bool,
+    },
     /// The session answers at once; within a transaction this function does, at the place of the command.
     Connection(ReadFn),
     /// The session.
@@ -182,6 +201,13 @@ pub enum Find {
         /// From key to key.
         step: usize,
     },
+    /// The first part of all that follows, every `step` arguments: one half if there are two parts.
+    Part {
+        /// How many parts there are.
+        parts: usize,
+        /// See above.
+        step: usize,
+    },
 }
 
 impl KeySpec {
@@ -205,6 +231,10 @@ impl KeySpec {
                     Err(_) => args.len().saturating_sub(last.unsigned_abs() as usize),
                 };
                 out.extend((begin..=end.min(args.len() - 1)).step_by(step));
+            }
+            Find::Part { parts, step } => {
+                let end = begin + args.len().saturating_sub(begin) / parts;
+                out.extend((begin..end).step_by(step));
             }
             Find::KeyNum { number, first, step } => {
                 let count = args.get(begin + number).and_then(|arg| crate::number::parse_i64(arg));
@@ -349,6 +379,8 @@ bitflags! {
         const MOVABLEKEYS = 1 << 17;
         /// Also while a script blocks the server.
         const ALLOW_BUSY = 1 << 18;
+        /// It may have no keys at all.
+        const NO_MANDATORY_KEYS = 1 << 19;
         /// Not for clients: only written by Quorate itself.
         const INTERNAL = 1 << 31;
     }

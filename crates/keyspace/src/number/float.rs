@@ -69,13 +69,20 @@ pub fn format_f64(number: f64) -> String {
 /// The text of C's `%.17g`, with Redis's names for infinity and NaN.
 #[must_use]
 pub fn format_f64_17g(number: f64) -> String {
+    format_g(number, 17)
+}
+
+/// The text of C's `%.*g` with that many digits, at least one, with Redis's names for infinity and NaN.
+#[must_use]
+pub fn format_g(number: f64, digits: usize) -> String {
     if let Some(text) = format_special(number) {
         return text;
     }
-    let mut decimal = Decimal::new(&format!("{:.16e}", number.abs()));
+    let digits = digits.max(1);
+    let mut decimal = Decimal::new(&format!("{:.*e}", digits - 1, number.abs()));
     decimal.digits.truncate(decimal.digits.trim_end_matches('0').len());
     let sign = if number < 0.0 { "-" } else { "" };
-    if (-4..17).contains(&decimal.exponent) {
+    if (-4..digits as i32).contains(&decimal.exponent) {
         format!("{sign}{}", decimal.format_positional())
     } else {
         format!("{sign}{}", decimal.format_scientific(2))

@@ -9,6 +9,7 @@
 //! (R11).
 
 mod chunk;
+mod edit;
 mod range;
 
 use std::{collections::VecDeque, fmt, sync::Arc};
@@ -174,8 +175,14 @@ impl List {
     /// Decides the encoding of a list that has lost elements: only one below half of the limit goes back to a
     /// listpack.
     pub fn encode_after_shrinking(&mut self, limit: ListpackLimit) {
+        self.quicklist &= !self.shrinks(limit);
+    }
+
+    /// Whether [`List::encode_after_shrinking`] would change the encoding.
+    #[must_use]
+    pub fn shrinks(&self, limit: ListpackLimit) -> bool {
         let fits = self.listpack_total_bytes() <= limit.bytes / 2 && self.len <= limit.elements / 2;
-        self.quicklist &= !fits;
+        self.quicklist && fits
     }
 
     fn listpack_total_bytes(&self) -> usize {

@@ -1,7 +1,9 @@
 //! The types of values: one file each.
 
 pub mod hash;
+pub(crate) mod hashed;
 pub mod list;
+pub(crate) mod sample;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;

@@ -1,78 +1,409 @@
 //! Sets of strings.
+//!
+//! A set of integers is a sorted array, another small one is packed and stays in the order of its history, and one that
+//! has grown above the thresholds is ordered by hashes, and stays so: as in Redis. Which of the three it is, is part of
+//! the state: OBJECT ENCODING shows it.
+
+mod algebra;
+mod builder;
+mod ints;
 
 use std::borrow::Cow;
 
+pub(crate) use self::algebra::{difference, intersection, union};
+use self::ints::Ints;
 use crate::{
     collection::{Builder, Collection, Fields},
-    packed::Packed,
+    number::{I64_TEXT_BYTES_MAX, parse_i64},
+    packed::{self, Packed},
     rules::Rules,
-    value::Value,
+    tree::Range,
+    types::hashed::{Entry, Hashed},
 };
 
+const LAYOUT_INTS: u8 = 0;
+const LAYOUT_PACKED: u8 = 1;
+const LAYOUT_HASHED: u8 = 2;
+
+/// Redis packs no more than this into one listpack, whatever the thresholds.
+const PACKED_BYTES_MAX: usize = 1 << 30;
+
+/// Redis has no more integers than this in one array, whatever the threshold.
+const INTS_MAX: usize = 1 << 30;
+
+/// When this many times what stays is not more than what goes, a set is made anew of what stays.
+const REBUILD_FACTOR: usize = 5;
+
 /// See the module.
-#[derive(Clone, Debug, Default)]
-pub struct Set(Packed);
+#[derive(Clone, Debug)]
+pub struct Set(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    Ints(Ints),
+    Packed(Packed),
+    Hashed(Box<Hashed>),
+}
+
+/// A member, as the set has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Member<'a> {
+    /// An integer's canonical text.
+    Int(i64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Bytes whose hash is known.
+    Hashed(&'a Entry),
+}
+
+impl<'a> Member<'a> {
+    /// Its bytes; an integer is written into `scratch`.
+    pub(crate) fn bytes<'b>(self, scratch: &'b mut [u8; I64_TEXT_BYTES_MAX]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Int(int) => {
+                let mut buffer = itoa::Buffer::new();
+                let text = buffer.format(int).as_bytes();
+                scratch[..text.len()].copy_from_slice(text);
+                &scratch[..text.len()]
+            }
+            Self::Bytes(bytes) => bytes,
+            Self::Hashed(entry) => entry.key(),
+        }
+    }
+
+    /// The integer whose canonical text it is.
+    fn as_i64(self) -> Option<i64> {
+        match self {
+            Self::Int(int) => Some(int),
+            Self::Bytes(bytes) => parse_i64(bytes),
+            Self::Hashed(entry) => parse_i64(entry.key()),
+        }
+    }
+
+    fn hash(self, rules: &Rules, bytes: &[u8]) -> u64 {
+        match self {
+            Self::Int(_) | Self::Bytes(_) => rules.hash(bytes),
+            Self::Hashed(entry) => entry.hash(),
+        }
+    }
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self(Repr::Ints(Ints::default()))
+    }
+}
 
 impl Set {
-    /// Number of elements.
+    /// An empty set, about to get `members` of which `first` is the first: how it is kept is decided by their number, as
+    /// in Redis, even if some of them repeat.
+    pub(crate) fn for_members(rules: &Rules, first: &[u8], members: usize) -> Self {
+        if parse_i64(first).is_some() && members <= rules.set_ints_max {
+            Self::default()
+        } else if members <= rules.set_entries_max {
+            Self::packed()
+        } else {
+            Self(Repr::Hashed(Box::default()))
+        }
+    }
+
+    fn packed() -> Self {
+        Self(Repr::Packed(Packed::new()))
+    }
+
+    /// Number of members.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        match &self.0 {
+            Repr::Ints(ints) => ints.len(),
+            Repr::Packed(packed) => packed.len(),
+            Repr::Hashed(hashed) => hashed.len(),
+        }
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// The name that `OBJECT ENCODING` answers.
     #[must_use]
     pub fn encoding(&self) -> &'static str {
-        "listpack"
+        match &self.0 {
+            Repr::Ints(_) => "intset",
+            Repr::Packed(_) => "listpack",
+            Repr::Hashed(_) => "hashtable",
+        }
     }
 
     /// Bytes allocated, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.0.memory_bytes()
+        size_of::<Self>()
+            + match &self.0 {
+                Repr::Ints(ints) => ints.memory_bytes(),
+                Repr::Packed(packed) => packed.memory_bytes(),
+                Repr::Hashed(hashed) => hashed.memory_bytes(),
+            }
     }
 
-    /// What makes one of the parts that [`Collection`] gives.
-    pub(crate) fn builder(_rules: &Rules) -> Box<dyn Builder> {
-        Box::new(Self::default())
+    /// Decides how the set is kept before so many members are added, even if some of them are there already.
+    pub(crate) fn prepare_for(&mut self, rules: &Rules, members: usize) {
+        let too_many = match &self.0 {
+            Repr::Ints(_) => members > rules.set_ints_max,
+            Repr::Packed(_) => members > rules.set_entries_max,
+            Repr::Hashed(_) => false,
+        };
+        if too_many {
+            self.make_hashed(rules);
+        }
+    }
+
+    /// Whether it has this member.
+    pub(crate) fn contains(&self, rules: &Rules, member: &[u8]) -> bool {
+        self.has(rules, Member::Bytes(member))
+    }
+
+    fn has(&self, rules: &Rules, member: Member<'_>) -> bool {
+        let mut scratch = [0; _];
+        match &self.0 {
+            Repr::Ints(ints) => member.as_i64().is_some_and(|int| ints.position(int).is_ok()),
+            Repr::Packed(packed) => packed.find(member.bytes(&mut scratch), 0, 1).is_some(),
+            Repr::Hashed(hashed) => {
+                let bytes = member.bytes(&mut scratch);
+                hashed.get(member.hash(rules, bytes), bytes).is_some()
+            }
+        }
+    }
+
+    /// Adds a member. False if it is there already.
+    pub(crate) fn add(&mut self, rules: &Rules, member: &[u8]) -> bool {
+        self.put(rules, Member::Bytes(member))
+    }
+
+    fn put(&mut self, rules: &Rules, member: Member<'_>) -> bool {
+        let mut scratch = [0; _];
+        match &mut self.0 {
+            Repr::Ints(ints) => {
+                if let Some(int) = member.as_i64() {
+                    let added = ints.insert(int);
+                    if added && ints.len() > rules.set_ints_max.min(INTS_MAX) {
+                        self.make_hashed(rules);
+                    }
+                    return added;
+                }
+                let bytes = member.bytes(&mut scratch);
+                let text_len = ints.longest_text_len();
+                let fits = ints.len() < rules.set_entries_max
+                    && bytes.len().max(text_len) <= rules.set_value_max
+                    && ints.len() * (text_len + 1) + bytes.len() <= PACKED_BYTES_MAX;
+                if fits { self.make_packed() } else { self.make_hashed(rules) }
+                self.put(rules, member)
+            }
+            Repr::Packed(packed) => {
+                let bytes = member.bytes(&mut scratch);
+                if packed.find(bytes, 0, 1).is_some() {
+                    return false;
+                }
+                let fits = packed.len() < rules.set_entries_max
+                    && bytes.len() <= rules.set_value_max
+                    && packed.memory_bytes() + bytes.len() <= PACKED_BYTES_MAX;
+                if fits {
+                    packed.push(bytes);
+                    return true;
+                }
+                self.make_hashed(rules);
+                self.put(rules, member)
+            }
+            Repr::Hashed(hashed) => {
+                let bytes = member.bytes(&mut scratch);
+                hashed.insert(member.hash(rules, bytes), bytes, b"")
+            }
+        }
+    }
+
+    /// Removes a member. False if it is not there.
+    pub(crate) fn remove(&mut self, rules: &Rules, member: &[u8]) -> bool {
+        self.take(rules, Member::Bytes(member))
+    }
+
+    fn take(&mut self, rules: &Rules, member: Member<'_>) -> bool {
+        let mut scratch = [0; _];
+        match &mut self.0 {
+            Repr::Ints(ints) => {
+                let found = member.as_i64().and_then(|int| ints.position(int).ok());
+                found.inspect(|&position| ints.remove(position)).is_some()
+            }
+            Repr::Packed(packed) => {
+                let found = packed.find(member.bytes(&mut scratch), 0, 1);
+                found.inspect(|&position| packed.remove(position, 1)).is_some()
+            }
+            Repr::Hashed(hashed) => {
+                let bytes = member.bytes(&mut scratch);
+                hashed.remove(member.hash(rules, bytes), bytes)
+            }
+        }
+    }
+
+    /// All members.
+    pub(crate) fn iter(&self) -> Iter<'_> {
+        match &self.0 {
+            Repr::Ints(ints) => Iter::Ints(ints, 0..ints.len()),
+            Repr::Packed(packed) => Iter::Packed(packed.iter()),
+            Repr::Hashed(hashed) => Iter::Hashed(hashed.iter_from(0)),
+        }
+    }
+
+    /// The members at these positions, which ascend.
+    pub(crate) fn at<'a>(&'a self, positions: &'a [usize]) -> Box<dyn Iterator<Item = Member<'a>> + 'a> {
+        match &self.0 {
+            Repr::Ints(ints) => Box::new(positions.iter().map(|&position| Member::Int(ints.get(position)))),
+            Repr::Packed(packed) => {
+                let mut strings = packed.iter();
+                let mut at = 0;
+                Box::new(positions.iter().filter_map(move |&position| {
+                    let string = strings.nth(position - at);
+                    at = position + 1;
+                    string.map(Member::Bytes)
+                }))
+            }
+            Repr::Hashed(hashed) => {
+                let entries = positions.iter().filter_map(|&position| hashed.at(position));
+                Box::new(entries.map(Member::Hashed))
+            }
+        }
+    }
+
+    /// Removes the members at these positions, which ascend and are not all.
+    ///
+    /// As in Redis, a set that loses most of its members is made anew of those that stay, and may get small again.
+    pub(crate) fn remove_at(&mut self, rules: &Rules, positions: &[usize]) {
+        let stay = self.len() - positions.len();
+        if stay * REBUILD_FACTOR <= positions.len() {
+            let mut gone = positions.iter().peekable();
+            let rest = self.iter().enumerate().filter(|(i, _)| gone.next_if(|&&position| position == *i).is_none());
+            let mut set = if matches!(self.0, Repr::Ints(_)) { Self::default() } else { Self::packed() };
+            for (_, member) in rest {
+                set.put(rules, member);
+            }
+            *self = set;
+            return;
+        }
+        match &mut self.0 {
+            Repr::Ints(ints) => positions.iter().rev().for_each(|&position| ints.remove(position)),
+            Repr::Packed(packed) => positions.iter().rev().for_each(|&position| packed.remove(position, 1)),
+            Repr::Hashed(hashed) => positions.iter().rev().for_each(|&position| hashed.remove_at(position)),
+        }
+    }
+
+    /// What a large set is made of; a small one is scanned at once.
+    pub(crate) fn as_hashed(&self) -> Option<&Hashed> {
+        match &self.0 {
+            Repr::Ints(_) | Repr::Packed(_) => None,
+            Repr::Hashed(hashed) => Some(hashed),
+        }
+    }
+
+    fn make_packed(&mut self) {
+        let mut packed = Packed::new();
+        for member in self.iter() {
+            packed.push(member.bytes(&mut [0; _]));
+        }
+        self.0 = Repr::Packed(packed);
+    }
+
+    fn make_hashed(&mut self, rules: &Rules) {
+        let entry = |member: Member<'_>| {
+            let mut scratch = [0; _];
+            let bytes = member.bytes(&mut scratch);
+            Entry::new(rules.hash(bytes), bytes, b"")
+        };
+        self.0 = Repr::Hashed(Box::new(Hashed::new(self.iter().map(entry).collect())));
+    }
+
+    /// Makes it a set of integers, if all members are such and they are not too many.
+    fn try_make_ints(&mut self, rules: &Rules) {
+        if matches!(self.0, Repr::Ints(_)) || self.len() > rules.set_ints_max.min(INTS_MAX) {
+            return;
+        }
+        let ints: Option<Vec<i64>> = self.iter().map(Member::as_i64).collect();
+        if let Some(mut ints) = ints {
+            ints.sort_unstable();
+            self.0 = Repr::Ints(Ints::from_sorted(&ints));
+        }
+    }
+
+    /// What makes a set of the parts that [`Collection`] gives.
+    pub(crate) fn builder(rules: &Rules) -> Box<dyn Builder> {
+        Box::new(builder::SetBuilder::new(rules))
+    }
+}
+
+/// See [`Set::iter`].
+#[derive(Clone)]
+pub(crate) enum Iter<'a> {
+    /// Of a set of integers.
+    Ints(&'a Ints, std::ops::Range<usize>),
+    /// Of a small set.
+    Packed(packed::Iter<'a>),
+    /// Of a large one.
+    Hashed(Range<'a, Entry>),
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        match self {
+            Self::Ints(ints, range) => range.next().map(|position| Member::Int(ints.get(position))),
+            Self::Packed(strings) => strings.next().map(Member::Bytes),
+            Self::Hashed(entries) => entries.next().map(Member::Hashed),
+        }
     }
 }
 
 impl Collection for Set {
     fn layout(&self) -> u8 {
-        0
+        match &self.0 {
+            Repr::Ints(_) => LAYOUT_INTS,
+            Repr::Packed(_) => LAYOUT_PACKED,
+            Repr::Hashed(_) => LAYOUT_HASHED,
+        }
     }
 
     fn field_count(&self) -> usize {
-        self.0.len()
+        self.len()
     }
 
     fn fields_from(&self, start: usize) -> Fields<'_> {
-        Box::new(self.0.iter().skip(start).map(Cow::Borrowed))
+        match &self.0 {
+            Repr::Ints(ints) => {
+                let text = |position| Cow::Owned(ints.get(position).to_string().into_bytes());
+                Box::new((start..ints.len()).map(text))
+            }
+            Repr::Packed(packed) => Box::new(packed.iter().skip(start).map(Cow::Borrowed)),
+            Repr::Hashed(hashed) => Box::new(hashed.iter_from(start).map(|entry| Cow::Borrowed(entry.key()))),
+        }
     }
 
     fn pieces(&self) -> usize {
-        1
+        match &self.0 {
+            Repr::Ints(_) | Repr::Packed(_) => 1,
+            Repr::Hashed(hashed) => hashed.pieces(),
+        }
     }
 
-    fn release(&mut self, _max: usize) -> usize {
-        0
+    fn release(&mut self, max: usize) -> usize {
+        match &mut self.0 {
+            Repr::Ints(_) | Repr::Packed(_) => 0,
+            Repr::Hashed(hashed) => hashed.release(max),
+        }
     }
 }
 
-impl Builder for Set {
-    fn push(&mut self, field: &[u8]) -> bool {
-        self.0.push(field);
-        true
-    }
-
-    fn finish(self: Box<Self>, _layout: u8) -> Option<Value> {
-        Some(Value::Set(self))
-    }
-}
+#[cfg(test)]
+mod tests;

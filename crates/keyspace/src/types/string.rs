@@ -95,6 +95,13 @@ impl Str {
         }
     }
 
+    /// A string as if it had been changed in place: `OBJECT ENCODING` says `raw`.
+    #[must_use]
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        let layout = if bytes.len() > EMBSTR_BYTES_MAX { LAYOUT_PLAIN } else { LAYOUT_CHANGED };
+        Self::restore(layout, bytes).expect("the layout was chosen to fit")
+    }
+
     /// Whether these bytes are stored behind a pointer; then they are no integer either.
     pub(crate) fn is_long(bytes: &[u8]) -> bool {
         bytes.len() > INLINE_BYTES_MAX

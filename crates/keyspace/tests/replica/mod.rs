@@ -139,3 +139,8 @@ pub(crate) fn restore(snapshot: &[u8]) -> Keyspace {
     restore.push(snapshot).expect("a good snapshot");
     restore.finish().expect("a whole snapshot")
 }
+
+/// A reply as text.
+pub(crate) fn describe(reply: &[u8]) -> String {
+    reply_text::describe(reply)
+}

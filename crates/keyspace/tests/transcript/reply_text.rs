@@ -1,4 +1,4 @@
-//! Replies as text: `+OK`, `-ERR ...`, `7`, `"bytes"`, `nil`, `nil-array`, `[a, b]`, `{a: b}`.
+//! Replies as text: `+OK`, `-ERR ...`, `7`, `"bytes"`, `nil`, `nil-array`, `[a, b]`, `{a: b}`, `~[a, b]`.
 
 /// Describes the one reply that `bytes` are.
 pub(super) fn describe(bytes: &[u8]) -> String {
@@ -28,6 +28,10 @@ fn take_reply(rest: &mut &[u8]) -> String {
             let pair = |rest: &mut _| format!("{}: {}", take_reply(rest), take_reply(rest));
             let pairs: Vec<String> = (0..count(value)).map(|_| pair(rest)).collect();
             format!("{{{}}}", pairs.join(", "))
+        }
+        "~" => {
+            let elements: Vec<String> = (0..count(value)).map(|_| take_reply(rest)).collect();
+            format!("~[{}]", elements.join(", "))
         }
         _ => panic!("an unexpected kind of reply: {line}"),
     }

@@ -1,5 +1,244 @@
 //! Hashes.
 
-use crate::command::Command;
+use super::{BASE, arg, block, categories, flags, key, key_flags, range, token};
+use crate::command::{Argument, Command, Group, Handler, hashes};
 
-pub(super) static HASHES: &[Command] = &[];
+pub(super) static HASHES: &[Command] = &[
+    Command {
+        name: "hdel",
+        arity: -3,
+        flags: flags!(WRITE FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW DELETE))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields named",
+        summary: "Removes fields from a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string").multiple()],
+        handler: Handler::Write(hashes::hdel),
+        ..BASE
+    },
+    Command {
+        name: "hexists",
+        arity: 3,
+        flags: flags!(READONLY FAST),
+        keys: &[range(1, 0, 1, key_flags!(RO))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        summary: "Tells whether a hash has a field.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string")],
+        handler: Handler::Read(hashes::hexists),
+        ..BASE
+    },
+    Command {
+        name: "hget",
+        arity: 3,
+        flags: flags!(READONLY FAST),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        summary: "Returns the value of a field of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string")],
+        handler: Handler::Read(hashes::hget),
+        ..BASE
+    },
+    Command {
+        name: "hgetall",
+        arity: 2,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields",
+        summary: "Returns all fields of a hash with their values.",
+        group: Group::Hash,
+        tips: &["nondeterministic_output_order"],
+        arguments: &[key("key", 0)],
+        handler: Handler::Read(hashes::hgetall),
+        ..BASE
+    },
+    Command {
+        name: "hincrby",
+        arity: 4,
+        flags: flags!(WRITE DENYOOM FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS UPDATE))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        summary: "Adds to the integer in a field of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string"), arg("increment", "integer")],
+        handler: Handler::Write(hashes::hincrby),
+        ..BASE
+    },
+    Command {
+        name: "hincrbyfloat",
+        arity: 4,
+        flags: flags!(WRITE DENYOOM FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS UPDATE))],
+        categories: categories!(HASH),
+        since: "2.6.0",
+        summary: "Adds to the floating point number in a field of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string"), arg("increment", "double")],
+        handler: Handler::Write(hashes::hincrbyfloat),
+        ..BASE
+    },
+    Command {
+        name: "hkeys",
+        arity: 2,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields",
+        summary: "Returns all fields of a hash.",
+        group: Group::Hash,
+        tips: &["nondeterministic_output_order"],
+        arguments: &[key("key", 0)],
+        handler: Handler::Read(hashes::hkeys),
+        ..BASE
+    },
+    Command {
+        name: "hlen",
+        arity: 2,
+        flags: flags!(READONLY FAST),
+        keys: &[range(1, 0, 1, key_flags!(RO))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        summary: "Tells the number of fields of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0)],
+        handler: Handler::Read(hashes::hlen),
+        ..BASE
+    },
+    Command {
+        name: "hmget",
+        arity: -3,
+        flags: flags!(READONLY FAST),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields named",
+        summary: "Returns the values of several fields of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string").multiple()],
+        handler: Handler::Read(hashes::hmget),
+        ..BASE
+    },
+    Command {
+        name: "hmset",
+        arity: -4,
+        flags: flags!(WRITE DENYOOM FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW UPDATE))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields set",
+        summary: "Sets fields of a hash. HSET does the same.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), FIELDS_AND_VALUES],
+        handler: Handler::Write(hashes::hmset),
+        ..BASE
+    },
+    Command {
+        name: "hrandfield",
+        arity: -2,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "6.2.0",
+        complexity: "O(N) in the number of fields returned",
+        summary: "Returns random fields of a hash.",
+        group: Group::Hash,
+        tips: &["nondeterministic_output"],
+        arguments: &[
+            key("key", 0),
+            block(
+                "options",
+                &[arg("count", "integer"), token("withvalues", "WITHVALUES").optional()],
+            )
+            .optional(),
+        ],
+        handler: Handler::Read(hashes::hrandfield),
+        ..BASE
+    },
+    Command {
+        name: "hscan",
+        arity: -3,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.8.0",
+        complexity: "O(1) for each call; O(N) in the number of fields for all calls of a scan",
+        summary: "Goes through the fields of a hash and their values in portions.",
+        group: Group::Hash,
+        tips: &["nondeterministic_output"],
+        arguments: &[
+            key("key", 0),
+            arg("cursor", "integer"),
+            arg("pattern", "pattern").behind("MATCH").optional(),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
+        handler: Handler::Read(hashes::hscan),
+        ..BASE
+    },
+    Command {
+        name: "hset",
+        arity: -4,
+        flags: flags!(WRITE DENYOOM FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW UPDATE))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields set",
+        summary: "Sets fields of a hash to values.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), FIELDS_AND_VALUES],
+        handler: Handler::Write(hashes::hset),
+        ..BASE
+    },
+    Command {
+        name: "hsetnx",
+        arity: 4,
+        flags: flags!(WRITE DENYOOM FAST),
+        keys: &[range(1, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        summary: "Sets a field of a hash unless it is there already.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string"), arg("value", "string")],
+        handler: Handler::Write(hashes::hsetnx),
+        ..BASE
+    },
+    Command {
+        name: "hstrlen",
+        arity: 3,
+        flags: flags!(READONLY FAST),
+        keys: &[range(1, 0, 1, key_flags!(RO))],
+        categories: categories!(HASH),
+        since: "3.2.0",
+        summary: "Tells the length of the value of a field of a hash.",
+        group: Group::Hash,
+        arguments: &[key("key", 0), arg("field", "string")],
+        handler: Handler::Read(hashes::hstrlen),
+        ..BASE
+    },
+    Command {
+        name: "hvals",
+        arity: 2,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(HASH),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields",
+        summary: "Returns the values of all fields of a hash.",
+        group: Group::Hash,
+        tips: &["nondeterministic_output_order"],
+        arguments: &[key("key", 0)],
+        handler: Handler::Read(hashes::hvals),
+        ..BASE
+    },
+];
+
+const FIELDS_AND_VALUES: Argument =
+    block("data", &[arg("field", "string"), arg("value", "string")]).multiple();

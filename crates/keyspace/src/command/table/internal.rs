@@ -34,4 +34,24 @@ pub(super) static INTERNAL: &[Command] = &[
         handler: Handler::Write(internal::directory_remove),
         ..BASE
     },
+    Command {
+        name: "\0unblock",
+        arity: 3,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Ends the waiting of a command.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::unblock),
+        ..BASE
+    },
+    Command {
+        name: "\0drop-waiters",
+        arity: 3,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Ends the waiting of all commands of a node's clients.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::drop_waiters),
+        ..BASE
+    },
 ];

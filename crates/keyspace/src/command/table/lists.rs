@@ -1,9 +1,117 @@
 //! Lists.
 
-use super::{BASE, arg, categories, flags, key, key_flags, range};
-use crate::command::{Command, Group, Handler, lists};
+use super::{BASE, arg, categories, flags, key, key_flags, one_of, range, token};
+use crate::command::{Argument, Begin, Command, Find, Group, Handler, KeySpec, lists};
+
+/// One of the two ends of a list.
+const fn end(name: &'static str) -> Argument {
+    const ENDS: &[Argument] = &[token("left", "LEFT"), token("right", "RIGHT")];
+    one_of(name, ENDS)
+}
+
+/// Keys whose number stands at `position`.
+const fn numbered(position: usize) -> KeySpec {
+    let find = Find::KeyNum { number: 0, first: 1, step: 1 };
+    KeySpec { flags: key_flags!(RW ACCESS DELETE), begin: Begin::Index(position), find }
+}
 
 pub(super) static LISTS: &[Command] = &[
+    Command {
+        name: "blmove",
+        arity: 6,
+        flags: flags!(WRITE DENYOOM BLOCKING),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS DELETE)), range(2, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(LIST),
+        since: "6.2.0",
+        summary: "Moves an element from one list to another; waits for one if there is none.",
+        group: Group::List,
+        arguments: &[key("source", 0), key("destination", 1), end("wherefrom"), end("whereto"), arg("timeout", "double")],
+        handler: Handler::Write(lists::blmove),
+        ..BASE
+    },
+    Command {
+        name: "blmpop",
+        arity: -5,
+        flags: flags!(WRITE BLOCKING MOVABLEKEYS),
+        keys: &[numbered(2)],
+        categories: categories!(LIST),
+        since: "7.0.0",
+        complexity: "O(N+M) where N is the number of keys given and M the number of elements returned",
+        summary: "Takes elements from the first of several lists that has any; waits for some if none has.",
+        group: Group::List,
+        arguments: &[arg("timeout", "double"), arg("numkeys", "integer"), key("key", 0).multiple(), end("where"), arg("count", "integer").behind("COUNT").optional()],
+        handler: Handler::Write(lists::blmpop),
+        ..BASE
+    },
+    Command {
+        name: "blpop",
+        arity: -3,
+        flags: flags!(WRITE BLOCKING),
+        keys: &[range(1, -2, 1, key_flags!(RW ACCESS DELETE))],
+        categories: categories!(LIST),
+        since: "2.0.0",
+        complexity: "O(N) in the number of keys given",
+        summary: "Takes the first element of the first of several lists that has any; waits for one if none has.",
+        group: Group::List,
+        arguments: &[key("key", 0).multiple(), arg("timeout", "double")],
+        handler: Handler::Write(lists::blpop),
+        ..BASE
+    },
+    Command {
+        name: "brpop",
+        arity: -3,
+        flags: flags!(WRITE BLOCKING),
+        keys: &[range(1, -2, 1, key_flags!(RW ACCESS DELETE))],
+        categories: categories!(LIST),
+        since: "2.0.0",
+        complexity: "O(N) in the number of keys given",
+        summary: "Takes the last element of the first of several lists that has any; waits for one if none has.",
+        group: Group::List,
+        arguments: &[key("key", 0).multiple(), arg("timeout", "double")],
+        handler: Handler::Write(lists::brpop),
+        ..BASE
+    },
+    Command {
+        name: "brpoplpush",
+        arity: 4,
+        flags: flags!(WRITE DENYOOM BLOCKING),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS DELETE)), range(2, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(LIST),
+        since: "2.2.0",
+        summary: "Moves the last element of a list to the beginning of another; waits for one if there is none.",
+        group: Group::List,
+        arguments: &[key("source", 0), key("destination", 1), arg("timeout", "double")],
+        handler: Handler::Write(lists::brpoplpush),
+        ..BASE
+    },
+    Command {
+        name: "lindex",
+        arity: 3,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(LIST),
+        since: "1.0.0",
+        complexity: "O(N/128) in the distance to the nearer end",
+        summary: "Returns the element at an index of a list.",
+        group: Group::List,
+        arguments: &[key("key", 0), arg("index", "integer")],
+        handler: Handler::Read(lists::lindex),
+        ..BASE
+    },
+    Command {
+        name: "linsert",
+        arity: 5,
+        flags: flags!(WRITE DENYOOM),
+        keys: &[range(1, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(LIST),
+        since: "2.2.0",
+        complexity: "O(N) in the number of elements up to the one looked for",
+        summary: "Adds an element before or behind another one.",
+        group: Group::List,
+        arguments: &[key("key", 0), one_of("where", &[token("before", "BEFORE"), token("after", "AFTER")]), arg("pivot", "string"), arg("element", "string")],
+        handler: Handler::Write(lists::linsert),
+        ..BASE
+    },
     Command {
         name: "llen",
         arity: 2,
@@ -18,6 +126,33 @@ pub(super) static LISTS: &[Command] = &[
         ..BASE
     },
     Command {
+        name: "lmove",
+        arity: 5,
+        flags: flags!(WRITE DENYOOM),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS DELETE)), range(2, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(LIST),
+        since: "6.2.0",
+        summary: "Moves an element from one list to another.",
+        group: Group::List,
+        arguments: &[key("source", 0), key("destination", 1), end("wherefrom"), end("whereto")],
+        handler: Handler::Write(lists::lmove),
+        ..BASE
+    },
+    Command {
+        name: "lmpop",
+        arity: -4,
+        flags: flags!(WRITE MOVABLEKEYS),
+        keys: &[numbered(1)],
+        categories: categories!(LIST),
+        since: "7.0.0",
+        complexity: "O(N+M) where N is the number of keys given and M the number of elements returned",
+        summary: "Takes elements from the first of several lists that has any.",
+        group: Group::List,
+        arguments: &[arg("numkeys", "integer"), key("key", 0).multiple(), end("where"), arg("count", "integer").behind("COUNT").optional()],
+        handler: Handler::Write(lists::lmpop),
+        ..BASE
+    },
+    Command {
         name: "lpop",
         arity: -2,
         flags: flags!(WRITE FAST),
@@ -29,6 +164,20 @@ pub(super) static LISTS: &[Command] = &[
         group: Group::List,
         arguments: &[key("key", 0), arg("count", "integer").optional()],
         handler: Handler::Write(lists::lpop),
+        ..BASE
+    },
+    Command {
+        name: "lpos",
+        arity: -3,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(LIST),
+        since: "6.0.6",
+        complexity: "O(N) in the number of elements compared",
+        summary: "Returns the indices of elements that are equal to one.",
+        group: Group::List,
+        arguments: &[key("key", 0), arg("element", "string"), arg("rank", "integer").behind("RANK").optional(), arg("num-matches", "integer").behind("COUNT").optional(), arg("len", "integer").behind("MAXLEN").optional()],
+        handler: Handler::Read(lists::lpos),
         ..BASE
     },
     Command {
@@ -74,6 +223,48 @@ pub(super) static LISTS: &[Command] = &[
         ..BASE
     },
     Command {
+        name: "lrem",
+        arity: 4,
+        flags: flags!(WRITE),
+        keys: &[range(1, 0, 1, key_flags!(RW DELETE))],
+        categories: categories!(LIST),
+        since: "1.0.0",
+        complexity: "O(N) in the length of the list",
+        summary: "Removes elements that are equal to one.",
+        group: Group::List,
+        arguments: &[key("key", 0), arg("count", "integer"), arg("element", "string")],
+        handler: Handler::Write(lists::lrem),
+        ..BASE
+    },
+    Command {
+        name: "lset",
+        arity: 4,
+        flags: flags!(WRITE DENYOOM),
+        keys: &[range(1, 0, 1, key_flags!(RW UPDATE))],
+        categories: categories!(LIST),
+        since: "1.0.0",
+        complexity: "O(N/128) in the distance to the nearer end",
+        summary: "Replaces the element at an index of a list.",
+        group: Group::List,
+        arguments: &[key("key", 0), arg("index", "integer"), arg("element", "string")],
+        handler: Handler::Write(lists::lset),
+        ..BASE
+    },
+    Command {
+        name: "ltrim",
+        arity: 4,
+        flags: flags!(WRITE),
+        keys: &[range(1, 0, 1, key_flags!(RW DELETE))],
+        categories: categories!(LIST),
+        since: "1.0.0",
+        complexity: "O(N) in the number of elements dropped",
+        summary: "Drops the elements outside of a range of indices.",
+        group: Group::List,
+        arguments: &[key("key", 0), arg("start", "integer"), arg("stop", "integer")],
+        handler: Handler::Write(lists::ltrim),
+        ..BASE
+    },
+    Command {
         name: "rpop",
         arity: -2,
         flags: flags!(WRITE FAST),
@@ -85,6 +276,19 @@ pub(super) static LISTS: &[Command] = &[
         group: Group::List,
         arguments: &[key("key", 0), arg("count", "integer").optional()],
         handler: Handler::Write(lists::rpop),
+        ..BASE
+    },
+    Command {
+        name: "rpoplpush",
+        arity: 3,
+        flags: flags!(WRITE DENYOOM),
+        keys: &[range(1, 0, 1, key_flags!(RW ACCESS DELETE)), range(2, 0, 1, key_flags!(RW INSERT))],
+        categories: categories!(LIST),
+        since: "1.2.0",
+        summary: "Moves the last element of a list to the beginning of another.",
+        group: Group::List,
+        arguments: &[key("source", 0), key("destination", 1)],
+        handler: Handler::Write(lists::rpoplpush),
         ..BASE
     },
     Command {

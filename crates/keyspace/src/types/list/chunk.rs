@@ -123,6 +123,38 @@ impl Chunk {
         })
     }
 
+    /// All elements in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut position = self.start();
+        std::iter::from_fn(move || {
+            let (element, next) = self.next(position)?;
+            position = next;
+            Some(element)
+        })
+    }
+
+    /// Replaces the element at `index` by one of the same length.
+    pub(super) fn overwrite(&mut self, index: usize, element: &[u8]) {
+        let end = self.position(index + 1);
+        match self {
+            Self::Packed(packed) => {
+                let start = end - encode_length(element.len()).1 - element.len();
+                Arc::make_mut(packed).bytes[start..start + element.len()].copy_from_slice(element);
+            }
+            Self::Large(large) => *large = element.into(),
+        }
+    }
+
+    /// Whether it has room for as much again.
+    pub(super) fn is_small(&self) -> bool {
+        match self {
+            Self::Packed(packed) => {
+                packed.len <= PACKED_ELEMENTS_MAX / 4 && packed.bytes.len() - packed.head <= PACKED_BYTES_MAX / 4
+            }
+            Self::Large(_) => false,
+        }
+    }
+
     /// The position before the element at `index`, which may be the number of elements.
     pub(super) fn position(&self, index: usize) -> usize {
         let len = self.len();

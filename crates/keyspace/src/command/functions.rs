@@ -1,0 +1,288 @@
+//! FUNCTION and FCALL.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    command::scripting::{Calls, TOO_LARGE, failure, help, is_flush_mode, keys_and_args},
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    glob,
+    keyspace::Keyspace,
+    reply::Reply,
+    script::{self, FunctionInfo, Library, Shared, sha1_text},
+};
+
+type Outcome = Result<(), CommandError>;
+
+const NOT_FOUND: CommandError = CommandError::fixed("ERR Function not found");
+const NO_LIBRARY: CommandError = CommandError::fixed("ERR Library not found");
+const NO_METADATA: CommandError = CommandError::fixed("ERR Missing library metadata");
+
+/// `FCALL function numkeys [key ...] [arg ...]`
+pub(super) fn fcall(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    call(ctx, false, reply)
+}
+
+/// `FCALL_RO function numkeys [key ...] [arg ...]`
+pub(super) fn fcall_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    call(ctx, true, reply)
+}
+
+fn call(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
+    let name = String::from_utf8_lossy(ctx.arg(1)).into_owned();
+    let (library, function) = ctx.keyspace.scripts.library_of(&name).ok_or(NOT_FOUND)?;
+    let no_writes = function.flags.iter().any(|flag| flag == "no-writes");
+    if read_only && !no_writes {
+        let text = "ERR Can not execute a script with write flag using *_ro command.";
+        return Err(CommandError::fixed(text));
+    }
+    let code = library.code.clone();
+    let (keys, args) = keys_and_args(ctx.args)?;
+    let mut interpreter = ctx.keyspace.scripts.take_interpreter();
+    match interpreter.compiled(&sha1_text(&code), body(&code), "user_function") {
+        Ok(compiled) => {
+            let mut calls = Calls::new(ctx, no_writes);
+            let seed = calls.seed;
+            let mut call = |args: &[&[u8]], shared: &Shared| calls.call(args, shared);
+            interpreter.vm.run_function(&compiled, &name, keys, args, seed, &mut call, &mut |result| match result {
+                Ok((value, resp3)) => script::to_reply(value, resp3, reply),
+                Err(failed) => reply.error(&failure(&failed, &name)),
+            });
+        }
+        Err(message) => reply.error(&CommandError::new(format!("ERR Error compiling function: {message}"))),
+    }
+    ctx.keyspace.scripts.give_back(interpreter);
+    Ok(())
+}
+
+/// What follows the first line; its line end stays, so that errors name the right lines.
+fn body(code: &[u8]) -> &[u8] {
+    &code[code.iter().position(|byte| *byte == b'\n').unwrap_or(code.len())..]
+}
+
+/// `FUNCTION LOAD [REPLACE] code`
+pub(super) fn load(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (code, options) = ctx.args[2..].split_last().ok_or(CommandError::SYNTAX)?;
+    let mut replace = false;
+    for option in options {
+        if !option.eq_ignore_ascii_case(b"replace") {
+            return Err(CommandError::new(format!(
+                "ERR Unknown option given: {}",
+                String::from_utf8_lossy(option)
+            )));
+        }
+        replace = true;
+    }
+    let (name, library) = read_library(ctx.keyspace, code)?;
+    check_names(ctx.keyspace, &name, &library, replace)?;
+    ctx.keyspace.set_library(&name, Some(library));
+    reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+/// What a library's source says: its name and its functions.
+pub(super) fn read_library(keyspace: &Keyspace, code: &[u8]) -> Result<(String, Library), CommandError> {
+    if code.len() > script::SOURCE_BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    let name = library_name(code)?;
+    let mut interpreter = keyspace.scripts.take_interpreter();
+    let functions = match interpreter.compiled(&sha1_text(code), body(code), "user_function") {
+        Ok(compiled) => interpreter.vm.functions_of(&compiled).map_err(|failed| {
+            let place = failed.place.map_or(String::new(), |(source, line)| {
+                format!("{}:{line}: ", source.trim_start_matches('@'))
+            });
+            let text = failed.text.strip_prefix("ERR ").unwrap_or(&failed.text);
+            let place = if text.starts_with("user_function:") { String::new() } else { place };
+            CommandError::new(format!("ERR Error registering functions: @{place}{text}").replace("@user", "user"))
+        }),
+        Err(message) => Err(CommandError::new(format!("ERR Error compiling function: {message}"))),
+    };
+    keyspace.scripts.give_back(interpreter);
+    let functions: BTreeMap<String, FunctionInfo> = functions?
+        .into_iter()
+        .map(|f| (f.name, FunctionInfo { description: f.description, flags: f.flags }))
+        .collect();
+    if functions.is_empty() {
+        return Err(CommandError::fixed("ERR No functions registered"));
+    }
+    Ok((name, Library { code: Arc::from(code), functions }))
+}
+
+/// The name in a first line such as `#!lua name=mylib`.
+fn library_name(code: &[u8]) -> Result<String, CommandError> {
+    if !code.starts_with(b"#!") {
+        return Err(NO_METADATA);
+    }
+    let end = code
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(CommandError::fixed("ERR Invalid library metadata"))?;
+    let line = String::from_utf8_lossy(&code[2..end]).into_owned();
+    let mut words = line.split_ascii_whitespace();
+    let engine = words.next().unwrap_or_default();
+    let mut name = None;
+    for word in words {
+        match word.strip_prefix("name=") {
+            Some(_) if name.is_some() => {
+                return Err(CommandError::fixed(
+                    "ERR Invalid metadata value, name argument was given multiple times",
+                ));
+            }
+            Some(text) => name = Some(text.to_owned()),
+            None => return Err(CommandError::new(format!("ERR Invalid metadata value given: {word}"))),
+        }
+    }
+    let name = name.ok_or(CommandError::fixed("ERR Library name was not given"))?;
+    if !engine.eq_ignore_ascii_case("lua") {
+        return Err(CommandError::new(format!("ERR Engine '{engine}' not found")));
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(CommandError::fixed(
+            "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+        ));
+    }
+    Ok(name)
+}
+
+/// A function belongs to one library.
+pub(super) fn check_names(keyspace: &Keyspace, name: &str, library: &Library, replace: bool) -> Outcome {
+    if !replace && keyspace.scripts.libraries.contains_key(name) {
+        return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
+    }
+    let others = keyspace.scripts.libraries.iter().filter(|(other, _)| *other != name);
+    for (_, other) in others {
+        if let Some(function) = library.functions.keys().find(|function| other.functions.contains_key(*function)) {
+            return Err(CommandError::new(format!("ERR Function {function} already exists")));
+        }
+    }
+    Ok(())
+}
+
+/// `FUNCTION DELETE library`
+pub(super) fn delete(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let name = String::from_utf8_lossy(ctx.arg(2)).into_owned();
+    if !ctx.keyspace.scripts.libraries.contains_key(&name) {
+        return Err(NO_LIBRARY);
+    }
+    ctx.keyspace.set_library(&name, None);
+    reply.ok();
+    Ok(())
+}
+
+/// `FUNCTION FLUSH [ASYNC | SYNC]`
+pub(super) fn flush(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.args.len() > 3 || ctx.args.len() == 3 && !is_flush_mode(ctx.arg(2)) {
+        return Err(CommandError::fixed("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
+    }
+    flush_all(ctx.keyspace);
+    reply.ok();
+    Ok(())
+}
+
+/// Removes all libraries.
+pub(super) fn flush_all(keyspace: &mut Keyspace) {
+    let names: Vec<String> = keyspace.scripts.libraries.keys().cloned().collect();
+    names.iter().for_each(|name| keyspace.set_library(name, None));
+}
+
+/// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`
+pub(super) fn list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (mut pattern, mut with_code) = (None, false);
+    let mut words = ctx.args[2..].iter();
+    while let Some(word) = words.next() {
+        if !with_code && word.eq_ignore_ascii_case(b"withcode") {
+            with_code = true;
+        } else if pattern.is_none() && word.eq_ignore_ascii_case(b"libraryname") {
+            let text = "ERR library name argument was not given";
+            pattern = Some(*words.next().ok_or(CommandError::fixed(text))?);
+        } else {
+            return Err(CommandError::new(format!("ERR Unknown argument {}", String::from_utf8_lossy(word))));
+        }
+    }
+    let libraries: Vec<(&String, &Library)> = ctx
+        .keyspace
+        .scripts
+        .libraries
+        .iter()
+        .filter(|(name, _)| pattern.is_none_or(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes())))
+        .collect();
+    reply.array(libraries.len());
+    for (name, library) in libraries {
+        reply.map(if with_code { 4 } else { 3 });
+        reply.bulk(b"library_name");
+        reply.bulk(name.as_bytes());
+        reply.bulk(b"engine");
+        reply.bulk(b"LUA");
+        reply.bulk(b"functions");
+        reply.array(library.functions.len());
+        for (name, function) in &library.functions {
+            put_function(name, function, reply);
+        }
+        if with_code {
+            reply.bulk(b"library_code");
+            reply.bulk(&library.code);
+        }
+    }
+    Ok(())
+}
+
+fn put_function(name: &str, function: &FunctionInfo, reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.bulk(b"name");
+    reply.bulk(name.as_bytes());
+    reply.bulk(b"description");
+    match &function.description {
+        Some(text) => reply.bulk(text.as_bytes()),
+        None => reply.null(),
+    }
+    reply.bulk(b"flags");
+    reply.set(function.flags.len());
+    function.flags.iter().for_each(|flag| reply.simple(flag));
+}
+
+/// `FUNCTION STATS`: nothing runs while a command is carried out.
+pub(super) fn stats(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let libraries = &ctx.keyspace.scripts.libraries;
+    reply.map(2);
+    reply.bulk(b"running_script");
+    reply.null();
+    reply.bulk(b"engines");
+    reply.map(1);
+    reply.bulk(b"LUA");
+    reply.map(2);
+    reply.bulk(b"libraries_count");
+    reply.count(libraries.len());
+    reply.bulk(b"functions_count");
+    reply.count(libraries.values().map(|library| library.functions.len()).sum());
+    Ok(())
+}
+
+/// `FUNCTION HELP`
+pub(super) fn function_help(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    help(
+        reply,
+        &[
+            "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            "LOAD [REPLACE] <FUNCTION CODE>",
+            "    Keep a library of functions.",
+            "DELETE <LIBRARY NAME>",
+            "    Remove a library.",
+            "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+            "    List libraries and their functions.",
+            "STATS",
+            "    Count libraries and functions.",
+            "KILL",
+            "    Answers that nothing runs: a function ends by itself after a fixed number of steps.",
+            "FLUSH [ASYNC|SYNC]",
+            "    Remove all libraries.",
+            "DUMP",
+            "    All libraries as bytes for FUNCTION RESTORE.",
+            "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
+            "    Bring back what FUNCTION DUMP has given.",
+            "HELP",
+            "    Print this help.",
+        ],
+    )
+}

@@ -1,0 +1,303 @@
+//! The table `redis` of scripts.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use mlua::{Function, Lua, MultiValue, Table, Value};
+use quorate_resp::{ValueDecoder, ValueLimits};
+use sha1::{Digest, Sha1};
+
+use super::{
+    convert,
+    vm::{Call, CallError, Shared},
+};
+use crate::number::format_f64_17g;
+
+/// The version whose behaviour scripts get.
+const VERSION: &str = "7.2.0";
+const VERSION_NUMBER: i64 = 0x0007_0200;
+
+const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";
+
+/// A function that a library has registered.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is for, in the author's words.
+    pub(crate) description: Option<String>,
+    /// What it promises, in the order given.
+    pub(crate) flags: Vec<String>,
+    /// The function itself.
+    pub(crate) callback: Function,
+}
+
+/// What may be promised of a script or a function.
+pub(crate) const FLAGS: [&str; 5] =
+    ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
+
+/// Everything but `call` and `pcall`, which each run brings.
+pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
+    let redis = lua.create_table()?;
+    for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
+        redis.set(name, level)?;
+    }
+    for (value, name) in [(0, "REPL_NONE"), (1, "REPL_SLAVE"), (1, "REPL_REPLICA"), (2, "REPL_AOF"), (3, "REPL_ALL")]
+    {
+        redis.set(name, value)?;
+    }
+    redis.set("REDIS_VERSION", VERSION)?;
+    redis.set("REDIS_VERSION_NUM", VERSION_NUMBER)?;
+    redis.set("error_reply", lua.create_function(error_reply)?)?;
+    redis.set("status_reply", lua.create_function(status_reply)?)?;
+    redis.set("sha1hex", lua.create_function(sha1_hex)?)?;
+    redis.set("log", lua.create_function(log)?)?;
+    redis.set("set_repl", lua.create_function(set_repl)?)?;
+    redis.set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
+    redis.set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
+    redis.set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    redis.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
+    let state = shared.clone();
+    redis.set("setresp", lua.create_function(move |_, args: MultiValue| set_resp(&args, &state))?)?;
+    let state = shared.clone();
+    redis.set("register_function", lua.create_function(move |_, args: MultiValue| register(args, &state))?)?;
+    Ok(redis)
+}
+
+/// Carries out `redis.call` with these arguments. Inner error: the error of the command or of the call.
+pub(super) fn call(
+    lua: &Lua,
+    args: MultiValue,
+    shared: &Shared,
+    call: &mut Call<'_>,
+) -> mlua::Result<Result<Value, String>> {
+    if shared.loading.load(Relaxed) {
+        return Ok(Err("ERR redis.call can only be called inside a script invocation".to_owned()));
+    }
+    if args.is_empty() {
+        let text = "ERR Please specify at least one argument for this redis lib call";
+        return Ok(Err(text.to_owned()));
+    }
+    let mut words: Vec<Vec<u8>> = Vec::with_capacity(args.len());
+    for arg in &args {
+        words.push(match arg {
+            Value::String(string) => string.as_bytes().to_vec(),
+            Value::Integer(n) => n.to_string().into_bytes(),
+            Value::Number(x) => number_text(*x),
+            _ => {
+                return Ok(Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()));
+            }
+        });
+    }
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    shared.charge(100 + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
+    let bytes = call(&words, shared);
+    shared.charge(bytes.len() as u64 / 16)?;
+    let mut decoder = ValueDecoder::new(ValueLimits::default());
+    decoder.feed(&bytes);
+    match decoder.next() {
+        Ok(Some(quorate_resp::Value::Error(text))) => Ok(Err(text)),
+        Ok(Some(reply)) => convert::to_lua(lua, &reply, shared.resp.load(Relaxed) == 3).map(Ok),
+        Ok(None) | Err(_) => Ok(Err("ERR the reply is too large for a script".to_owned())),
+    }
+}
+
+fn number_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Number(x) => Some(*x),
+        _ => None,
+    }
+}
+
+/// A number as an argument: an integer without a point.
+fn number_text(x: f64) -> Vec<u8> {
+    if x.trunc() == x && x.abs() < 9.3e18 {
+        return (x as i64).to_string().into_bytes();
+    }
+    format_f64_17g(x).into_bytes()
+}
+
+fn error_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
+    let Some(text) = one_string(&args) else { return convert::error_table(lua, WRONG_ARGUMENTS) };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = match text.strip_prefix('-') {
+        Some(text) => text.to_owned(),
+        None if text.contains(' ') => text,
+        None => format!("ERR {text}"),
+    };
+    convert::error_table(lua, text.trim_end_matches(['\r', '\n']))
+}
+
+fn status_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
+    let Some(text) = one_string(&args) else { return convert::error_table(lua, WRONG_ARGUMENTS) };
+    let table = lua.create_table()?;
+    table.raw_set("ok", lua.create_string(&text)?)?;
+    Ok(table)
+}
+
+fn sha1_hex(_: &Lua, args: MultiValue) -> mlua::Result<String> {
+    if args.len() != 1 {
+        return Err(CallError::raise("ERR wrong number of arguments".to_owned()));
+    }
+    let text = match &args[0] {
+        Value::String(string) => string.as_bytes().to_vec(),
+        Value::Integer(n) => n.to_string().into_bytes(),
+        Value::Number(x) => number_text(*x),
+        _ => Vec::new(),
+    };
+    Ok(sha1_text(&text))
+}
+
+/// The SHA-1 of a script in hexadecimal, which is its name.
+pub(crate) fn sha1_text(code: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha1::digest(code).iter().fold(String::with_capacity(40), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+/// What a script says to the log concerns no replica's state, and each of them carries it out: nothing is written.
+fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
+    if args.len() < 2 {
+        return Err(CallError::raise("ERR redis.log() requires two arguments or more.".to_owned()));
+    }
+    match number_of(&args[0]) {
+        None => Err(CallError::raise("ERR First argument must be a number (log level).".to_owned())),
+        Some(level) if (0.0..=3.0).contains(&level) => Ok(()),
+        Some(_) => Err(CallError::raise("ERR Invalid debug level.".to_owned())),
+    }
+}
+
+/// The log holds the call of the script, whatever a script wants replicated.
+fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
+    if args.len() != 1 {
+        return Err(CallError::raise("ERR redis.set_repl() requires one argument.".to_owned()));
+    }
+    match number_of(&args[0]) {
+        Some(flags) if (0.0..=3.0).contains(&flags) => Ok(()),
+        _ => {
+            let text = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
+            Err(CallError::raise(text.to_owned()))
+        }
+    }
+}
+
+/// A script runs with the rights of nobody in particular: there are no users yet.
+fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
+    let Some(Value::String(name)) = args.front() else {
+        let text = "ERR Please specify at least one argument for this redis lib call";
+        return Err(CallError::raise(text.to_owned()));
+    };
+    let name = name.as_bytes().to_vec();
+    if crate::command::lookup(&name).is_none() {
+        return Err(CallError::raise("ERR Invalid command passed to redis.acl_check_cmd()".to_owned()));
+    }
+    Ok(true)
+}
+
+fn set_resp(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {
+    if args.len() != 1 {
+        return Err(CallError::raise("ERR redis.setresp() requires one argument.".to_owned()));
+    }
+    let version = match number_of(&args[0]) {
+        Some(version) if version == 2.0 => 2,
+        Some(version) if version == 3.0 => 3,
+        _ => return Err(CallError::raise("ERR RESP version must be 2 or 3.".to_owned())),
+    };
+    shared.resp.store(version, Relaxed);
+    Ok(())
+}
+
+fn one_string(args: &MultiValue) -> Option<Vec<u8>> {
+    match args.front() {
+        Some(Value::String(text)) if args.len() == 1 => Some(text.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+/// `redis.register_function(name, callback)`, or with one table of named arguments.
+fn register(args: MultiValue, shared: &Shared) -> mlua::Result<()> {
+    let raise = |text: &str| Err(CallError::raise(format!("ERR {text}")));
+    if !shared.loading.load(Relaxed) {
+        return raise("redis.register_function can only be called on FUNCTION LOAD command");
+    }
+    let mut args = args.into_iter();
+    let function = match (args.next(), args.next(), args.next()) {
+        (Some(Value::Table(named)), None, None) => match named_arguments(&named)? {
+            Ok(function) => function,
+            Err(text) => return raise(text),
+        },
+        (Some(Value::String(name)), Some(Value::Function(callback)), None) => {
+            let name = name.to_string_lossy();
+            Registered { name, description: None, flags: Vec::new(), callback }
+        }
+        (Some(Value::String(_)), Some(_), None) => {
+            return raise("second argument to redis.register_function must be a function");
+        }
+        (Some(_), Some(_), None) => return raise("first argument to redis.register_function must be a string"),
+        (Some(_), None, None) => {
+            return raise("calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).");
+        }
+        _ => return raise("wrong number of arguments to redis.register_function"),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if function.name.is_empty() || !function.name.chars().all(is_name) {
+        return raise(
+            "Function names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+        );
+    }
+    let mut registered = shared.registered.lock().expect("no script panics");
+    if registered.iter().any(|other| other.name == function.name) {
+        return raise("Function already exists in the library");
+    }
+    registered.push(function);
+    Ok(())
+}
+
+fn named_arguments(named: &Table) -> mlua::Result<Result<Registered, &'static str>> {
+    let (mut name, mut callback, mut description, mut flags) = (None, None, None, Vec::new());
+    for pair in named.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let Value::String(key) = key else {
+            return Ok(Err("named argument key given to redis.register_function is not a string"));
+        };
+        match (&key.as_bytes()[..], value) {
+            (b"function_name", Value::String(text)) => name = Some(text.to_string_lossy()),
+            (b"function_name", _) => {
+                return Ok(Err("function_name argument given to redis.register_function must be a string"));
+            }
+            (b"description", Value::String(text)) => description = Some(text.to_string_lossy()),
+            (b"description", _) => {
+                return Ok(Err("description argument given to redis.register_function must be a string"));
+            }
+            (b"callback", Value::Function(function)) => callback = Some(function),
+            (b"callback", _) => {
+                return Ok(Err("callback argument given to redis.register_function must be a function"));
+            }
+            (b"flags", Value::Table(list)) => {
+                for flag in list.sequence_values::<Value>() {
+                    match flag? {
+                        Value::String(flag) if FLAGS.contains(&&*flag.to_string_lossy()) => {
+                            flags.push(flag.to_string_lossy());
+                        }
+                        _ => return Ok(Err("unknown flag given")),
+                    }
+                }
+            }
+            (b"flags", _) => {
+                return Ok(Err(
+                    "flags argument to redis.register_function must be a table representing function flags",
+                ));
+            }
+            _ => return Ok(Err("unknown argument given to redis.register_function")),
+        }
+    }
+    let Some(name) = name else {
+        return Ok(Err("redis.register_function must get a function name argument"));
+    };
+    let Some(callback) = callback else {
+        return Ok(Err("redis.register_function must get a callback argument"));
+    };
+    Ok(Ok(Registered { name, description, flags, callback }))
+}
