@@ -67,6 +67,7 @@ mod keyspace;
 mod listpack;
 mod packed;
 mod random;
+mod rdb;
 mod reply;
 mod restore;
 mod rules;

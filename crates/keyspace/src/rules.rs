@@ -31,6 +31,9 @@ pub struct Rules {
     pub(crate) stream_node_entries_max: usize,
     /// `hll-sparse-max-bytes`: longest sparse HyperLogLog, in bytes.
     pub(crate) hll_sparse_bytes_max: usize,
+    /// `script-steps-max`: what a script may spend, in instructions of its interpreter; library functions and commands count
+    /// as so many as they take about as long as.
+    pub(crate) script_steps_max: u64,
 }
 
 impl Rules {
@@ -54,6 +57,7 @@ impl Rules {
             stream_node_bytes_max: size("stream-node-max-bytes", 4096),
             stream_node_entries_max: size("stream-node-max-entries", 100),
             hll_sparse_bytes_max: size("hll-sparse-max-bytes", 3000),
+            script_steps_max: size("script-steps-max", 500_000_000) as u64,
         }
     }
 

@@ -14,7 +14,7 @@ fn every_record_is_consistent() {
     for command in table::all().chain(subcommands) {
         let name = command.name;
         assert!(names.insert(name), "{name} is there twice");
-        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'|' || b == b'-'), "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b"|-_".contains(&b)), "{name}");
         assert!(command.arity != 0 && command.summary.ends_with('.'), "{name}");
         let writes = matches!(command.handler, Handler::Write(_));
         let whole = ["flushall", "flushdb", "swapdb", "debug"].contains(&name);

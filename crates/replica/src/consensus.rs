@@ -410,6 +410,16 @@ impl Consensus {
         }
     }
 
+    /// Of the members, when this node has last heard of each, as far as it leads them.
+    pub(crate) fn heard_from(&self) -> BTreeMap<NodeId, Option<Instant>> {
+        let metrics = self.raft.metrics();
+        let m = metrics.borrow_watched();
+        let me = self.identity.node_id();
+        let heard = |id| m.heartbeat.as_ref().and_then(|all| all.get(&id).cloned().flatten()).map(|at| at.0);
+        let members = m.membership_config.membership().nodes();
+        members.map(|(id, _)| (*id, if *id == me { Some(Instant::now()) } else { heard(*id) })).collect()
+    }
+
     /// Proposes a batch on this node, which leads. A refusal comes back as an event.
     pub(crate) fn propose(&self, batch: Bytes) -> impl Future<Output = ()> + use<> {
         let (proposals, events) = (self.proposals.clone(), self.events.tx.clone());

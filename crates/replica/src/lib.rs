@@ -21,6 +21,7 @@ mod identity;
 mod line;
 mod machine;
 mod network;
+mod origins;
 mod outbox;
 mod reads;
 pub mod recover;
@@ -35,9 +36,10 @@ mod timing;
 mod types;
 mod unsure;
 mod vigil;
+mod waiting;
 mod watch;
 
-use quorate_keyspace::{Keyspace, Reply};
+use quorate_keyspace::{Keyspace, Reply, WaiterId};
 
 pub use bus::{Admin, Probe, caller, listening};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
@@ -73,6 +75,13 @@ pub trait Client {
     /// it; it has been taken back, and an error goes in its place.
     fn accept(&self) -> Option<usize> {
         Some(0)
+    }
+
+    /// The command at hand waits for a key, and [`Client::done`] comes later; nothing is written yet. `waiter` says which it
+    /// is to [`Replica::release`]. False: nobody is interested any more.
+    fn waits(&self, waiter: WaiterId, has_timeout: bool) -> bool {
+        let _ = (waiter, has_timeout);
+        false
     }
 
     /// Writes a whole answer.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_env::Instant;
 use quorate_keyspace::batch::{self, BatchBuilder, Header, Watch};
-use quorate_keyspace::{CommandError, Reply};
+use quorate_keyspace::{CommandError, Reply, WaiterId};
 use quorate_planted::{Bug, is_planted};
 
 use crate::{AtPlace, Client, line};
@@ -39,6 +39,8 @@ pub(crate) enum Item {
     Read(Rc<dyn Client>),
     /// Something that only the connection needs, in order.
     Local(AtPlace),
+    /// A command of the entry that waits for a key: its client is among those of [`crate::waiting`].
+    Waits,
 }
 
 /// A command of a transaction that only the origin executes: it appends one reply.
@@ -495,6 +497,11 @@ impl Outbox {
     /// Whether a batch with this header is of this start and epoch of this node.
     fn is_own(&self, h: &Header) -> bool {
         h.origin_node == self.node && h.origin_start == self.start && h.origin_epoch == self.epoch
+    }
+
+    /// Whether a command came from a client of this start of this node.
+    pub(crate) fn is_of_this_start(&self, waiter: WaiterId) -> bool {
+        waiter.node == self.node && waiter.start == self.start
     }
 
     /// The batch that apply is about to execute, if its clients still wait.

@@ -15,7 +15,8 @@ use futures_util::stream::FuturesUnordered;
 use quorate_env::{Budget, Charge, Instant, Part, clock};
 use quorate_keyspace::batch::{self, BatchBuilder, Header};
 use quorate_keyspace::{
-    CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Reply, Restore,
+    CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Release, Reply, Restore,
+    WaiterId,
 };
 use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
@@ -26,6 +27,7 @@ use crate::consensus::{Consensus, Feed};
 use crate::full_digest::Digests;
 use crate::identity::Identity;
 use crate::machine::{Committed, CommittedPayload, Event, Room};
+use crate::origins::Origins;
 use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
 use crate::rhythm::Rhythm;
@@ -33,6 +35,7 @@ use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
 use crate::stage::{Inline, Stage, on_stage};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
 use crate::vigil::{Notice, Vigil};
+use crate::waiting::Waiting;
 use crate::{AtPlace, Client, line};
 
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
@@ -102,6 +105,8 @@ struct Shared {
     answers: mpsc::UnboundedSender<(u64, Option<ReadIndex>)>,
     inner: RefCell<Inner>,
     ready: Cell<bool>,
+    /// Commands that are to wait no longer, as sessions have asked.
+    released: RefCell<Vec<(WaiterId, Release)>>,
 }
 
 pub(crate) struct Inner {
@@ -109,6 +114,8 @@ pub(crate) struct Inner {
     pub(crate) digests: Digests,
     options: Options,
     outbox: Outbox,
+    waiting: Waiting,
+    origins: Origins,
     reads: Reads,
     /// What both hold, in the node's budget.
     queued: Charge,
@@ -217,6 +224,8 @@ impl Replica {
             digests: Digests::default(),
             options,
             outbox,
+            waiting: Waiting::default(),
+            origins: Origins::default(),
             reads: Reads::default(),
             queued: consensus.env.memory.charge(Part::Commands),
             target: Target::default(),
@@ -239,6 +248,7 @@ impl Replica {
             answers,
             inner: RefCell::new(inner),
             ready: Cell::new(false),
+            released: RefCell::default(),
         };
         let this = Self { shared: Rc::new(shared) };
         this.shared.inner.borrow_mut().follow_directory();
@@ -379,6 +389,22 @@ impl Replica {
             inner.refuse(client.clone(), failure);
         }
         self.shared.kick.notify_one();
+    }
+
+    /// Has a command that waits for a key end soon, unless it is served before. From anywhere, apply too.
+    pub fn release(&self, waiter: WaiterId, release: Release) {
+        self.shared.released.borrow_mut().push((waiter, release));
+        self.shared.kick.notify_one();
+    }
+
+    /// Has all clients of this node that wait for keys answered, for at most `limit`: the node stops.
+    pub async fn release_all(&self, limit: Duration) {
+        self.shared.inner.borrow_mut().waiting.release_all(Release::Stopped);
+        self.shared.kick.notify_one();
+        let until = Instant::now() + limit;
+        while self.shared.inner.borrow().waiting.clients() > 0 && Instant::now() < until {
+            clock::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Puts a read behind the writes of its connection that are under way (R1).
@@ -669,7 +695,8 @@ impl Replica {
     fn next_timer(&self) -> Instant {
         let inner = self.shared.inner.borrow();
         let resend = inner.outbox.resend_at().filter(|_| self.can_send(&inner));
-        resend.map_or(inner.next_sweep, |at| at.min(inner.next_sweep))
+        let timers = [resend, inner.waiting.next_timer()];
+        timers.into_iter().flatten().fold(inner.next_sweep, Instant::min)
     }
 
     /// Whether there is a leader and a way to it.
@@ -682,6 +709,7 @@ impl Replica {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.target != target {
             inner.stats.leader_changes += u64::from(target.leader.is_some());
+            inner.origins.begin_anew();
             inner.target = target;
             inner.outbox.new_target();
             inner.reads.ask_anew();
@@ -698,11 +726,23 @@ impl Replica {
         let queued = inner.outbox.bytes() + inner.reads.bytes();
         inner.queued.set(queued);
         self.sweep_if_due(&mut inner);
+        self.end_waits(&mut inner);
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
         inner.digest_slice();
         inner.keyspace.take_garbage(GARBAGE_SLICE);
+    }
+
+    /// Asks for the end of what has waited long enough.
+    fn end_waits(&self, inner: &mut Inner) {
+        for (waiter, release) in self.shared.released.take() {
+            inner.waiting.release(waiter, release);
+        }
+        let (waiting, outbox) = (&mut inner.waiting, &mut inner.outbox);
+        waiting.ask(|client, waiter, release| {
+            outbox.write(client, 0, &[b"\0unblock", &waiter.to_bytes(), release.word()]).is_ok()
+        });
     }
 
     /// Sends what gathered, if the leader is known and not too much is on its way.
@@ -773,6 +813,13 @@ impl Replica {
                 inner.outbox.tick();
             }
             self.record_starts(inner);
+            self.drop_waiters(inner);
+        }
+        let identity = &self.shared.consensus.identity;
+        inner.waiting.look_after_failed(inner.keyspace.index());
+        if inner.keyspace.has_waiters_before(identity.node_id(), identity.start()) {
+            // Any batch of this start ends them.
+            inner.outbox.tick();
         }
         let grown = inner.growth.total - inner.growth.at_snapshot;
         let due = inner.options.snapshot_log_bytes.max(inner.growth.last_snapshot_bytes);
@@ -826,6 +873,25 @@ impl Replica {
                 let _ =
                     inner.outbox.write(client, 0, &[b"\0directory.set", name.as_bytes(), value.as_bytes()]);
             }
+        }
+    }
+
+    /// The leader ends what waits for clients of nodes that it has not heard of for long, or that are members no more:
+    /// they must not take elements that nobody will ever see.
+    fn drop_waiters(&self, inner: &mut Inner) {
+        let consensus = &self.shared.consensus;
+        let waiting = inner.keyspace.waiting_origins();
+        if waiting.is_empty() {
+            return;
+        }
+        let patience = consensus.timing.write_timeout * 2;
+        for (node, start) in inner.origins.gone(waiting, &consensus.heard_from(), patience) {
+            tracing::info!(node, "its clients do not wait for keys any more: nothing was heard of it for long");
+            let (node, start) = (node.to_string(), start.to_string());
+            let client: Rc<dyn Client> = Rc::new(Waiter::default());
+            let line: [&[u8]; 3] = [b"\0drop-waiters", node.as_bytes(), start.as_bytes()];
+            // If it is lost, it comes again.
+            let _ = inner.outbox.write(client, 0, &line);
         }
     }
 
@@ -911,6 +977,8 @@ impl Replica {
                 inner.fail_batch(batch, failure);
             }
         }
+        let start = self.shared.consensus.identity.start();
+        inner.waiting.compare(&keyspace, node, start);
         tracing::info!(index = keyspace.index(), bytes = file.bytes, "installed a snapshot");
         inner.applied_term = keyspace.term();
         keyspace.go_on_from(inner.keyspace.usage());
@@ -964,6 +1032,7 @@ impl Inner {
                         client.answer(entry.index, &mut |reply| reply.ok())
                     }
                     Item::Local(f) => f(&self.keyspace, entry.index),
+                    Item::Waits => unreachable!("nothing of it was applied"),
                 }
             }
         }
@@ -983,7 +1052,7 @@ impl Inner {
         };
         self.growth.add(entry.index, bytes.len() as u64);
         let header = batch::parse_header(&bytes).unwrap_or_default();
-        let mut host = Origin::new(&mut self.outbox, header, entry.index);
+        let mut host = Origin::new(&mut self.outbox, &mut self.waiting, header, entry.index);
         let applied = self.keyspace.apply(entry.index, entry.term, &bytes, &mut host);
         host.finish(&self.keyspace);
         self.stats.writes += host.writes;
@@ -1125,6 +1194,7 @@ impl Inner {
                     client.answer(index, &mut |reply| reply.error(&Failure::NoQuorum.error()));
                 }
                 Item::Local(f) => f(&self.keyspace, index),
+                Item::Waits => unreachable!("nothing of it was applied"),
             }
         }
     }
@@ -1190,6 +1260,7 @@ fn answer_read(
 /// What apply finds at the origin of a batch: the clients that wait, in order.
 struct Origin<'a> {
     outbox: &'a mut Outbox,
+    waiting: &'a mut Waiting,
     header: Header,
     /// There from the first command on, if this node is the origin and the clients still wait.
     batch: Option<Batch>,
@@ -1201,8 +1272,8 @@ struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    fn new(outbox: &'a mut Outbox, header: Header, index: u64) -> Self {
-        Self { outbox, header, batch: None, reads_done: 0, index, pause_ms: 0, writes: 0, reads: 0 }
+    fn new(outbox: &'a mut Outbox, waiting: &'a mut Waiting, header: Header, index: u64) -> Self {
+        Self { outbox, waiting, header, batch: None, reads_done: 0, index, pause_ms: 0, writes: 0, reads: 0 }
     }
 
     /// Executes what stands before the next write.
@@ -1210,7 +1281,7 @@ impl<'a> Origin<'a> {
         let Some(batch) = &mut self.batch else { return };
         while let Some(item) = batch.items.pop_front() {
             match item {
-                Item::Write(..) => return batch.items.push_front(item),
+                Item::Write(..) | Item::Waits => return batch.items.push_front(item),
                 Item::Local(f) => f(keyspace, self.index),
                 Item::Read(client) => {
                     self.reads += 1;
@@ -1243,12 +1314,33 @@ impl Host for Origin<'_> {
         if n == 0 {
             self.batch = self.outbox.take_applied(&self.header);
         } else if let Some(batch) = &mut self.batch
-            && let Some(Item::Write(client, _)) = batch.items.pop_front()
+            && let Some(item) = batch.items.pop_front()
         {
             self.writes += 1;
-            client.done(self.index);
+            if let Item::Write(client, _) = item {
+                client.done(self.index);
+            }
         }
         self.run_until_write(keyspace);
+    }
+
+    fn waits(&mut self, _n: usize, waiter: WaiterId, timeout_ms: u64) {
+        let item = self.batch.as_mut().and_then(|batch| batch.items.front_mut());
+        let client = match item.map(|item| std::mem::replace(item, Item::Waits)) {
+            Some(Item::Write(client, _)) => {
+                client.postpone();
+                Some(client)
+            }
+            _ => None,
+        };
+        // Without a client, it has got its answer already: UNKNOWN.
+        if self.outbox.is_of_this_start(waiter) {
+            self.waiting.begin(waiter, client, timeout_ms);
+        }
+    }
+
+    fn answer_waiter(&mut self, waiter: WaiterId, run: &mut dyn FnMut(&mut Reply<'_>) -> bool) {
+        self.waiting.answer(waiter, self.index, run);
     }
 
     fn reply(&mut self, _n: usize, run: &mut dyn FnMut(&mut Reply<'_>)) {

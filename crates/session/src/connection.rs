@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use quorate_env::budget::STEP_BYTES;
 use quorate_env::{Budget, Charge, Instant, Part};
-use quorate_keyspace::Reply;
+use quorate_keyspace::{Release, Reply, WaiterId};
 use quorate_replica::Client;
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
@@ -33,6 +33,15 @@ pub(crate) enum ReplyMode {
     SkipNext,
     /// This command is not answered.
     Skip,
+}
+
+/// A command that waits for a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocked {
+    pub(crate) waiter: WaiterId,
+    pub(crate) has_timeout: bool,
+    /// CLIENT UNBLOCK has asked for its end.
+    pub(crate) is_ending: bool,
 }
 
 /// See the module. Shared by the session, the replica while commands are under way, and the registry.
@@ -63,6 +72,14 @@ pub struct Connection {
     pub(crate) closing: Cell<bool>,
     /// A command that takes time is under way, or CLIENT PAUSE holds one back.
     pub(crate) is_waiting: Cell<bool>,
+    /// The last command given to the replica may wait for a key: nothing behind it is carried out before it is answered.
+    pub(crate) may_block: Cell<bool>,
+    /// It waits.
+    pub(crate) blocked: Cell<Option<Blocked>>,
+    /// WAIT or WAITAOF is under way.
+    pub(crate) awaits_replicas: Cell<bool>,
+    /// CLIENT UNBLOCK has ended it.
+    pub(crate) unblocked: Cell<Option<Release>>,
     /// The client sends no more; it may still read.
     pub(crate) ended: Cell<bool>,
     /// Told of that.
@@ -126,6 +143,10 @@ impl Connection {
             killed: Notify::new(),
             closing: Cell::new(false),
             is_waiting: Cell::new(false),
+            may_block: Cell::new(false),
+            blocked: Cell::new(None),
+            awaits_replicas: Cell::new(false),
+            unblocked: Cell::new(None),
             ended: Cell::new(false),
             gone: Notify::new(),
             quit: Cell::new(false),
@@ -198,6 +219,11 @@ impl Connection {
         self.writing.get() + self.out.try_borrow().map_or(0, |out| out.len())
     }
 
+    /// Whether it waits for a key, for replicas, or for the end of a pause, as INFO and CLIENT LIST count it.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some() || self.is_waiting.get()
+    }
+
     /// Ends the connection at its next turn.
     pub(crate) fn close(&self) {
         self.closing.set(true);
@@ -222,6 +248,7 @@ impl Client for Connection {
         let mut out = self.out.borrow_mut();
         let start = self.answer_from.take().unwrap_or(out.len());
         self.wrote(&mut out, start);
+        self.blocked.set(None);
         self.seen.set(index);
         if self.lane.get() == Lane::Writes {
             self.written.set(index);
@@ -253,5 +280,15 @@ impl Client for Connection {
 
     fn postpone(&self) {
         self.answer_from.set(None);
+    }
+
+    fn waits(&self, waiter: WaiterId, has_timeout: bool) -> bool {
+        // A client that sends no more is taken for gone, as in Redis.
+        let is_there = !self.closing.get() && !self.ended.get();
+        if is_there {
+            self.blocked.set(Some(Blocked { waiter, has_timeout, is_ending: false }));
+            self.wake.notify_one();
+        }
+        is_there
     }
 }

@@ -137,12 +137,17 @@ impl State {
             return self.enqueue(command, args);
         }
         let dispatched = match command.handler {
+            Handler::ReadOrWait { waits, .. } if waits(args) => self.write(args),
             Handler::Write(_) => self.write(args),
-            Handler::Read(_) => self.read(command, args),
+            Handler::Read(_) | Handler::ReadOrWait { .. } => self.read(command, args),
             Handler::Connection(_) => self.connection_command(command, args),
             Handler::Session => self.session_command(command, args),
             Handler::Container => return self.refuse(&CommandError::wrong_arity(command.name)),
         };
+        let is_logged = matches!(dispatched, Dispatch::Done | Dispatch::Large);
+        if is_logged && command.flags.contains(Flags::BLOCKING) && self.connection.lane.get() == Lane::Writes {
+            self.connection.may_block.set(true);
+        }
         // What must wait comes here again.
         if matches!(dispatched, Dispatch::Done | Dispatch::Large | Dispatch::Async(_)) {
             self.count_commands(1);
@@ -401,7 +406,10 @@ impl State {
                     Err(error) => reply.error(error),
                 }));
             }
-            Handler::Read(_) | Handler::Write(_) | Handler::Connection(_) => {
+            Handler::Read(_)
+            | Handler::Write(_)
+            | Handler::ReadOrWait { .. }
+            | Handler::Connection(_) => {
                 queue.transaction.command(queue.db, args)
             }
             Handler::Session | Handler::Container if commands::reports_on_node(command) => {

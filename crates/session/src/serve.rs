@@ -18,6 +18,8 @@ use crate::session::Session;
 
 /// Names in the directory under which the parameters of the cluster stand.
 const CONFIG_PREFIX: &str = "config.";
+/// How long it may take to tell clients that wait for keys that the node stops.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// How long connections may take to end when the node stops.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -88,6 +90,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     };
     if result.is_ok() {
         tracing::info!("stopping");
+        replica.release_all(RELEASE_LIMIT).await;
         cluster.step_aside().await;
         // Before the replica: what it hands over must still be taken.
         cluster.consensus().stop().await;

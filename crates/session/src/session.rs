@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use quorate_env::budget::STEP_BYTES;
 use quorate_env::clock;
+use quorate_keyspace::Release;
 use quorate_resp::Decoder;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -47,6 +48,9 @@ struct Registered(Rc<Node>, Rc<Connection>);
 impl Drop for Registered {
     fn drop(&mut self) {
         self.1.closing.set(true);
+        if let Some(blocked) = self.1.blocked.get() {
+            self.0.replica.release(blocked.waiter, Release::Timeout);
+        }
         self.0.closed(&self.1);
     }
 }
@@ -61,6 +65,8 @@ enum Taken {
     Paused(Vec<Vec<u8>>),
     /// The last one takes time.
     Slow(Pin<Box<dyn Future<Output = ()>>>),
+    /// The last one may wait for a key.
+    Blocked,
 }
 
 /// How a command went.
@@ -118,6 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Taken::Slow(work) => {
                     attend(stream, decoder, &connection, work).await?;
+                    continue;
+                }
+                Taken::Blocked => {
+                    if !until_answered(stream, decoder, &connection).await? {
+                        return Ok(());
+                    }
                     continue;
                 }
             };
@@ -189,6 +201,7 @@ async fn take_commands<S: AsyncWrite + Unpin>(
         let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
         let carried = carry_out(stream, state, &args).await?;
         match carried {
+            Carried::Done if connection.may_block.get() => return Ok(Taken::Blocked),
             Carried::Done => {}
             Carried::Paused => return Ok(Taken::Paused(owned)),
             Carried::Slow(work) => return Ok(Taken::Slow(work)),
@@ -228,6 +241,9 @@ async fn take_commands<S: AsyncWrite + Unpin>(
             // It is in a batch now; the next one may be long in coming.
             decoder.release();
             incoming.settle(state.queued_bytes());
+        }
+        if connection.may_block.get() {
+            return Ok(Taken::Blocked);
         }
         if state.limits_changed() {
             let limits = state.node.limits(&connection);
@@ -301,6 +317,29 @@ async fn wait_for<S: AsyncRead + AsyncWrite + Unpin>(
             read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
         }
     }
+}
+
+/// Waits until a command that may wait for a key is answered, and notices when its client goes away or is killed. False:
+/// the client is gone while it waited.
+async fn until_answered<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    decoder: &mut Decoder,
+    connection: &Connection,
+) -> io::Result<bool> {
+    while connection.pending.get() > 0 && !connection.closing.get() {
+        flush(stream, connection).await?;
+        if connection.ended.get() && connection.blocked.get().is_some() {
+            return Ok(false);
+        }
+        let room = !connection.ended.get() && decoder.buffered_bytes() < READ_AHEAD_BYTES;
+        tokio::select! {
+            biased;
+            () = connection.wake.notified() => {}
+            read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
+        }
+    }
+    connection.may_block.set(false);
+    Ok(true)
 }
 
 /// Waits until everything under way is answered, and writes the answers meanwhile.

@@ -42,9 +42,9 @@ fn call(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outco
     match interpreter.compiled(&sha1_text(&code), body(&code), "user_function") {
         Ok(compiled) => {
             let mut calls = Calls::new(ctx, no_writes);
-            let seed = calls.seed;
+            let run = calls.run();
             let mut call = |args: &[&[u8]], shared: &Shared| calls.call(args, shared);
-            interpreter.vm.run_function(&compiled, &name, keys, args, seed, &mut call, &mut |result| match result {
+            interpreter.vm.run_function(&compiled, &name, keys, args, run, &mut call, &mut |result| match result {
                 Ok((value, resp3)) => script::to_reply(value, resp3, reply),
                 Err(failed) => reply.error(&failure(&failed, &name)),
             });
@@ -73,28 +73,30 @@ pub(super) fn load(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         replace = true;
     }
-    let (name, library) = read_library(ctx.keyspace, code)?;
-    check_names(ctx.keyspace, &name, &library, replace)?;
+    let (name, library) = read_library(ctx.keyspace, code, replace)?;
+    check_names(ctx.keyspace, &name, &library)?;
     ctx.keyspace.set_library(&name, Some(library));
     reply.bulk(name.as_bytes());
     Ok(())
 }
 
 /// What a library's source says: its name and its functions.
-pub(super) fn read_library(keyspace: &Keyspace, code: &[u8]) -> Result<(String, Library), CommandError> {
+pub(super) fn read_library(
+    keyspace: &Keyspace,
+    code: &[u8],
+    replace: bool,
+) -> Result<(String, Library), CommandError> {
     if code.len() > script::SOURCE_BYTES_MAX {
         return Err(TOO_LARGE);
     }
     let name = library_name(code)?;
+    if !replace && keyspace.scripts.libraries.contains_key(&name) {
+        return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
+    }
     let mut interpreter = keyspace.scripts.take_interpreter();
     let functions = match interpreter.compiled(&sha1_text(code), body(code), "user_function") {
         Ok(compiled) => interpreter.vm.functions_of(&compiled).map_err(|failed| {
-            let place = failed.place.map_or(String::new(), |(source, line)| {
-                format!("{}:{line}: ", source.trim_start_matches('@'))
-            });
-            let text = failed.text.strip_prefix("ERR ").unwrap_or(&failed.text);
-            let place = if text.starts_with("user_function:") { String::new() } else { place };
-            CommandError::new(format!("ERR Error registering functions: @{place}{text}").replace("@user", "user"))
+            CommandError::new(format!("ERR Error registering functions: {}", failed.text))
         }),
         Err(message) => Err(CommandError::new(format!("ERR Error compiling function: {message}"))),
     };
@@ -147,10 +149,7 @@ fn library_name(code: &[u8]) -> Result<String, CommandError> {
 }
 
 /// A function belongs to one library.
-pub(super) fn check_names(keyspace: &Keyspace, name: &str, library: &Library, replace: bool) -> Outcome {
-    if !replace && keyspace.scripts.libraries.contains_key(name) {
-        return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
-    }
+pub(super) fn check_names(keyspace: &Keyspace, name: &str, library: &Library) -> Outcome {
     let others = keyspace.scripts.libraries.iter().filter(|(other, _)| *other != name);
     for (_, other) in others {
         if let Some(function) = library.functions.keys().find(|function| other.functions.contains_key(*function)) {

@@ -255,11 +255,13 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
             text(reply, word);
             number(reply, "startfrom", from as i64);
         }
+        Begin::Found(_) => unknown(reply),
     }
     text(reply, "find_keys");
     reply.map(2);
     text(reply, "type");
     match spec.find {
+        _ if matches!(spec.begin, Begin::Found(_)) => unknown(reply),
         Find::Range { last, step } => {
             text(reply, "range");
             text(reply, "spec");
@@ -285,6 +287,13 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
             number(reply, "keystep", step as i64);
         }
     }
+}
+
+/// A search that clients cannot do.
+fn unknown(reply: &mut Reply<'_>) {
+    reply.bulk(b"unknown");
+    reply.bulk(b"spec");
+    reply.map(0);
 }
 
 /// First key, last key and step, for clients that know nothing of key specifications; zeros if that cannot say it.

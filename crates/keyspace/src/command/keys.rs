@@ -7,7 +7,7 @@ use crate::{
     keyspace::Expiry,
     number::parse_i64,
     reply::Reply,
-    value::Value,
+    value::{Parts, Value},
 };
 
 /// `DEL key [key ...]`, `UNLINK key [key ...]`: large values are freed later in both.
@@ -305,5 +305,57 @@ pub(super) fn object_freq(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<()
 /// `OBJECT HELP`
 pub(super) fn object_help(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     introspect::help("object", reply);
+    Ok(())
+}
+
+/// `MEMORY USAGE key [SAMPLES count]`: an estimate that follows from the contents alone, so that all replicas share it
+/// (R13).
+pub(super) fn memory_usage(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const SAMPLES_DEFAULT: usize = 5;
+    let samples = match &ctx.args[3..] {
+        [] => SAMPLES_DEFAULT,
+        [word, count] if word.eq_ignore_ascii_case(b"samples") => {
+            match parse_i64(count).ok_or(CommandError::NOT_AN_INTEGER)? {
+                0 => usize::MAX,
+                count => usize::try_from(count).map_err(|_| CommandError::SYNTAX)?,
+            }
+        }
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let key = ctx.arg(2);
+    match ctx.get(key) {
+        Some(value) => reply.count(estimate_bytes(key, value, samples)),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// Bytes that a key and its value take, about; of a collection so many parts are looked at.
+fn estimate_bytes(key: &[u8], value: &Value, samples: usize) -> usize {
+    /// The key, the value, the deadline, and an allocation.
+    const RECORD_BYTES: usize = 48;
+    /// Its own fields, and allocations.
+    const COLLECTION_BYTES: usize = 64;
+    /// Its length, in an allocation that it shares with others.
+    const PACKED_PART_BYTES: usize = 2;
+    /// Hash, length, its place in a node, and that node's spare room.
+    const PART_BYTES: usize = 32;
+    let value_bytes = match value.parts() {
+        Parts::String(string) => string.len(),
+        Parts::Collection(collection) => {
+            let is_packed = !matches!(value.encoding(), "hashtable" | "skiplist");
+            let part_bytes = if is_packed { PACKED_PART_BYTES } else { PART_BYTES };
+            let looked_at = collection.field_count().min(samples);
+            let bytes: usize = collection.fields_from(0).take(samples).map(|part| part.len() + part_bytes).sum();
+            let all = bytes as u128 * collection.field_count() as u128 / looked_at.max(1) as u128;
+            COLLECTION_BYTES + all as usize
+        }
+    };
+    RECORD_BYTES + key.len() + value_bytes
+}
+
+/// `MEMORY HELP`
+pub(super) fn memory_help(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    introspect::help("memory", reply);
     Ok(())
 }

@@ -9,8 +9,11 @@ pub mod table;
 mod bitmaps;
 mod connection;
 mod databases;
+mod dump;
 mod functions;
+mod geo;
 mod hashes;
+mod hyperloglog;
 mod internal;
 mod keys;
 mod lists;
@@ -19,6 +22,7 @@ mod picks;
 mod scripting;
 mod scan;
 mod sets;
+mod sort;
 mod sorted_sets;
 mod streams;
 mod strings;
@@ -179,6 +183,8 @@ pub enum Begin {
     Index(usize),
     /// Behind this word, looked for from a position on.
     Keyword(&'static str, usize),
+    /// Where a function finds them, if anywhere. Clients are told that it is unknown.
+    Found(fn(&[&[u8]]) -> Option<usize>),
 }
 
 /// How far keys go.
@@ -223,6 +229,10 @@ impl KeySpec {
                     None => return Ok(()),
                 }
             }
+            Begin::Found(find) => match find(args) {
+                Some(i) => i,
+                None => return Ok(()),
+            },
         };
         match self.find {
             Find::Range { last, step } => {

@@ -12,7 +12,7 @@ use crate::{
     number::parse_i64,
     random::Random,
     reply::Reply,
-    script::{self, FLAGS, Failed, Shared, sha1_text},
+    script::{self, FLAGS, Failed, Run, Shared, sha1_text},
 };
 
 type Outcome = Result<(), CommandError>;
@@ -38,6 +38,9 @@ pub(super) fn eval(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// `EVALSHA sha1 numkeys [key ...] [arg ...]`
 pub(super) fn evalsha(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.arg(1).len() != SHA_LEN {
+        return Err(NOSCRIPT);
+    }
     let (keys, args) = keys_and_args(ctx.args)?;
     let (sha, code) = known(ctx.keyspace, ctx.arg(1))?;
     Script::new(&code, sha)?.run(ctx, keys, args, false, reply);
@@ -57,11 +60,17 @@ pub(super) fn eval_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 /// `EVALSHA_RO sha1 numkeys [key ...] [arg ...]`
 pub(super) fn evalsha_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.arg(1).len() != SHA_LEN {
+        return Err(NOSCRIPT);
+    }
     let (keys, args) = keys_and_args(ctx.args)?;
     let (sha, code) = known(ctx.keyspace, ctx.arg(1))?;
     Script::new(&code, sha)?.run(ctx, keys, args, true, reply);
     Ok(())
 }
+
+/// The length of a SHA-1 in hexadecimal.
+const SHA_LEN: usize = 40;
 
 fn known(keyspace: &Keyspace, sha: &[u8]) -> Result<(String, std::sync::Arc<[u8]>), CommandError> {
     let sha = String::from_utf8_lossy(sha).to_ascii_lowercase();
@@ -113,9 +122,9 @@ impl<'a> Script<'a> {
         match interpreter.compiled(&self.sha, self.code, "user_script") {
             Ok(function) => {
                 let mut calls = Calls::new(ctx, read_only || self.no_writes);
-                let seed = calls.seed;
+                let run = calls.run();
                 let mut call = |args: &[&[u8]], shared: &Shared| calls.call(args, shared);
-                interpreter.vm.run_script(&function, keys, args, seed, &mut call, &mut |result| match result {
+                interpreter.vm.run_script(&function, keys, args, run, &mut call, &mut |result| match result {
                     Ok((value, resp3)) => script::to_reply(value, resp3, reply),
                     Err(failed) => reply.error(&failure(&failed, &self.sha)),
                 });
@@ -173,7 +182,7 @@ fn without_shebang(source: &[u8]) -> Result<(&[u8], Vec<&str>), CommandError> {
 pub(super) struct Calls<'a> {
     keyspace: &'a mut Keyspace,
     db: usize,
-    pub(super) seed: u64,
+    seed: u64,
     /// Calls so far: each has random numbers of its own.
     count: u64,
     read_only: bool,
@@ -183,6 +192,11 @@ impl<'a> Calls<'a> {
     pub(super) fn new(ctx: &'a mut WriteCtx<'_>, read_only: bool) -> Self {
         let (db, seed) = (ctx.db(), ctx.random().next_u64());
         Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only }
+    }
+
+    /// What a run gets.
+    pub(super) fn run(&self) -> Run {
+        Run { seed: self.seed, steps: self.keyspace.rules.script_steps_max }
     }
 
     /// The encoded reply to one command.

@@ -25,7 +25,7 @@ type Outcome = Result<(), CommandError>;
 pub(super) fn sadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, rules) = (ctx.arg(1), ctx.rules());
     let members = ctx.args.get(2..).unwrap_or_default();
-    let mut add_to = |set: &mut Set| members.iter().filter(|member| set.add(&rules, member)).count();
+    let add_to = |set: &mut Set| members.iter().filter(|member| set.add(&rules, member)).count();
     let added = match ctx.get_set(key)? {
         None => {
             let mut set = Set::for_members(&rules, ctx.arg(2), members.len());

@@ -8,7 +8,7 @@ mod pop;
 mod range;
 mod source;
 
-pub(super) use self::{add::*, combine::*, pick::*, pop::*, range::*};
+pub(super) use self::{add::*, bounds::number_as_c, combine::*, pick::*, pop::*, range::*, source::text};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,

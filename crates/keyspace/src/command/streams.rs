@@ -204,7 +204,9 @@ pub(super) fn xadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = new_id(old, args.id, now_ms, pairs)?;
     let add = |stream: &mut Stream| {
         stream.append(id, pairs, &rules);
-        args.trim.iter().for_each(|trim| drop(stream.trim(trim)));
+        if let Some(trim) = &args.trim {
+            stream.trim(trim);
+        }
     };
     match ctx.modify_stream(key)? {
         Some(stream) => add(stream),

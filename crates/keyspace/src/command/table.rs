@@ -14,6 +14,7 @@ mod lists;
 mod scripting;
 mod server;
 mod sets;
+mod sort;
 mod sorted_sets;
 mod streams;
 mod strings;
@@ -46,6 +47,7 @@ static FAMILIES: &[&[Command]] = &[
     geo::GEO,
     streams::STREAMS,
     keys::KEYS,
+    sort::SORT,
     scripting::SCRIPTING,
     transactions::TRANSACTIONS,
     connection::CONNECTION,

@@ -20,7 +20,7 @@ use mlua::Function;
 pub(crate) use self::{
     convert::to_reply,
     redis::{FLAGS, sha1_text},
-    vm::{Failed, Shared, Vm},
+    vm::{Failed, Run, Shared, Vm},
 };
 
 /// Scripts that EVAL has brought are kept for EVALSHA until this many came after them. What SCRIPT LOAD has brought stays.

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 
 use super::{
     convert,
-    vm::{Call, CallError, Shared},
+    vm::{Call, CallError, Shared, error_here},
 };
 use crate::number::format_f64_17g;
 
@@ -30,6 +30,9 @@ pub(crate) struct Registered {
     /// The function itself.
     pub(crate) callback: Function,
 }
+
+/// What a call counts, beside what its words and its reply take.
+const CALL_STEPS: u64 = 500;
 
 /// What may be promised of a script or a function.
 pub(crate) const FLAGS: [&str; 5] =
@@ -71,7 +74,7 @@ pub(super) fn call(
     call: &mut Call<'_>,
 ) -> mlua::Result<Result<Value, String>> {
     if shared.loading.load(Relaxed) {
-        return Ok(Err("ERR redis.call can only be called inside a script invocation".to_owned()));
+        return Err(error_here(lua, "Script attempted to access nonexistent global variable 'call'"));
     }
     if args.is_empty() {
         let text = "ERR Please specify at least one argument for this redis lib call";
@@ -89,7 +92,7 @@ pub(super) fn call(
         });
     }
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    shared.charge(100 + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
+    shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
     let bytes = call(&words, shared);
     shared.charge(bytes.len() as u64 / 16)?;
     let mut decoder = ValueDecoder::new(ValueLimits::default());
@@ -244,7 +247,7 @@ fn register(args: MultiValue, shared: &Shared) -> mlua::Result<()> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if function.name.is_empty() || !function.name.chars().all(is_name) {
         return raise(
-            "Function names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+            "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
         );
     }
     let mut registered = shared.registered.lock().expect("no script panics");

@@ -21,8 +21,8 @@ const STEP: u64 = 1_000;
 /// Instructions between two collections of garbage.
 const COLLECT_STEPS: u64 = 2_000_000;
 
-/// What a run may spend, in instructions: some seconds.
-pub(crate) const BUDGET: u64 = 1_000_000_000;
+/// What loading a library may spend, in instructions.
+const LOAD_STEPS_MAX: u64 = 50_000_000;
 
 /// What the interpreter may allocate, in bytes.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -41,6 +41,8 @@ pub(crate) type Call<'a> = dyn FnMut(&[&[u8]], &Shared) -> Vec<u8> + 'a;
 pub(crate) struct Shared {
     /// Goes up with each run.
     run: AtomicU64,
+    /// Steps that it may take.
+    budget: AtomicU64,
     /// Steps spent in this run.
     spent: AtomicU64,
     /// Steps at which garbage is collected next.
@@ -61,7 +63,7 @@ impl Shared {
     /// If nothing is left of it.
     pub(crate) fn charge(&self, steps: u64) -> mlua::Result<()> {
         let spent = self.spent.fetch_add(steps, Relaxed).saturating_add(steps);
-        if spent > BUDGET {
+        if spent > self.budget.load(Relaxed) {
             return Err(CallError::raise(TOO_LONG.to_owned()));
         }
         Ok(())
@@ -69,7 +71,7 @@ impl Shared {
 
     /// What is left of the budget.
     pub(crate) fn left(&self) -> u64 {
-        BUDGET.saturating_sub(self.spent.load(Relaxed))
+        self.budget.load(Relaxed).saturating_sub(self.spent.load(Relaxed))
     }
 
     /// Which run this is.
@@ -77,7 +79,8 @@ impl Shared {
         self.run.load(Relaxed)
     }
 
-    fn begin(&self, seed: u64) {
+    fn begin(&self, seed: u64, budget: u64) {
+        self.budget.store(budget, Relaxed);
         self.run.fetch_add(1, Relaxed);
         self.spent.store(0, Relaxed);
         self.collect_at.store(COLLECT_STEPS, Relaxed);
@@ -100,6 +103,15 @@ impl CallError {
 
 /// What came of a run.
 type Ran = Result<Value, Failed>;
+
+/// What a run gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Its random numbers follow from it.
+    pub(crate) seed: u64,
+    /// What it may spend, in instructions.
+    pub(crate) steps: u64,
+}
 
 /// Takes what came of a run: a value, and whether it is meant for RESP3.
 pub(crate) type Finish<'a> = dyn FnMut(Result<(&Value, bool), Failed>) + 'a;
@@ -137,7 +149,7 @@ impl Vm {
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         lua.gc_stop();
         let shared = Arc::new(Shared::default());
-        shared.begin(0);
+        shared.begin(0, LOAD_STEPS_MAX);
         let native = native(&lua, &shared)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").into_function()?;
         let parts: Table = prelude.call(native)?;
@@ -175,11 +187,11 @@ impl Vm {
         script: &Function,
         keys: &[&[u8]],
         args: &[&[u8]],
-        seed: u64,
+        run: Run,
         call: &mut Call<'_>,
         finish: &mut Finish<'_>,
     ) {
-        self.enter(seed, call, finish, |vm| {
+        self.enter(run, call, finish, |vm| {
             vm.run.call((script, vm.strings(keys)?, vm.strings(args)?))
         });
     }
@@ -191,11 +203,11 @@ impl Vm {
         name: &str,
         keys: &[&[u8]],
         args: &[&[u8]],
-        seed: u64,
+        run: Run,
         call: &mut Call<'_>,
         finish: &mut Finish<'_>,
     ) {
-        self.enter(seed, call, finish, |vm| {
+        self.enter(run, call, finish, |vm| {
             let loaded: MultiValue = vm.load_library(library)?;
             if loaded.front() != Some(&Value::Boolean(true)) {
                 return Ok(loaded);
@@ -214,7 +226,7 @@ impl Vm {
     pub(crate) fn functions_of(&mut self, library: &Function) -> Result<Vec<redis::Registered>, Failed> {
         let mut failed = None;
         let mut no_call = |_: &[&[u8]], _: &Shared| Vec::new();
-        self.enter(0, &mut no_call, &mut |result| failed = result.err(), |vm| vm.load_library(library));
+        self.enter(Run { seed: 0, steps: LOAD_STEPS_MAX }, &mut no_call, &mut |result| failed = result.err(), |vm| vm.load_library(library));
         let registered = std::mem::take(&mut *self.shared.registered.lock().expect("no script panics"));
         match failed {
             Some(failed) => Err(failed),
@@ -233,12 +245,12 @@ impl Vm {
     /// Whatever a run begins and ends with.
     fn enter(
         &mut self,
-        seed: u64,
+        run: Run,
         call: &mut Call<'_>,
         finish: &mut Finish<'_>,
-        run: impl FnOnce(&Self) -> mlua::Result<MultiValue>,
+        work: impl FnOnce(&Self) -> mlua::Result<MultiValue>,
     ) {
-        self.shared.begin(seed);
+        self.shared.begin(run.seed, run.steps);
         let shared = self.shared.clone();
         let call = std::cell::RefCell::new(call);
         let result = self.lua.scope(|scope| {
@@ -258,7 +270,7 @@ impl Vm {
             })?;
             self.install.call::<()>((raise, catch))?;
             let resp3 = || shared.resp.load(Relaxed) == 3;
-            match outcome(run(self)) {
+            match outcome(work(self)) {
                 Ok(value) => finish(Ok((&value, resp3()))),
                 Err(failed) => finish(Err(failed)),
             }

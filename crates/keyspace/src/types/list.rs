@@ -210,6 +210,11 @@ impl List {
         matches!(layout, LAYOUT_LISTPACK | LAYOUT_QUICKLIST)
     }
 
+    /// `OBJECT ENCODING` says `quicklist`, whatever the size.
+    pub(crate) fn mark_as_quicklist(&mut self) {
+        self.quicklist = true;
+    }
+
     /// Frees at least one and about `elements_max` elements of a list that is going away; returns how many
     /// are gone, at most `elements_max`.
     ///

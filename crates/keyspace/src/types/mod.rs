@@ -2,6 +2,7 @@
 
 pub mod hash;
 pub(crate) mod hashed;
+pub(crate) mod hyperloglog;
 pub mod list;
 pub(crate) mod sample;
 pub mod set;

@@ -166,6 +166,17 @@ impl Str {
         }
     }
 
+    /// The bytes, unless the string is kept as an integer.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::Int(_) => None,
+            Repr::Inline(inline) => Some(&inline.bytes[..inline.len()]),
+            Repr::Shared(bytes) => Some(bytes),
+            Repr::Heap(bytes) => Some(bytes),
+        }
+    }
+
     /// The number, if the bytes are the canonical text of a 64-bit integer.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {

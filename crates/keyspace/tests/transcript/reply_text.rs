@@ -1,4 +1,4 @@
-//! Replies as text: `+OK`, `-ERR ...`, `7`, `"bytes"`, `nil`, `nil-array`, `[a, b]`, `{a: b}`, `~[a, b]`.
+//! Replies as text: `+OK`, `-ERR ...`, `7`, `,1.5`, `"bytes"`, `nil`, `nil-array`, `[a, b]`, `{a: b}`, `~[a, b]`.
 
 /// Describes the one reply that `bytes` are.
 pub(super) fn describe(bytes: &[u8]) -> String {
@@ -14,7 +14,7 @@ fn take_reply(rest: &mut &[u8]) -> String {
     *rest = &rest[end + 2..];
     let (kind, value) = line.split_at(1);
     match kind {
-        "+" | "-" => line,
+        "+" | "-" | "," => line,
         ":" => value.to_owned(),
         "_" => "nil".to_owned(),
         "$" if value == "-1" => "nil".to_owned(),

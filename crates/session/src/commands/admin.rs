@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use quorate_env::{Instant, clock};
-use quorate_keyspace::{CommandError, Reply};
+use quorate_keyspace::{CommandError, Release, Reply};
 
 use super::{Answer, Cx};
 use crate::connection::Connection;
@@ -33,7 +33,7 @@ async fn replicas(node: &Node, connection: &Connection, wanted: i64, limit: Opti
     loop {
         let have = node.replica.replicas_with(connection.written.get()).await;
         let late = deadline.is_some_and(|d| Instant::now() >= d);
-        if have >= wanted || late || connection.closing.get() || connection.ended.get() {
+        if have >= wanted || late || is_over(connection) {
             return have;
         }
         clock::sleep(LOOK).await;
@@ -47,10 +47,42 @@ async fn synced_replicas(node: &Node, connection: &Connection, wanted: i64, limi
         let left = deadline.map_or(ASK_LIMIT, |d| d.duration_since(Instant::now()).min(ASK_LIMIT));
         let have = node.replica.replicas_synced(connection.written.get(), wanted.max(1), left).await;
         let late = deadline.is_some_and(|d| Instant::now() >= d);
-        if have >= wanted || late || connection.closing.get() || connection.ended.get() {
+        if have >= wanted || late || is_over(connection) {
             return have;
         }
         clock::sleep(LOOK).await;
+    }
+}
+
+/// Whether nobody wants to know any more.
+fn is_over(connection: &Connection) -> bool {
+    connection.closing.get() || connection.ended.get() || connection.unblocked.get().is_some()
+}
+
+/// Notes that a connection waits for replicas, as long as it lives.
+struct Awaits<'a>(&'a Connection);
+
+impl<'a> Awaits<'a> {
+    fn begin(connection: &'a Connection) -> Self {
+        connection.unblocked.set(None);
+        connection.awaits_replicas.set(true);
+        Self(connection)
+    }
+
+    /// The error that CLIENT UNBLOCK wants in place of the answer.
+    fn error(&self) -> Answer {
+        match self.0.unblocked.get() {
+            Some(Release::Error) => {
+                Err(CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Awaits<'_> {
+    fn drop(&mut self) {
+        self.0.awaits_replicas.set(false);
     }
 }
 
@@ -80,7 +112,11 @@ pub(super) async fn wait(node: Rc<Node>, connection: Rc<Connection>, args: Vec<V
         Ok(parsed) => parsed,
         Err(error) => return finish(&connection, Err(error)),
     };
+    let awaits = Awaits::begin(&connection);
     let have = replicas(&node, &connection, wanted, limit).await;
+    if let Err(error) = awaits.error() {
+        return finish(&connection, Err(error));
+    }
     connection.reply(&mut |reply| reply.int(have));
 }
 
@@ -91,8 +127,12 @@ pub(super) async fn waitaof(node: Rc<Node>, connection: Rc<Connection>, args: Ve
         Ok(parsed) => parsed,
         Err(error) => return finish(&connection, Err(error)),
     };
+    let awaits = Awaits::begin(&connection);
     let local = node.replica.sync_log().await;
     let have = synced_replicas(&node, &connection, wanted, limit).await;
+    if let Err(error) = awaits.error() {
+        return finish(&connection, Err(error));
+    }
     connection.reply(&mut |reply| {
         reply.array(2);
         reply.int(local.into());

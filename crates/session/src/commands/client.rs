@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
-use quorate_keyspace::{CommandError, Reply};
+use quorate_keyspace::{CommandError, Release, Reply};
 use quorate_resp::Protocol;
 
 use super::{Answer, Cx, check_name, count, text};
-use crate::connection::{Connection, ReplyMode};
+use crate::connection::{Blocked, Connection, ReplyMode};
 
 pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     reply.int(cx.connection.id as i64);
@@ -54,6 +54,7 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
 fn describe(c: &Connection) -> String {
     let mut s = String::new();
     let marks = [
+        ('b', c.is_blocked()),
         ('x', c.queued.get().is_some()),
         ('r', c.readonly.get()),
         ('e', c.no_evict.get()),
@@ -258,6 +259,39 @@ pub(super) fn pause(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answe
     cx.node.pause(Duration::from_millis(ms), writes_only);
     reply.ok();
     Ok(())
+}
+
+/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: clients of this node, as all of CLIENT. The waiting ends through the log,
+/// so what the other client gets may still be what it waited for.
+pub(super) fn unblock(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let release = match args.get(3).map(|arg| arg.to_ascii_lowercase()).as_deref() {
+        None | Some(b"timeout") => Release::Timeout,
+        Some(b"error") => Release::Error,
+        Some(_) => {
+            return Err(CommandError::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    if args.len() > 4 {
+        return Err(CommandError::SYNTAX);
+    }
+    let id = quorate_resp::parse_integer(args[2]).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let found = cx.node.clients().into_iter().find(|c| i64::try_from(c.id) == Ok(id));
+    reply.int(found.is_some_and(|c| end_waiting(cx, &c, release)).into());
+    Ok(())
+}
+
+/// Whether the client has waited.
+fn end_waiting(cx: &Cx<'_>, c: &Connection, release: Release) -> bool {
+    if let Some(blocked) = c.blocked.get().filter(|blocked| !blocked.is_ending) {
+        c.blocked.set(Some(Blocked { is_ending: true, ..blocked }));
+        cx.node.replica.release(blocked.waiter, release);
+        return true;
+    }
+    let awaits = c.awaits_replicas.get() && c.unblocked.get().is_none();
+    if awaits {
+        c.unblocked.set(Some(release));
+    }
+    awaits
 }
 
 pub(super) fn unpause(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {

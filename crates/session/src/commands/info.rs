@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::fmt::Write;
+use std::rc::Rc;
 
 use quorate_env::Part;
-use quorate_keyspace::Reply;
+use quorate_keyspace::{Keyspace, Reply};
 
 use super::auth::REDIS_VERSION;
 use super::{Answer, Cx, text};
+use crate::connection::Connection;
 
 /// The sections, in order; those behind `default` appear without being asked for.
 const SECTIONS: [(&str, Section); 11] = [
@@ -83,15 +85,21 @@ fn server(cx: &Cx<'_>, out: &mut String) {
 
 fn clients(cx: &Cx<'_>, out: &mut String) {
     let clients = cx.node.clients();
+    let has_timeout = |c: &&Rc<Connection>| c.blocked.get().is_some_and(|blocked| blocked.has_timeout);
+    let in_timeout_table = clients.iter().filter(has_timeout).count();
+    // Of the whole cluster: they are a part of the state.
+    let (keys, keys_on_nokey) = cx.node.replica.with_keyspace(Keyspace::waited_for);
     lines!(out,
         "connected_clients": clients.len(),
         "cluster_connections": 0,
         "maxclients": cx.node.config.maxclients(),
         "client_recent_max_input_buffer": clients.iter().map(|c| c.buffered.get()).max().unwrap_or(0),
         "client_recent_max_output_buffer": clients.iter().map(|c| c.output_bytes()).max().unwrap_or(0),
-        "blocked_clients": 0,
+        "blocked_clients": clients.iter().filter(|c| c.is_blocked()).count(),
         "tracking_clients": 0,
-        "clients_in_timeout_table": 0,
+        "clients_in_timeout_table": in_timeout_table,
+        "total_blocking_keys": keys,
+        "total_blocking_keys_on_nokey": keys_on_nokey,
     );
 }
 

@@ -140,6 +140,7 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "client|no-touch" => client::no_touch(cx, args, reply),
         "client|reply" => client::reply_mode(cx, args, reply),
         "client|pause" => client::pause(cx, args, reply),
+        "client|unblock" => client::unblock(cx, args, reply),
         "client|unpause" => client::unpause(cx, reply),
         "config|get" => config::get(cx, args, reply),
         "config|resetstat" => config::resetstat(cx, reply),

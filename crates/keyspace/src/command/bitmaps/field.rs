@@ -50,7 +50,8 @@ impl Field {
             [b'#', digits @ ..] => (bits, digits),
             digits => (1, digits),
         };
-        let offset = parse_i64(digits).and_then(|offset| offset.checked_mul(scale));
+        // As in Redis, a product that overflows may be another offset.
+        let offset = parse_i64(digits).map(|offset| offset.wrapping_mul(scale));
         let offset = offset.and_then(|offset| u64::try_from(offset).ok());
         let offset = offset.filter(|offset| offset / 8 < STRING_BYTES_MAX).ok_or(BIT_OFFSET)?;
         Ok(Self { signed, bits: bits as u32, offset })

@@ -96,19 +96,25 @@ impl ScoreBound {
     }
 }
 
-/// A number as C's `strtod` reads it at the beginning of a string that ends with it: blanks in front, nothing at all (0),
-/// and what is too large or too small are fine here, unlike in other arguments.
+/// A number as C's `strtod` reads it at the beginning of a string that ends with it: what is too large or too small is fine
+/// here, unlike in other arguments.
 fn parse_as_strtod(text: &[u8]) -> Option<f64> {
+    number_as_c(text, |text| {
+        parse_f64(text).or_else(|| {
+            let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            (!number.is_nan()).then_some(number)
+        })
+    })
+}
+
+/// Lets `parse` read a number where C reads one: a NUL ends it, blanks may be in front, and nothing at all is 0.
+pub(in crate::command) fn number_as_c(text: &[u8], parse: impl Fn(&[u8]) -> Option<f64>) -> Option<f64> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Some(0.0);
     }
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
-    let text = &text[text.iter().take_while(|byte| is_blank(byte)).count()..];
-    parse_f64(text).or_else(|| {
-        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        (!number.is_nan()).then_some(number)
-    })
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    parse(&text[text.iter().take_while(is_blank).count()..])
 }
 
 impl<'a> LexBound<'a> {

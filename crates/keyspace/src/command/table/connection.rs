@@ -232,6 +232,23 @@ pub(super) static CONNECTION: &[Command] = &[
                 ..BASE
             },
             Command {
+                name: "client|unblock",
+                arity: -3,
+                flags: flags!(ADMIN NOSCRIPT LOADING STALE),
+                categories: categories!(CONNECTION),
+                since: "5.0.0",
+                complexity: "O(N) in the number of connections of this node",
+                summary: "Ends the waiting of another client of this node.",
+                group: Group::Connection,
+                arguments: &[
+                    arg("client-id", "integer"),
+                    one_of("unblock-type", &[token("timeout", "TIMEOUT"), token("error", "ERROR")]).optional(),
+                ],
+                script: ScriptPolicy::Refused,
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
                 name: "client|unpause",
                 arity: 2,
                 flags: flags!(ADMIN NOSCRIPT LOADING STALE),

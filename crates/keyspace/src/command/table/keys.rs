@@ -1,7 +1,7 @@
 //! Keys, whatever they hold.
 
 use super::{BASE, arg, categories, flags, key, key_flags, one_of, range, token};
-use crate::command::{Command, Group, Handler, ScriptPolicy, databases, keys};
+use crate::command::{Command, Group, Handler, ScriptPolicy, databases, dump, keys};
 
 pub(super) static KEYS: &[Command] = &[
     Command {
@@ -35,6 +35,21 @@ pub(super) static KEYS: &[Command] = &[
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arguments: &[key("key", 0).multiple()],
         handler: Handler::Write(keys::del),
+        ..BASE
+    },
+    Command {
+        name: "dump",
+        arity: 2,
+        flags: flags!(READONLY),
+        keys: &[range(1, 0, 1, key_flags!(RO ACCESS))],
+        categories: categories!(KEYSPACE),
+        since: "2.6.0",
+        complexity: "O(N) in the number and the length of what the value consists of",
+        summary: "Returns a value in Redis's serialization.",
+        group: Group::Generic,
+        tips: &["nondeterministic_output"],
+        arguments: &[key("key", 0)],
+        handler: Handler::Read(dump::dump),
         ..BASE
     },
     Command {
@@ -119,6 +134,41 @@ pub(super) static KEYS: &[Command] = &[
         tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         arguments: &[arg("pattern", "pattern")],
         handler: Handler::Read(databases::keys),
+        ..BASE
+    },
+    Command {
+        name: "memory",
+        arity: -2,
+        since: "4.0.0",
+        complexity: "Depends on subcommand.",
+        summary: "Container for what is known of the use of memory.",
+        group: Group::Server,
+        subcommands: &[
+            Command {
+                name: "memory|help",
+                arity: 2,
+                flags: flags!(LOADING STALE),
+                since: "4.0.0",
+                summary: "Lists the subcommands.",
+                group: Group::Server,
+                handler: Handler::Read(keys::memory_help),
+                ..BASE
+            },
+            Command {
+                name: "memory|usage",
+                arity: -3,
+                flags: flags!(READONLY),
+                keys: &[range(2, 0, 1, key_flags!(RO))],
+                since: "4.0.0",
+                complexity: "O(N) in the number of samples",
+                summary: "Estimates the bytes that a key and its value take.",
+                group: Group::Server,
+                arguments: &[key("key", 0), arg("count", "integer").behind("SAMPLES").optional()],
+                handler: Handler::Read(keys::memory_usage),
+                ..BASE
+            },
+        ],
+        handler: Handler::Container,
         ..BASE
     },
     Command {
@@ -330,6 +380,28 @@ pub(super) static KEYS: &[Command] = &[
         group: Group::Generic,
         arguments: &[key("key", 0), key("newkey", 1)],
         handler: Handler::Write(keys::renamenx),
+        ..BASE
+    },
+    Command {
+        name: "restore",
+        arity: -4,
+        flags: flags!(WRITE DENYOOM),
+        keys: &[range(1, 0, 1, key_flags!(OW UPDATE))],
+        categories: categories!(KEYSPACE DANGEROUS),
+        since: "2.6.0",
+        complexity: "O(N*log(N)) at most in the number of what the value consists of",
+        summary: "Makes a key of a value in Redis's serialization.",
+        group: Group::Generic,
+        arguments: &[
+            key("key", 0),
+            arg("ttl", "integer"),
+            arg("serialized-value", "string"),
+            token("replace", "REPLACE").optional(),
+            token("absttl", "ABSTTL").optional(),
+            arg("seconds", "integer").behind("IDLETIME").optional(),
+            arg("frequency", "integer").behind("FREQ").optional(),
+        ],
+        handler: Handler::Write(dump::restore),
         ..BASE
     },
     Command {

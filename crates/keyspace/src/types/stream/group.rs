@@ -10,7 +10,7 @@ pub(crate) type Name = Arc<[u8]>;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     name: Name,
     /// Up to where entries are delivered.
     last_id: StreamId,
@@ -24,7 +24,7 @@ pub struct Group {
 
 /// One who reads.
 #[derive(Clone, Debug)]
-pub struct Consumer {
+pub(crate) struct Consumer {
     name: Name,
     /// When it last tried to get entries.
     pub(crate) seen_ms: u64,
@@ -36,15 +36,15 @@ pub struct Consumer {
 
 /// An entry that is delivered and not acknowledged.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Which.
-    pub id: StreamId,
+    pub(crate) id: StreamId,
     /// The consumer it is delivered to.
     pub(crate) owner: Name,
     /// When it was delivered last.
-    pub delivered_ms: u64,
+    pub(crate) delivered_ms: u64,
     /// How often.
-    pub deliveries: u64,
+    pub(crate) deliveries: u64,
 }
 
 /// The place of what `order` calls equal, or where it belongs.
@@ -99,19 +99,19 @@ impl Group {
 
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &[u8] {
+    pub(crate) fn name(&self) -> &[u8] {
         &self.name
     }
 
     /// Up to where entries are delivered.
     #[must_use]
-    pub fn last_id(&self) -> StreamId {
+    pub(crate) fn last_id(&self) -> StreamId {
         self.last_id
     }
 
     /// How many of all entries ever added are delivered, if known.
     #[must_use]
-    pub fn entries_read(&self) -> Option<i64> {
+    pub(crate) fn entries_read(&self) -> Option<i64> {
         self.entries_read
     }
 
@@ -123,7 +123,7 @@ impl Group {
 
     /// Number of entries that are not acknowledged.
     #[must_use]
-    pub fn pending_len(&self) -> usize {
+    pub(crate) fn pending_len(&self) -> usize {
         self.pending.len()
     }
 
@@ -318,7 +318,7 @@ impl Consumer {
 
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &[u8] {
+    pub(crate) fn name(&self) -> &[u8] {
         &self.name
     }
 
@@ -329,7 +329,7 @@ impl Consumer {
 
     /// Number of entries that it has not acknowledged.
     #[must_use]
-    pub fn pending_len(&self) -> usize {
+    pub(crate) fn pending_len(&self) -> usize {
         self.pending.len()
     }
 

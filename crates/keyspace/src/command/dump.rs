@@ -1,0 +1,95 @@
+//! `DUMP` and `RESTORE`.
+
+use crate::{
+    context::{ReadCtx, WriteCtx},
+    error::CommandError,
+    keyspace::Expiry,
+    number::parse_i64,
+    rdb::{self, Refused},
+    reply::Reply,
+};
+
+/// `DUMP key`
+pub(super) fn dump(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match ctx.get(ctx.arg(1)) {
+        Some(value) => reply.bulk(&rdb::dump(value)),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// The options of `RESTORE`. How long a key was idle and how often it was used belong to a node (R12): they are only
+/// judged.
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    at: bool,
+}
+
+impl Options {
+    fn parse(args: &[&[u8]]) -> Result<Self, CommandError> {
+        const BAD_IDLETIME: CommandError = CommandError::fixed("ERR Invalid IDLETIME value, must be >= 0");
+        const BAD_FREQ: CommandError = CommandError::fixed("ERR Invalid FREQ value, must be >= 0 and <= 255");
+        let mut parsed = Self::default();
+        let (mut has_idletime, mut has_freq) = (false, false);
+        let mut options = args.iter();
+        while let Some(option) = options.next() {
+            let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+            let mut number = || {
+                let value = options.next().ok_or(CommandError::SYNTAX)?;
+                parse_i64(value).ok_or(CommandError::NOT_AN_INTEGER)
+            };
+            if is("replace") {
+                parsed.replace = true;
+            } else if is("absttl") {
+                parsed.at = true;
+            } else if is("idletime") && !has_freq {
+                if number()? < 0 {
+                    return Err(BAD_IDLETIME);
+                }
+                has_idletime = true;
+            } else if is("freq") && !has_idletime {
+                if !(0..=255).contains(&number()?) {
+                    return Err(BAD_FREQ);
+                }
+                has_freq = true;
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
+pub(super) fn restore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const BUSY: CommandError = CommandError::fixed("BUSYKEY Target key name already exists.");
+    const BAD_TTL: CommandError = CommandError::fixed("ERR Invalid TTL value, must be >= 0");
+    const BAD_FOOTER: CommandError = CommandError::fixed("ERR DUMP payload version or checksum are wrong");
+    const BAD_FORMAT: CommandError = CommandError::fixed("ERR Bad data format");
+    let (key, now_ms) = (ctx.arg(1), ctx.time_ms());
+    let options = Options::parse(&ctx.args[4..])?;
+    if !options.replace && ctx.exists(key) {
+        return Err(BUSY);
+    }
+    let ttl = parse_i64(ctx.arg(2)).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let ttl = u64::try_from(ttl).map_err(|_| BAD_TTL)?;
+    let value = rdb::restore(ctx.arg(3), &ctx.rules()).map_err(|refused| match refused {
+        Refused::Footer => BAD_FOOTER,
+        Refused::Format => BAD_FORMAT,
+    })?;
+    let expire_at_ms = match ttl {
+        0 => None,
+        ttl if options.at => Some(ttl),
+        ttl => Some(now_ms.saturating_add(ttl).min(i64::MAX as u64)),
+    };
+    match expire_at_ms {
+        Some(at_ms) if at_ms <= now_ms => {
+            ctx.remove(key);
+        }
+        Some(at_ms) => ctx.set(key, value, Expiry::At(at_ms)),
+        None => ctx.set(key, value, Expiry::Clear),
+    }
+    reply.ok();
+    Ok(())
+}
