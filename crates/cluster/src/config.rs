@@ -194,11 +194,13 @@ impl Config {
         let matches = |name: &str| {
             patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern.as_ref(), name.as_bytes()))
         };
+        let aliases = parameters::ALIASES.iter().filter(|(alias, _)| matches(alias));
         PARAMETERS
             .iter()
             .zip(&self.shared.slots)
             .filter(|(parameter, _)| matches(parameter.name))
             .map(|(parameter, slot)| (parameter.name, slot.show(parameter)))
+            .chain(aliases.filter_map(|(alias, name)| Some((*alias, self.get(name)?))))
             .collect()
     }
 

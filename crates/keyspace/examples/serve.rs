@@ -20,7 +20,7 @@ use std::{
 };
 
 use quorate_keyspace::{
-    CommandError, Host, Keyspace, ReadOutcome, Reply,
+    CommandError, Host, Keyspace, ReadOutcome, Release, Reply, WaiterId,
     batch::{BatchBuilder, Header, SEMANTICS},
     command::{self, Handler},
 };
@@ -46,11 +46,26 @@ struct Connection {
 struct Origin<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    /// The command waits for a key.
+    waits: Option<WaiterId>,
 }
 
 impl Host for Origin<'_> {
     fn reply(&mut self, _: usize, run: &mut dyn FnMut(&mut Reply<'_>)) {
         run(&mut Reply::new(self.out, self.protocol));
+    }
+
+    fn waits(&mut self, _: usize, waiter: WaiterId, _: u64) {
+        self.waits = Some(waiter);
+    }
+}
+
+/// Takes the reply to a command that waits no longer.
+struct Impatient<'a>(&'a mut Vec<u8>, Protocol);
+
+impl Host for Impatient<'_> {
+    fn answer_waiter(&mut self, _: WaiterId, run: &mut dyn FnMut(&mut Reply<'_>) -> bool) {
+        run(&mut Reply::new(self.0, self.1));
     }
 }
 
@@ -151,7 +166,15 @@ impl State {
         };
         let payload = batch.finish(&header);
         let index = self.keyspace.index() + 1;
-        self.keyspace.apply(index, TERM, &payload, &mut Origin { out, protocol });
+        let mut origin = Origin { out, protocol, waits: None };
+        self.keyspace.apply(index, TERM, &payload, &mut origin);
+        if let Some(waiter) = origin.waits {
+            // There is no clock here: whatever the time to wait, it is over.
+            let mut batch = BatchBuilder::new();
+            batch.command(0, &[b"\0unblock", &waiter.to_bytes(), Release::Timeout.word()]);
+            let payload = batch.finish(&Header { origin_seq: header.origin_seq + 1, ..header });
+            self.keyspace.apply(index + 1, TERM, &payload, &mut Impatient(out, protocol));
+        }
         while self.keyspace.take_garbage(1000) {}
     }
 }

@@ -302,7 +302,7 @@ impl<'a> WriteCtx<'a> {
     }
 
     /// Leaves the command waiting for a key (R17): it is carried out anew whenever one of its keys is ready. It must have
-    /// changed and written nothing, and [`WriteCtx::may_wait`].
+    /// written nothing, and [`WriteCtx::may_wait`].
     ///
     /// # Errors
     /// If its arguments are too long to be kept.

@@ -110,7 +110,7 @@ impl Keyspace {
         self.execute_logged(db, args, seed, false, reply).sleep_ms
     }
 
-    /// Carries out a command of an entry. If it is to wait it has written and changed nothing.
+    /// Carries out a command of an entry. If it is to wait it has written nothing.
     pub(crate) fn execute_or_wait(
         &mut self,
         db: usize,

@@ -24,6 +24,7 @@
 //! | `snapshot`, `restore` | the whole state in slices, and back |
 //! | `digest` | a hash over the whole state in slices |
 //! | `warm` | bringing what commands will need closer to the processor |
+//! | `listpack`, `rdb` | values as Redis packs them: nodes of streams, `DUMP` and `RESTORE` |
 //! | `contents`, `walk` | going through the state while it changes |
 //!
 //! # Writing a command

@@ -333,7 +333,8 @@ pub(crate) fn elements(pack: &[u8]) -> impl Iterator<Item = Element<'_>> {
 /// The number of elements, if the bytes are a sound listpack: whatever is read from it afterwards is within it.
 pub(crate) fn validate(pack: &[u8]) -> Option<usize> {
     let total: [u8; 4] = pack.get(..4)?.try_into().ok()?;
-    if pack.len() < HEADER_LEN + 1 || u32::from_le_bytes(total) as usize != pack.len() || *pack.last()? != END {
+    if pack.len() < HEADER_LEN + 1 || u32::from_le_bytes(total) as usize != pack.len() || *pack.last()? != END
+    {
         return None;
     }
     let (mut at, mut found) = (HEADER_LEN, 0);
@@ -370,8 +371,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_redis() {
         // `RPUSH l 1 hello -1 70000`, as DUMP of redis-server 7.0.15 shows it.
-        let expected =
-            b"\x18\0\0\0\x04\0\x01\x01\x85hello\x06\xdf\xff\x02\xf2\x70\x11\x01\x04\xff";
+        let expected = b"\x18\0\0\0\x04\0\x01\x01\x85hello\x06\xdf\xff\x02\xf2\x70\x11\x01\x04\xff";
         assert_eq!(pack(&["1", "hello", "-1", "70000"]), expected);
     }
 

@@ -4,16 +4,14 @@
 //! pointers, and there is next to no overhead. They stay in the order in which they were put in, which is part of the
 //! state, as a snapshot keeps it (R11).
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use smallvec::SmallVec;
 
-/// The strings. Each has its length in front: one byte below 128, else five.
+/// The strings. Each has its length in front, and their number stands in front of all: one byte below 128, else five.
+/// Nothing is allocated beyond them, since small values are many; growing costs no more than going through them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Packed {
-    bytes: Vec<u8>,
-    len: u32,
-}
+pub(crate) struct Packed(Box<[u8]>);
 
 impl Packed {
     /// No strings.
@@ -23,29 +21,25 @@ impl Packed {
 
     /// Number of strings.
     pub(crate) fn len(&self) -> usize {
-        self.len as usize
+        self.head().0
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 
     /// Bytes allocated, about.
     pub(crate) fn memory_bytes(&self) -> usize {
         /// The allocation.
         const OVERHEAD_BYTES: usize = 8;
-        self.bytes.capacity() + OVERHEAD_BYTES
+        self.0.len() + OVERHEAD_BYTES
     }
 
     /// All strings in order.
     pub(crate) fn iter(&self) -> Iter<'_> {
-        Iter { rest: &self.bytes, left: self.len() }
-    }
-
-    /// The string at `index`; takes time in proportion to it.
-    pub(crate) fn get(&self, index: usize) -> Option<&[u8]> {
-        self.iter().nth(index)
+        let (left, head_len) = self.head();
+        Iter { rest: &self.0[head_len..], left }
     }
 
     /// The index of the first string that equals `wanted`, looking at every `step`-th one from `first` on.
@@ -63,68 +57,97 @@ impl Packed {
 
     /// Adds a string at the end.
     pub(crate) fn push(&mut self, string: &[u8]) {
-        let at = self.bytes.len();
-        self.insert_at(at, string);
+        let end = self.0.len();
+        self.put(end..end, 0, &[string]);
     }
 
     /// As [`Self::push`]; false if the string is too long, or the strings too many, for any that was packed by us.
     pub(crate) fn push_checked(&mut self, string: &[u8]) -> bool {
-        let fits = u32::try_from(string.len()).is_ok() && self.len < u32::MAX;
+        let fits = u32::try_from(string.len()).is_ok() && self.len() < u32::MAX as usize;
         if fits {
             self.push(string);
         }
         fits
     }
 
-    /// Puts a string in front of that at `index`, which may be the end.
-    pub(crate) fn insert(&mut self, index: usize, string: &[u8]) {
-        let at = self.offset(index);
-        self.insert_at(at, string);
+    /// Puts strings in front of that at `index`, which may be the end.
+    pub(crate) fn insert(&mut self, index: usize, strings: &[&[u8]]) {
+        let (at, _) = self.place(index, 0);
+        self.put(at..at, 0, strings);
     }
 
     /// Puts another string in the place of that at `index`.
     pub(crate) fn replace(&mut self, index: usize, string: &[u8]) {
-        let (begin, end) = (self.offset(index), self.offset(index + 1));
-        let (head, head_len) = encode_len(string.len());
-        let whole = head[..head_len].iter().chain(string).copied();
-        self.bytes.splice(begin..end, whole);
+        let (begin, end) = self.place(index, 1);
+        self.put(begin..end, 1, &[string]);
     }
 
     /// Takes out `count` strings from `index` on.
     pub(crate) fn remove(&mut self, index: usize, count: usize) {
-        let (begin, end) = (self.offset(index), self.offset(index + count));
-        self.bytes.drain(begin..end);
-        self.len -= count as u32;
-        if self.bytes.capacity() > 64 + 2 * self.bytes.len() {
-            self.bytes.shrink_to_fit();
-        }
+        let (begin, end) = self.place(index, count);
+        self.put(begin..end, count, &[]);
     }
 
-    fn insert_at(&mut self, at: usize, string: &[u8]) {
-        let (head, head_len) = encode_len(string.len());
-        // Small values are many: doubling would waste a third of their memory.
-        let needed = head_len + string.len();
-        if self.bytes.capacity() - self.bytes.len() < needed {
-            self.bytes.reserve_exact(needed + self.bytes.len() / 8);
-        }
-        if at == self.bytes.len() {
-            self.bytes.extend_from_slice(&head[..head_len]);
-            self.bytes.extend_from_slice(string);
-        } else {
-            self.bytes.splice(at..at, head[..head_len].iter().chain(string).copied());
-        }
-        self.len += 1;
+    /// The number of strings, and how many bytes tell it.
+    fn head(&self) -> (usize, usize) {
+        if self.0.is_empty() { (0, 0) } else { decode_len(&self.0) }
     }
 
-    /// Where the string at `index` begins; the end for the length.
-    fn offset(&self, index: usize) -> usize {
-        assert!(index <= self.len(), "index {index} of {}", self.len);
+    /// Puts strings in the place of `count` others, whose bytes are at `range`.
+    fn put(&mut self, range: Range<usize>, count: usize, strings: &[&[u8]]) {
+        let (old_count, old_head_len) = self.head();
+        let new_count = old_count - count + strings.len();
+        if new_count == 0 {
+            *self = Self::default();
+            return;
+        }
+        let (head, head_len) = encode_len(new_count);
+        let put_len: usize = strings.iter().map(|string| encode_len(string.len()).1 + string.len()).sum();
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        if bytes.is_empty() {
+            bytes.reserve_exact(head_len + put_len);
+        }
+        if head_len != old_head_len {
+            bytes.splice(..old_head_len, head[..head_len].iter().copied());
+        }
+        bytes[..head_len].copy_from_slice(&head[..head_len]);
+        let begin = range.start - old_head_len + head_len;
+        let end = begin + range.len();
+        move_tail(&mut bytes, end, begin + put_len);
+        let mut at = begin;
+        for string in strings {
+            let (head, head_len) = encode_len(string.len());
+            bytes[at..at + head_len].copy_from_slice(&head[..head_len]);
+            bytes[at + head_len..][..string.len()].copy_from_slice(string);
+            at += head_len + string.len();
+        }
+        self.0 = bytes.into_boxed_slice();
+    }
+
+    /// Where `count` strings from `index` on begin and end.
+    fn place(&self, index: usize, count: usize) -> (usize, usize) {
+        assert!(index + count <= self.len(), "{count} strings from {index} of {}", self.len());
         let mut strings = self.iter();
         for _ in 0..index {
             strings.next();
         }
-        self.bytes.len() - strings.rest.len()
+        let begin = self.0.len() - strings.rest.len();
+        for _ in 0..count {
+            strings.next();
+        }
+        (begin, self.0.len() - strings.rest.len())
     }
+}
+
+/// Brings what begins at `from` to `to`, and the length to what it needs then.
+fn move_tail(bytes: &mut Vec<u8>, from: usize, to: usize) {
+    let len = bytes.len();
+    if to > from {
+        bytes.reserve_exact(to - from);
+        bytes.resize(len + to - from, 0);
+    }
+    bytes.copy_within(from..len, to);
+    bytes.truncate(len - from + to);
 }
 
 impl fmt::Debug for Packed {
@@ -144,13 +167,10 @@ impl<'a> Iterator for Iter<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (&first, _) = self.rest.split_first()?;
-        let (len, head_len) = if first < 0x80 {
-            (usize::from(first), 1)
-        } else {
-            let len: [u8; 4] = self.rest[1..5].try_into().expect("four bytes");
-            (u32::from_le_bytes(len) as usize, 5)
-        };
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (len, head_len) = decode_len(self.rest);
         let (string, rest) = self.rest[head_len..].split_at(len);
         self.rest = rest;
         self.left -= 1;
@@ -163,6 +183,17 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
+
+/// A length at the beginning of these bytes, and how many of them it takes.
+fn decode_len(bytes: &[u8]) -> (usize, usize) {
+    match bytes[0] {
+        len @ ..0x80 => (usize::from(len), 1),
+        _ => {
+            let len: [u8; 4] = bytes[1..5].try_into().expect("four bytes");
+            (u32::from_le_bytes(len) as usize, 5)
+        }
+    }
+}
 
 /// What stands in front of a string of this length, and how much of it counts.
 fn encode_len(len: usize) -> ([u8; 5], usize) {
@@ -201,6 +232,25 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
+    #[test]
+    fn there_may_be_many() {
+        let strings: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+        let mut packed = Packed::new();
+        for pair in strings.chunks(2) {
+            packed.insert(packed.len(), &[pair[0].as_bytes(), pair[1].as_bytes()]);
+        }
+        let all = || strings.iter().map(String::as_bytes);
+        assert!(packed.len() == 300 && packed.iter().eq(all()));
+        packed.remove(100, 172);
+        assert_eq!(packed.len(), 128);
+        packed.remove(0, 1);
+        assert!(packed.len() == 127 && packed.iter().eq(all().take(100).chain(all().skip(272)).skip(1)));
+        packed.insert(0, &[b"first"]);
+        assert!(packed.len() == 128 && packed.iter().next() == Some(b"first"));
+        packed.remove(0, 128);
+        assert!(packed.is_empty() && packed == Packed::new());
+    }
+
     proptest! {
         #[test]
         fn it_is_a_sequence_of_strings(steps in steps()) {
@@ -210,7 +260,7 @@ mod tests {
                 match step {
                     Step::Insert(i, string) => {
                         let i = i % (model.len() + 1);
-                        packed.insert(i, &string);
+                        packed.insert(i, &[&string]);
                         model.insert(i, string);
                     }
                     Step::Replace(i, string) if !model.is_empty() => {
@@ -230,7 +280,7 @@ mod tests {
             prop_assert_eq!(packed.len(), model.len());
             prop_assert!(packed.iter().eq(model.iter().map(Vec::as_slice)));
             for (i, string) in model.iter().enumerate() {
-                prop_assert_eq!(packed.get(i), Some(&string[..]));
+                prop_assert_eq!(packed.iter().nth(i), Some(&string[..]));
                 prop_assert!(packed.find(string, 0, 1) <= Some(i));
             }
         }

@@ -120,12 +120,15 @@ impl Keyspace {
         host: &mut dyn Host,
     ) {
         let args: Args<'_> = waiter.args.iter().map(|arg| &**arg).collect();
-        let mut waits_on = false;
+        let (mut waits_on, ready) = (false, self.waiters.ready_count());
         Replies::answer_waiter(replies, host, waiter.id, &mut |reply| {
             waits_on = self.execute_or_wait(waiter.db, &args, seed, reply).wait.is_some();
             !waits_on
         });
-        if !waits_on {
+        if waits_on {
+            // A consumer that looks for something leaves its trace in the stream: nothing that could serve anybody.
+            self.waiters.forget_ready(ready);
+        } else {
             self.forget(number);
         }
     }

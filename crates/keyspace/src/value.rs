@@ -18,7 +18,7 @@ pub enum Value {
     /// A map from strings to strings.
     Hash(Box<Hash>),
     /// Strings in the order of their scores.
-    SortedSet(Box<SortedSet>),
+    SortedSet(SortedSet),
     /// Entries in the order of their times, and who has read them.
     Stream(Box<Stream>),
 }
@@ -127,7 +127,7 @@ impl Value {
             Self::List(list) => Parts::Collection(&**list),
             Self::Set(set) => Parts::Collection(&**set),
             Self::Hash(hash) => Parts::Collection(&**hash),
-            Self::SortedSet(set) => Parts::Collection(&**set),
+            Self::SortedSet(set) => Parts::Collection(set),
             Self::Stream(stream) => Parts::Collection(&**stream),
         }
     }
@@ -189,4 +189,10 @@ macro_rules! boxed {
     )*};
 }
 
-boxed!(List Set Hash SortedSet Stream);
+boxed!(List Set Hash Stream);
+
+impl From<SortedSet> for Value {
+    fn from(set: SortedSet) -> Self {
+        Self::SortedSet(set)
+    }
+}

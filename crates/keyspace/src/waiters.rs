@@ -58,7 +58,8 @@ impl WaiterId {
     /// The inverse of [`WaiterId::to_bytes`].
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (words, epoch) = bytes.as_chunks::<8>();
-        let words: [u64; 4] = words.iter().map(|word| u64::from_le_bytes(*word)).collect::<Vec<_>>().try_into().ok()?;
+        let words: [u64; 4] =
+            words.iter().map(|word| u64::from_le_bytes(*word)).collect::<Vec<_>>().try_into().ok()?;
         let [node, start, seq, number] = words;
         Some(Self { node, start, epoch: u32::from_le_bytes(epoch.try_into().ok()?), seq, number })
     }
@@ -115,13 +116,10 @@ pub(crate) enum WaitsFor {
     /// A list.
     List,
     /// A sorted set.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command on sorted sets waits yet"))]
     SortedSet,
     /// A stream.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command on streams waits yet"))]
     Stream,
     /// A group of a stream: it also ends when the stream does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command on streams waits yet"))]
     Group,
 }
 
@@ -351,10 +349,28 @@ impl Waiters {
     /// The key that became ready first.
     pub(crate) fn take_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
         let (db, key) = self.ready.pop_front()?;
-        if let Some(queue) = self.by_key.get_mut(&db).and_then(|keys| keys.get_mut(&key)) {
+        self.clear_ready(db, &key);
+        Some((db, key))
+    }
+
+    /// How many keys are ready.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes back what became ready after there were `count`.
+    pub(crate) fn forget_ready(&mut self, count: usize) {
+        while self.ready.len() > count
+            && let Some((db, key)) = self.ready.pop_back()
+        {
+            self.clear_ready(db, &key);
+        }
+    }
+
+    fn clear_ready(&mut self, db: usize, key: &[u8]) {
+        if let Some(queue) = self.by_key.get_mut(&db).and_then(|keys| keys.get_mut(key)) {
             queue.is_ready = false;
         }
-        Some((db, key))
     }
 
     /// Has one answered without being served. False if it does not wait.
@@ -447,13 +463,17 @@ mod tests {
     fn nothing_is_left_of_those_that_went() {
         let mut waiters = Waiters::default();
         let ids = [id(1, 1, 1), id(1, 2, 1), id(1, 2, 2), id(2, 1, 1)];
-        ids.map(|id| waiters.push(waiter(id, WaitsFor::List, &["a", "b", "a"])));
+        for id in ids {
+            waiters.push(waiter(id, WaitsFor::List, &["a", "b", "a"]));
+        }
         assert_eq!(waiters.origins(), [(2, 1), (1, 2)]);
         assert_eq!(waiters.of_start(1, 2).collect::<Vec<_>>(), ids[1..3]);
         assert_eq!(waiters.before_start(1, 2).collect::<Vec<_>>(), ids[..1]);
         assert!(waiters.release(ids[0], Release::Error));
         assert_eq!(waiters.take_released(), Some((ids[0], Release::Error)));
-        ids.map(|id| waiters.remove(waiters.number_of(id).unwrap()).unwrap());
+        for id in ids {
+            assert_eq!(waiters.remove(waiters.number_of(id).unwrap()).unwrap().id, id);
+        }
         assert!(waiters.is_empty() && waiters.by_key.is_empty() && waiters.by_id.is_empty());
         assert!(!waiters.release(ids[0], Release::Timeout));
         assert_eq!((waiters.next_number(), waiters.origins()), (4, vec![]));

@@ -68,7 +68,10 @@ fn keys_are_served_in_the_order_in_which_they_became_ready() {
 fn a_transaction_is_whole_before_anybody_is_served() {
     let mut p = Pair::new();
     p.run("c", "BLPOP l 0");
-    assert_eq!(p.run("w", "EXEC: RPUSH l a; DEL l; RPUSH l b c"), seen(&["w: [1, 1, 2]", r#"c: ["l", "b"]"#]));
+    assert_eq!(
+        p.run("w", "EXEC: RPUSH l a; DEL l; RPUSH l b c"),
+        seen(&["w: [1, 1, 2]", r#"c: ["l", "b"]"#])
+    );
     p.run("c", "BLPOP m 0");
     assert_eq!(p.run("w", "EXEC: RPUSH m a; DEL m"), seen(&["w: [1, 1]"]));
     assert_eq!(p.run("w", "EXEC: RPUSH m a; LPOP m"), seen(&[r#"w: [1, "a"]"#]));
@@ -78,7 +81,8 @@ fn a_transaction_is_whole_before_anybody_is_served() {
 #[test]
 fn within_a_transaction_nothing_waits() {
     let mut p = Pair::new();
-    let reply = p.run("c", "EXEC: BLPOP l 0; BLMOVE l m LEFT LEFT 0; BRPOPLPUSH l m 0; BLMPOP 0 1 l LEFT; BRPOP l 5");
+    let reply =
+        p.run("c", "EXEC: BLPOP l 0; BLMOVE l m LEFT LEFT 0; BRPOPLPUSH l m 0; BLMPOP 0 1 l LEFT; BRPOP l 5");
     assert_eq!(reply, seen(&["c: [nil-array, nil, nil, nil-array, nil-array]"]));
     assert_eq!(p.keyspace.waiting(), 0);
     p.run("w", "RPUSH l a b");
@@ -131,7 +135,9 @@ fn whatever_brings_a_list_serves() {
         p.run("w", "DEL from l");
         assert_eq!(all.last(), seen(&[r#"c: ["l", "a"]"#]).last(), "{line}: {all:?}");
     };
-    for line in ["RENAME from l", "RENAMENX from l", "COPY from l", "LMOVE from l LEFT LEFT", "RPOPLPUSH from l"] {
+    for line in
+        ["RENAME from l", "RENAMENX from l", "COPY from l", "LMOVE from l LEFT LEFT", "RPOPLPUSH from l"]
+    {
         waits_then(&mut p, line);
     }
     p.run_in(3, "c", "BLPOP l 0");
@@ -209,7 +215,8 @@ fn clients_of_an_earlier_start_wait_no_more() {
     p.run("c2", "BLPOP l 0");
     assert!(!p.keyspace.has_waiters_before(1, 1) && p.keyspace.has_waiters_before(1, 2));
     p.start = 2;
-    let stopped = "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+    let stopped =
+        "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
     let all = p.run("w", "RPUSH l a");
     assert_eq!(all, seen(&[&format!("c1: {stopped}"), &format!("c2: {stopped}"), "w: 1"]));
     assert_eq!(p.run("w", "LLEN l"), seen(&["w: 1"]));
@@ -220,11 +227,19 @@ fn the_leader_drops_the_waiters_of_a_node_that_is_gone() {
     let mut p = Pair::new();
     p.run("c1", "BLPOP l 0");
     assert_eq!(p.keyspace.waiting_origins(), [(1, 1)]);
-    assert_eq!(p.raw(&[b"\0drop-waiters", b"1", b"0"]), seen(&["raw: 0"]), "an earlier start");
-    assert_eq!(p.raw(&[b"\0drop-waiters", b"2", b"1"]), seen(&["raw: 0"]), "another node");
-    assert_eq!(p.raw(&[b"\0drop-waiters", b"1", b"1"]).len(), 2);
+    assert_eq!(p.raw(&[b"\0drop-waiters", b"1", b"0", b"3"]), seen(&["raw: 0"]), "an earlier start");
+    assert_eq!(p.raw(&[b"\0drop-waiters", b"2", b"1", b"3"]), seen(&["raw: 0"]), "another node");
+    assert_eq!(
+        p.raw(&[b"\0drop-waiters", b"1", b"1", b"2"]),
+        seen(&["raw: 0"]),
+        "the leader of an earlier term"
+    );
+    assert_eq!(p.raw(&[b"\0drop-waiters", b"1", b"1", b"3"]).len(), 2);
     assert_eq!(p.keyspace.waiting(), 0);
-    assert_eq!(p.raw(&[b"\0drop-waiters", b"x", b"1"]), seen(&["raw: -ERR value is not an integer or out of range"]));
+    assert_eq!(
+        p.raw(&[b"\0drop-waiters", b"x", b"1", b"3"]),
+        seen(&["raw: -ERR value is not an integer or out of range"])
+    );
 }
 
 #[test]
@@ -262,6 +277,115 @@ fn errors_come_before_waiting() {
     assert_eq!(p.keyspace.waiting(), 0);
 }
 
+#[test]
+fn sorted_sets_are_waited_for_too() {
+    let mut p = Pair::new();
+    p.run("w", "ZADD z 1 a 2 b 3 c");
+    assert_eq!(p.run("c", "BZPOPMIN none z 0"), seen(&[r#"c: ["z", "a", "1"]"#]));
+    assert_eq!(p.run("c", "BZMPOP 0 1 z MAX COUNT 5"), seen(&[r#"c: ["z", [["c", "3"], ["b", "2"]]]"#]));
+    p.run("c1", "BZPOPMAX z 0");
+    p.run("c2", "BZMPOP 0 2 y z MIN COUNT 2");
+    p.run("c3", "BLPOP z 0");
+    p.run("c4", "BZPOPMIN y 1.5");
+    assert_eq!(p.timeout_ms("c4"), Some(1500));
+    let all = p.run("w", "ZADD z 1 a 2 b 3 c 4 d");
+    assert_eq!(all, seen(&["w: 4", r#"c1: ["z", "d", "4"]"#, r#"c2: ["z", [["a", "1"], ["b", "2"]]]"#]));
+    p.run("w", "ZUNIONSTORE y 1 z");
+    assert_eq!(p.keyspace.waiting(), 1, "c4 got something of what was stored");
+    p.run("w", "DEL z");
+    assert_eq!(p.run("w", "RPUSH z x"), seen(&["w: 1", r#"c3: ["z", "x"]"#]));
+    let reply = p.run("c", "EXEC: BZPOPMIN no 0; BZPOPMAX no 0; BZMPOP 0 1 no MIN");
+    assert_eq!(reply, seen(&["c: [nil-array, nil-array, nil-array]"]));
+    for (line, error) in [
+        ("BZPOPMIN z x", "ERR timeout is not a float or out of range"),
+        ("BZPOPMAX z -1", "ERR timeout is negative"),
+        ("BZMPOP x 1 z UP", "ERR syntax error"),
+        ("BZMPOP x 1 z MIN", "ERR timeout is not a float or out of range"),
+        ("BZMPOP 0 0 z MIN", "ERR numkeys should be greater than 0"),
+    ] {
+        assert_eq!(p.run("c", line), seen(&[&format!("c: -{error}")]), "{line}");
+    }
+}
+
+#[test]
+fn a_stream_tells_all_who_read_it() {
+    let mut p = Pair::new();
+    p.run("w", "XADD s 1-1 f v");
+    assert_eq!(p.run("c0", "XREAD BLOCK 0 STREAMS s 0"), seen(&[r#"c0: [["s", [["1-1", ["f", "v"]]]]]"#]));
+    p.run("c1", "XREAD BLOCK 0 STREAMS s $");
+    p.run("c2", "XREAD BLOCK 700 COUNT 1 STREAMS other s 0 5-0");
+    p.run("c3", "XREAD BLOCK 0 STREAMS s none 1-1 $");
+    assert_eq!((p.keyspace.waiting(), p.timeout_ms("c2")), (3, Some(700)));
+    let all = p.run("w", "XADD s 2-1 f w");
+    let entry = r#"[["s", [["2-1", ["f", "w"]]]]]"#;
+    assert_eq!(all, seen(&[r#"w: "2-1""#, &format!("c1: {entry}"), &format!("c3: {entry}")]));
+    let all = p.run("w", "EXEC: XADD s 6-0 f x; XADD s 7-0 f y");
+    assert_eq!(all, seen(&[r#"w: ["6-0", "7-0"]"#, r#"c2: [["s", [["6-0", ["f", "x"]]]]]"#]));
+    // Where it ended when the command came counts, although the stream is another one by then.
+    p.run("c1", "XREAD BLOCK 0 STREAMS s $");
+    p.run("w", "DEL s");
+    assert_eq!(p.run("w", "XADD s 3-0 f z"), seen(&[r#"w: "3-0""#]));
+    assert_eq!(p.run("w", "XADD s 8-0 f z").len(), 2);
+    assert_eq!(p.run("c", "EXEC: XREAD BLOCK 0 STREAMS s $"), seen(&["c: [nil-array]"]));
+    assert_eq!(
+        p.run("c", "XREAD BLOCK x STREAMS s $"),
+        seen(&["c: -ERR timeout is not an integer or out of range"])
+    );
+    assert_eq!(p.run("c", "XREAD BLOCK -1 STREAMS s $"), seen(&["c: -ERR timeout is negative"]));
+    assert_eq!(p.keyspace.waiting(), 0);
+}
+
+#[test]
+fn a_group_gives_each_entry_to_one_of_those_who_wait() {
+    let mut p = Pair::new();
+    p.run("w", "XGROUP CREATE s g $ MKSTREAM");
+    for n in 1..4 {
+        assert_eq!(p.run(&format!("c{n}"), &format!("XREADGROUP GROUP g c{n} BLOCK 0 STREAMS s >")), []);
+    }
+    assert_eq!((p.keyspace.waiting(), p.keyspace.waited_for()), (3, (1, 1)));
+    let all = p.run("w", "XADD s 1-0 f v");
+    assert_eq!(all, seen(&[r#"w: "1-0""#, r#"c1: [["s", [["1-0", ["f", "v"]]]]]"#]));
+    let all = p.run("w", "EXEC: XADD s 2-0 f v; XADD s 3-0 f v");
+    assert_eq!(all.len(), 2, "c2 gets both: {all:?}");
+    assert_eq!(p.keyspace.waiting(), 1);
+    let pending = p.run("w", "XPENDING s g");
+    assert_eq!(pending, seen(&[r#"w: [3, "1-0", "3-0", [["c1", "1"], ["c2", "2"]]]"#]));
+    assert_eq!(
+        p.run("c9", "XREADGROUP GROUP g c1 BLOCK 0 STREAMS s 0").len(),
+        1,
+        "its history is there at once"
+    );
+}
+
+#[test]
+fn a_group_that_goes_ends_the_waiting_for_it() {
+    let gone = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    for (line, error) in [
+        ("DEL s", gone),
+        ("SET s v", wrong),
+        ("XGROUP DESTROY s g", gone),
+        ("FLUSHALL", gone),
+        ("SWAPDB 0 1", gone),
+        ("RENAME s t", gone),
+        ("EXEC: DEL s; XADD s 9-0 f v", gone),
+    ] {
+        let mut p = Pair::new();
+        p.run("w", "XGROUP CREATE s g $ MKSTREAM");
+        p.run("c", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+        p.run("x", "XREAD BLOCK 0 STREAMS s 9-0");
+        let all = p.run("w", line);
+        assert_eq!(all[1..], seen(&[&format!("c: {error}")]), "{line}");
+        assert_eq!(p.keyspace.waiting(), 1, "who reads without a group goes on");
+    }
+    let mut p = Pair::new();
+    p.run("w", "XGROUP CREATE s g $ MKSTREAM");
+    p.run("w", "PEXPIRE s 100");
+    p.run("c", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    p.time_ms += 100;
+    assert_eq!(p.run("w", "PING"), seen(&[&format!("c: {gone}"), "w: +PONG"]));
+}
+
 /// Random pushes and pops by clients that wait, transactions, renames: each element is taken once, or is still there.
 #[test]
 fn each_element_is_taken_once() {
@@ -276,7 +400,9 @@ fn each_element_is_taken_once() {
             let moves = line.starts_with("BLMOVE") || line.starts_with("BRPOPLPUSH");
             let seen = p.run(if moves { "moves" } else { &client }, &line);
             most = most.max(p.keyspace.waiting());
-            taken.extend(seen.iter().filter(|(client, _)| client != "moves").flat_map(|(_, reply)| elements(reply)));
+            taken.extend(
+                seen.iter().filter(|(client, _)| client != "moves").flat_map(|(_, reply)| elements(reply)),
+            );
             if step % 20 == 19
                 && let Some(id) = p.keyspace.waiters_of(1, 1).first()
             {

@@ -70,7 +70,7 @@ fn command_info_is_as_clients_expect() {
         COMMAND GETKEYS NOPE a => -ERR Invalid command specified
         COMMAND GETKEYS GET => -ERR Invalid number of arguments specified for command
         COMMAND GETKEYSANDFLAGS SET k v => [["k", [+RW, +access, +update, +variable_flags]]]
-        COMMAND LIST FILTERBY PATTERN *RANGE => ["getrange", "setrange", "lrange"]
+        COMMAND LIST FILTERBY PATTERN ?ETRANGE => ["getrange", "setrange"]
         COMMAND LIST FILTERBY MODULE json => []
         COMMAND LIST FILTERBY NOPE x => -ERR syntax error
         COMMAND NOPE => -ERR unknown subcommand 'NOPE'. Try COMMAND HELP.

@@ -108,7 +108,7 @@ fn floats_are_added_as_redis_adds_them() {
         HINCRBYFLOAT h inf 1 => -ERR increment would produce NaN or Infinity
         EXISTS none => 0
         HELLO 3
-        HINCRBYFLOAT h n 1.5 => "1.5"
+        HINCRBYFLOAT h n 1.5 => "5001.5"
         "#,
     );
 }

@@ -146,6 +146,10 @@ fn any_arguments_of_every_command() {
             for _ in 0..random.below(if round % 3 == 0 { 3 } else { 7 }) {
                 args.push(WORDS[random.below(WORDS.len() as u64) as usize].to_vec());
             }
+            if ["setbit", "bitfield"].contains(&name[0]) {
+                // So far behind the end, a bit would make a string of hundreds of megabytes.
+                args.retain(|word| word != b"1700000000");
+            }
             let args_now: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             let db = random.below(2) as usize;
             let mut read = Vec::new();

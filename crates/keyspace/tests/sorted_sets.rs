@@ -3,9 +3,10 @@
 //! Each line is a command and its reply.
 
 mod replica;
+#[allow(clippy::duplicate_mod, reason = "both show replies with the same file")]
 mod transcript;
 
-use quorate_keyspace::{Keyspace, Random, Restore};
+use quorate_keyspace::{Keyspace, Random, Restore, command::table};
 use replica::{Replica, restore};
 use transcript::{Server, check};
 
@@ -308,11 +309,36 @@ fn wrong_types() {
     let mut server = Server::new();
     server.run(&[b"SET", b"t", b"x"]);
     for line in [
-        "ZADD t 1 a", "ZINCRBY t 1 a", "ZREM t a", "ZCARD t", "ZSCORE t a", "ZMSCORE t a", "ZRANK t a", "ZREVRANK t a",
-        "ZRANGE t 0 -1", "ZREVRANGE t 0 -1", "ZRANGEBYSCORE t 0 1", "ZREVRANGEBYSCORE t 0 1", "ZRANGEBYLEX t - +",
-        "ZREVRANGEBYLEX t + -", "ZRANGESTORE d t 0 -1", "ZCOUNT t 0 1", "ZLEXCOUNT t - +", "ZREMRANGEBYRANK t 0 1",
-        "ZREMRANGEBYSCORE t 0 1", "ZREMRANGEBYLEX t - +", "ZPOPMIN t", "ZPOPMAX t 0", "ZMPOP 1 t MIN", "ZRANDMEMBER t",
-        "ZRANDMEMBER t 0", "ZSCAN t 0", "ZUNIONSTORE d 1 t", "ZINTER 1 t", "ZDIFF 1 t", "ZINTERCARD 1 t",
+        "ZADD t 1 a",
+        "ZINCRBY t 1 a",
+        "ZREM t a",
+        "ZCARD t",
+        "ZSCORE t a",
+        "ZMSCORE t a",
+        "ZRANK t a",
+        "ZREVRANK t a",
+        "ZRANGE t 0 -1",
+        "ZREVRANGE t 0 -1",
+        "ZRANGEBYSCORE t 0 1",
+        "ZREVRANGEBYSCORE t 0 1",
+        "ZRANGEBYLEX t - +",
+        "ZREVRANGEBYLEX t + -",
+        "ZRANGESTORE d t 0 -1",
+        "ZCOUNT t 0 1",
+        "ZLEXCOUNT t - +",
+        "ZREMRANGEBYRANK t 0 1",
+        "ZREMRANGEBYSCORE t 0 1",
+        "ZREMRANGEBYLEX t - +",
+        "ZPOPMIN t",
+        "ZPOPMAX t 0",
+        "ZMPOP 1 t MIN",
+        "ZRANDMEMBER t",
+        "ZRANDMEMBER t 0",
+        "ZSCAN t 0",
+        "ZUNIONSTORE d 1 t",
+        "ZINTER 1 t",
+        "ZDIFF 1 t",
+        "ZINTERCARD 1 t",
     ] {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         assert_eq!(server.run(&args), wrong, "{line}");
@@ -390,7 +416,7 @@ fn scans() {
         cursor = parts[0].to_owned();
         let (pairs, _) = parts[1..].as_chunks::<2>();
         for [member, score] in pairs {
-            assert_eq!(*member, format!("member-{score}"));
+            assert!(member.ends_with(&format!("-{score}")), "{member} {score}");
             found.insert((*member).to_owned());
         }
         calls += 1;
@@ -457,8 +483,17 @@ fn only_a_change_counts_as_one() {
     r.run(0, "ZADD z 1 a 2 b");
     let watch = r.watch("z");
     for line in [
-        "ZADD z 1 a", "ZADD z NX 5 a", "ZADD z XX 5 c", "ZADD z GT 0 a", "ZINCRBY z 0 a", "ZREM z c", "ZPOPMIN z 0",
-        "ZREMRANGEBYRANK z 5 9", "ZREMRANGEBYSCORE z 5 9", "ZREMRANGEBYLEX z [x [y", "ZRANGESTORE none z 5 9",
+        "ZADD z 1 a",
+        "ZADD z NX 5 a",
+        "ZADD z XX 5 c",
+        "ZADD z GT 0 a",
+        "ZINCRBY z 0 a",
+        "ZREM z c",
+        "ZPOPMIN z 0",
+        "ZREMRANGEBYRANK z 5 9",
+        "ZREMRANGEBYSCORE z 5 9",
+        "ZREMRANGEBYLEX z [x [y",
+        "ZRANGESTORE none z 5 9",
     ] {
         r.run(0, line);
     }
@@ -474,7 +509,10 @@ fn random_line(random: &mut Random) -> String {
     let member = if n % 11 == 0 { format!("{}{n}", "long".repeat(20)) } else { format!("m{n}") };
     match random.below(20) {
         0..8 => format!("ZADD {key} {} {member} -0 x{n} 0.{n} y{}", n - 150, n % 7),
-        8 => format!("ZADD {key}{}", (0..n).map(|i| format!(" {} many-{i}", i % 13)).collect::<String>() + " 1 one"),
+        8 => format!(
+            "ZADD {key}{}",
+            (0..n).map(|i| format!(" {} many-{i}", i % 13)).collect::<String>() + " 1 one"
+        ),
         9..11 => format!("ZINCRBY {key} {} {member}", n % 5 - 2),
         11 => format!("ZREM {key} {member} x{n}"),
         12 => format!("ZPOPMIN {key} {}", n % 10),
@@ -514,4 +552,144 @@ fn a_restored_replica_goes_on_alike() {
         }
         assert_eq!(again.keyspace.content_digest(), r.keyspace.content_digest(), "seed {seed}");
     }
+}
+
+/// What arguments are made of: keys, members, numbers at the edges, words of options, junk.
+const WORDS: &[&[u8]] = &[
+    b"z",
+    b"large",
+    b"places",
+    b"set",
+    b"list",
+    b"text",
+    b"none",
+    b"a",
+    b"b",
+    b"member-7",
+    b"",
+    b"0",
+    b"1",
+    b"-1",
+    b"2",
+    b"100",
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"1.5",
+    b"-0",
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"(1",
+    b"(",
+    b"[a",
+    b"(b",
+    b"-",
+    b"+",
+    b"1e300",
+    b"5e-324",
+    b"180",
+    b"-85.05",
+    b"m",
+    b"km",
+    b"NX",
+    b"XX",
+    b"GT",
+    b"LT",
+    b"CH",
+    b"INCR",
+    b"BYSCORE",
+    b"BYLEX",
+    b"REV",
+    b"LIMIT",
+    b"WITHSCORES",
+    b"WITHSCORE",
+    b"WEIGHTS",
+    b"AGGREGATE",
+    b"SUM",
+    b"MIN",
+    b"MAX",
+    b"COUNT",
+    b"MATCH",
+    b"*",
+    b"FROMMEMBER",
+    b"FROMLONLAT",
+    b"BYRADIUS",
+    b"BYBOX",
+    b"ASC",
+    b"DESC",
+    b"ANY",
+    b"WITHDIST",
+    b"WITHCOORD",
+    b"WITHHASH",
+    b"STORE",
+    b"STOREDIST",
+    b"BY",
+    b"GET",
+    b"#",
+    b"w_*",
+    b"w_*->f",
+    b"ALPHA",
+    b"nosort",
+    b"\0\xff\r\n",
+];
+
+fn filled() -> Replica {
+    let mut r = Replica::new(4);
+    let large: String = (0..300).map(|n| format!(" {} member-{n}", n % 9)).collect();
+    for line in [
+        "ZADD z 1 a 2 b 2 1",
+        "GEOADD places 13.361389 38.115556 a 180 85.05 b -180 -85.05 1",
+        "SADD set a 1 2",
+        "RPUSH list a 1 2",
+        "SET text x",
+        "SET w_1 5",
+        &format!("ZADD large{large}"),
+    ] {
+        r.run(0, line);
+    }
+    r
+}
+
+/// All that clients can see of the keys.
+fn contents(r: &Replica) -> String {
+    let mut all = r.read(0, "DBSIZE", r.time_ms).unwrap();
+    for key in ["z", "large", "places", "set", "list", "text", "none", "a", "b", "1"] {
+        let looks = [
+            format!("OBJECT ENCODING {key}"),
+            format!("SORT_RO {key} BY nosort"),
+            format!("ZRANGE {key} 0 -1 WITHSCORES"),
+        ];
+        looks.iter().for_each(|look| all += &r.read(0, look, r.time_ms).unwrap());
+    }
+    all
+}
+
+/// Any arguments of any of the commands: no panic, and an error has changed nothing.
+#[test]
+fn any_arguments_do_no_harm() {
+    let is_ours = |name: &str| name.starts_with('z') || name.starts_with("geo") || name.starts_with("sort");
+    let names: Vec<&str> = table::all().map(|command| command.name).filter(|name| is_ours(name)).collect();
+    assert!(names.len() >= 44, "{names:?}");
+    let (mut random, mut r) = (Random::new(8), filled());
+    let (mut errors, mut others, mut before) = (0, 0, contents(&r));
+    for round in 0..30 {
+        for name in &names {
+            let mut args: Vec<&[u8]> = vec![name.as_bytes()];
+            for _ in 0..1 + random.below(9) {
+                args.push(WORDS[random.below(WORDS.len() as u64) as usize]);
+            }
+            if r.run_args(0, &args).starts_with('-') {
+                assert_eq!(contents(&r), before, "{args:?}");
+                errors += 1;
+            } else {
+                before = contents(&r);
+                others += 1;
+            }
+        }
+        if round % 10 == 0 {
+            r = filled();
+            before = contents(&r);
+        }
+    }
+    assert!(errors > 700 && others > 100, "{errors} {others}");
 }

@@ -49,7 +49,8 @@ fn ranges_go_both_ways() {
         XREVRANGE s + - COUNT 1 => [["3-0", ["a", "007"]]]
         XRANGE s 1 1 => [["1-1", ["a", "1", "b", "2"]], ["1-2", ["a", "x"]]]
         XRANGE s (1-1 (3-0 => [["1-2", ["a", "x"]]]
-        XREVRANGE s (3 2 => []
+        XREVRANGE s (3 2 => [["3-0", ["a", "007"]]]
+        XREVRANGE s (3-0 2 => []
         XRANGE s 3 1 => []
         XRANGE s - + COUNT 0 => nil-array
         XRANGE s - + COUNT -5 => nil-array
@@ -125,7 +126,7 @@ fn reading_several_streams() {
         XREAD STREAMS a b 0 1 => [["a", [["1-0", ["f", "v"]]]], ["b", [["2-0", ["f", "v"]]]]]
         XREAD COUNT 1 STREAMS a b none 1 0 0 => [["b", [["1-0", ["f", "v"]]]]]
         XREAD STREAMS a b $ 2 => nil-array
-        XREAD BLOCK 1 STREAMS a $ => nil-array
+        XREAD BLOCK 1 STREAMS a b $ 1 => [["b", [["2-0", ["f", "v"]]]]]
         XREAD STREAMS a b 0 => -ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.
         XREAD STREAMS a > => -ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.
         XREAD STREAMS a + => -ERR Invalid stream ID specified as stream command argument
@@ -258,8 +259,14 @@ fn what_is_dumped_is_restored() {
         (&[b"RESTORE", b"m", b"-1", b"short"], "-ERR Invalid TTL value, must be >= 0"),
         (&[b"RESTORE", b"m", b"x", b"short"], "-ERR value is not an integer or out of range"),
         (&[b"RESTORE", b"m", b"0", b"short", b"NOPE"], "-ERR syntax error"),
-        (&[b"RESTORE", b"m", b"0", b"short", b"IDLETIME", b"-1"], "-ERR Invalid IDLETIME value, must be >= 0"),
-        (&[b"RESTORE", b"m", b"0", b"short", b"FREQ", b"256"], "-ERR Invalid FREQ value, must be >= 0 and <= 255"),
+        (
+            &[b"RESTORE", b"m", b"0", b"short", b"IDLETIME", b"-1"],
+            "-ERR Invalid IDLETIME value, must be >= 0",
+        ),
+        (
+            &[b"RESTORE", b"m", b"0", b"short", b"FREQ", b"256"],
+            "-ERR Invalid FREQ value, must be >= 0 and <= 255",
+        ),
         (&[b"RESTORE", b"m", b"0", b"short", b"FREQ", b"1", b"IDLETIME", b"1"], "-ERR syntax error"),
     ] {
         assert_eq!(server.run(args), expected);

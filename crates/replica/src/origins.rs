@@ -41,7 +41,9 @@ impl Origins {
         };
         self.asked.retain(|_, at| now.duration_since(*at) < PAUSE);
         let gone = waiting.into_iter().filter(|(node, _)| is_gone(node));
-        gone.filter(|(node, _)| self.asked.insert(*node, now).is_none()).collect()
+        let gone: Vec<_> = gone.filter(|(node, _)| !self.asked.contains_key(node)).collect();
+        self.asked.extend(gone.iter().map(|(node, _)| (*node, now)));
+        gone
     }
 }
 
@@ -72,6 +74,10 @@ mod tests {
         let now = at(17_500, Instant::now);
         assert_eq!(gone(17_500, &BTreeMap::from([(1, Some(now)), (2, Some(now))])), [(3, 9)]);
         origins.begin_anew();
-        assert_eq!(at(90_000, || origins.gone(vec![(1, 7), (2, 8)], &heard, PATIENCE)), [], "a new leader looks anew");
+        assert_eq!(
+            at(90_000, || origins.gone(vec![(1, 7), (2, 8)], &heard, PATIENCE)),
+            [],
+            "a new leader looks anew"
+        );
     }
 }

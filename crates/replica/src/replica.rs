@@ -682,6 +682,8 @@ impl Replica {
                     ms = late.as_millis() as u64,
                     "this node stood still: a command took long, or the machine gave it no processor time"
                 );
+                // That nothing was heard of others meanwhile says nothing of them.
+                inner.origins.begin_anew();
                 inner.outbox.forgive(late);
                 inner.reads.forgive(late);
             }
@@ -886,10 +888,13 @@ impl Replica {
         }
         let patience = consensus.timing.write_timeout * 2;
         for (node, start) in inner.origins.gone(waiting, &consensus.heard_from(), patience) {
-            tracing::info!(node, "its clients do not wait for keys any more: nothing was heard of it for long");
-            let (node, start) = (node.to_string(), start.to_string());
+            tracing::info!(
+                node,
+                "its clients do not wait for keys any more: nothing was heard of it for long"
+            );
+            let [node, start, term] = [node, start, inner.target.term].map(|n| n.to_string());
             let client: Rc<dyn Client> = Rc::new(Waiter::default());
-            let line: [&[u8]; 3] = [b"\0drop-waiters", node.as_bytes(), start.as_bytes()];
+            let line: [&[u8]; 4] = [b"\0drop-waiters", node.as_bytes(), start.as_bytes(), term.as_bytes()];
             // If it is lost, it comes again.
             let _ = inner.outbox.write(client, 0, &line);
         }

@@ -64,12 +64,7 @@ impl Waiting {
     }
 
     /// Apply answers a command: `run` writes the answer, or says that it goes on waiting.
-    pub(crate) fn answer(
-        &mut self,
-        id: WaiterId,
-        index: u64,
-        run: &mut dyn FnMut(&mut Reply<'_>) -> bool,
-    ) {
+    pub(crate) fn answer(&mut self, id: WaiterId, index: u64, run: &mut dyn FnMut(&mut Reply<'_>) -> bool) {
         let client = self.open.get(&id).and_then(|open| open.client.clone());
         let Some(client) = client else {
             if run(&mut Reply::discard()) {

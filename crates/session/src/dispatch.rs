@@ -145,7 +145,8 @@ impl State {
             Handler::Container => return self.refuse(&CommandError::wrong_arity(command.name)),
         };
         let is_logged = matches!(dispatched, Dispatch::Done | Dispatch::Large);
-        if is_logged && command.flags.contains(Flags::BLOCKING) && self.connection.lane.get() == Lane::Writes {
+        if is_logged && command.flags.contains(Flags::BLOCKING) && self.connection.lane.get() == Lane::Writes
+        {
             self.connection.may_block.set(true);
         }
         // What must wait comes here again.
@@ -406,10 +407,7 @@ impl State {
                     Err(error) => reply.error(error),
                 }));
             }
-            Handler::Read(_)
-            | Handler::Write(_)
-            | Handler::ReadOrWait { .. }
-            | Handler::Connection(_) => {
+            Handler::Read(_) | Handler::Write(_) | Handler::ReadOrWait { .. } | Handler::Connection(_) => {
                 queue.transaction.command(queue.db, args)
             }
             Handler::Session | Handler::Container if commands::reports_on_node(command) => {

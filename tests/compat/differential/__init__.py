@@ -8,6 +8,7 @@ A family of commands is a module here, `sets.py` for instance. It offers
     RANDOM = {b"spop"}           commands that answer at random: only the kind of reply is compared, and the first key deleted afterwards
     EXPECTED = [(test, reason)]  known differences: `test(words, theirs, ours)` is true of replies that may differ, with the reason
     SETUP = [[...], ...]         commands to begin with, on both
+    def skip(words):         whether a command (spoilt already) is better not sent, as its effects depend on the time
 
 and may leave out what it does not need. By hand:
 

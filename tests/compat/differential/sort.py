@@ -15,7 +15,7 @@ def nowhere_defined(words, theirs, ours):
 
 
 def stored_nowhere_defined(words, theirs, ours):
-    return words[0] == b"LRANGE" and words[1].startswith(b"by:")
+    return words[0] == b"LRANGE" and not words[1].startswith((b"l:", b"n:"))
 
 
 def skiplist(words, theirs, ours):

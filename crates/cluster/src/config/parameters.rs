@@ -311,6 +311,103 @@ pub const PARAMETERS: &[Parameter] = &[
         changes: Changes::AtStart,
         doc: "How many databases SELECT can choose from. What the first node of a cluster is started with holds for all nodes and for the life of the cluster.",
     },
+    // How values are kept.
+    Parameter {
+        name: "hash-max-listpack-entries",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "128",
+        changes: Changes::Live,
+        doc: "Most fields of a hash that is kept in one piece, as OBJECT ENCODING shows it (`listpack`).",
+    },
+    Parameter {
+        name: "hash-max-listpack-value",
+        scope: Scope::Cluster,
+        kind: bytes(0, GB),
+        default: "64",
+        changes: Changes::Live,
+        doc: "Longest field or value in such a hash.",
+    },
+    Parameter {
+        name: "set-max-intset-entries",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "512",
+        changes: Changes::Live,
+        doc: "Most members of a set of integers that is kept in one sorted piece (`intset`).",
+    },
+    Parameter {
+        name: "set-max-listpack-entries",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "128",
+        changes: Changes::Live,
+        doc: "Most members of another set that is kept in one piece (`listpack`).",
+    },
+    Parameter {
+        name: "set-max-listpack-value",
+        scope: Scope::Cluster,
+        kind: bytes(0, GB),
+        default: "64",
+        changes: Changes::Live,
+        doc: "Longest member of such a set.",
+    },
+    Parameter {
+        name: "zset-max-listpack-entries",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "128",
+        changes: Changes::Live,
+        doc: "Most members of a sorted set that is kept in one piece (`listpack`).",
+    },
+    Parameter {
+        name: "zset-max-listpack-value",
+        scope: Scope::Cluster,
+        kind: bytes(0, GB),
+        default: "64",
+        changes: Changes::Live,
+        doc: "Longest member of such a sorted set.",
+    },
+    Parameter {
+        name: "list-max-listpack-size",
+        scope: Scope::Cluster,
+        kind: count(-5, INT_MAX),
+        default: "-2",
+        changes: Changes::Live,
+        doc: "How large a list is until OBJECT ENCODING says `quicklist`: a number of elements, or -1 to -5 for 4, 8, 16, 32, 64 KiB.",
+    },
+    Parameter {
+        name: "stream-node-max-bytes",
+        scope: Scope::Cluster,
+        kind: bytes(0, 4 * GB),
+        default: "4096",
+        changes: Changes::Live,
+        doc: "How large a node of a stream may become; 0 is any size.",
+    },
+    Parameter {
+        name: "stream-node-max-entries",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "100",
+        changes: Changes::Live,
+        doc: "How many entries a node of a stream may have; 0 is any number. XTRIM with `~` removes whole nodes.",
+    },
+    Parameter {
+        name: "hll-sparse-max-bytes",
+        scope: Scope::Cluster,
+        kind: bytes(0, 64 << 10),
+        default: "3000",
+        changes: Changes::Live,
+        doc: "Longest sparse HyperLogLog.",
+    },
+    Parameter {
+        name: "script-steps-max",
+        scope: Scope::Cluster,
+        kind: count(1_000_000, 100_000_000_000),
+        default: "500000000",
+        changes: Changes::Live,
+        doc: "What one run of a script or function may spend, in instructions of Lua; library functions and commands count in proportion to their work. A run that spends more ends with an error, at the same step on every node, which keeps what it has written. 500 million take some seconds, for which other clients wait.",
+    },
     // Logs of the process.
     Parameter {
         name: "loglevel",
@@ -336,7 +433,18 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     position_of(name).map(|at| &PARAMETERS[at])
 }
 
+/// Names that parameters had before Redis 7, and what they are called now.
+pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("hash-max-ziplist-entries", "hash-max-listpack-entries"),
+    ("hash-max-ziplist-value", "hash-max-listpack-value"),
+    ("list-max-ziplist-size", "list-max-listpack-size"),
+    ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
+    ("zset-max-ziplist-value", "zset-max-listpack-value"),
+];
+
 pub(super) fn position_of(name: &str) -> Option<usize> {
+    let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+    let name = alias.map_or(name, |(_, name)| name);
     PARAMETERS.iter().position(|parameter| parameter.name.eq_ignore_ascii_case(name))
 }
 

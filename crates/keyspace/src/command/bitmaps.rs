@@ -14,8 +14,7 @@ use crate::{
     types::string::Str,
 };
 
-const BIT_OFFSET: CommandError =
-    CommandError::fixed("ERR bit offset is not an integer or out of range");
+const BIT_OFFSET: CommandError = CommandError::fixed("ERR bit offset is not an integer or out of range");
 
 /// Longest string, in bytes: Redis's default for `proto-max-bulk-len`.
 const STRING_BYTES_MAX: u64 = 512 << 20;
@@ -59,12 +58,7 @@ pub(super) fn setbit(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 /// Changes the bytes of a string after filling it up with zeros to at least `len`; makes one if there is none.
-fn change(
-    ctx: &mut WriteCtx<'_>,
-    key: &[u8],
-    len: usize,
-    change: impl FnOnce(&mut [u8]),
-) -> Outcome {
+fn change(ctx: &mut WriteCtx<'_>, key: &[u8], len: usize, change: impl FnOnce(&mut [u8])) -> Outcome {
     if let Some(string) = ctx.modify_string(key)? {
         change(string.bytes_mut(len));
     } else {

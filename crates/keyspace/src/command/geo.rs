@@ -19,18 +19,17 @@ type Outcome = Result<(), CommandError>;
 
 /// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member ...]`
 pub(super) fn geoadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let is_option = |arg: &&&[u8]| {
-        [&b"nx"[..], b"xx", b"ch"].iter().any(|option| arg.eq_ignore_ascii_case(option))
-    };
+    let is_option =
+        |arg: &&&[u8]| [&b"nx"[..], b"xx", b"ch"].iter().any(|option| arg.eq_ignore_ascii_case(option));
     let (head, places) = ctx.args.split_at(2 + ctx.args[2..].iter().take_while(is_option).count());
     let has = |option: &[u8]| head[2..].iter().any(|arg| arg.eq_ignore_ascii_case(option));
     let (places, rest) = places.as_chunks::<3>();
     if !rest.is_empty() || (has(b"nx") && has(b"xx")) {
         return Err(CommandError::SYNTAX);
     }
-    let scores = places.iter().map(|[longitude, latitude, _]| {
-        Ok(parse_point(longitude, latitude)?.score().to_string())
-    });
+    let scores = places
+        .iter()
+        .map(|[longitude, latitude, _]| Ok(parse_point(longitude, latitude)?.score().to_string()));
     let scores = scores.collect::<Result<Vec<String>, CommandError>>()?;
     let mut args = head.to_vec();
     for ([_, _, member], score) in places.iter().zip(&scores) {

@@ -12,11 +12,7 @@ use crate::{
     random::Random,
     reply::Reply,
     rules::Rules,
-    types::{
-        hash::Hash,
-        hashed::Entry,
-        sample::sample,
-    },
+    types::{hash::Hash, hashed::Entry, sample::sample},
 };
 
 type Outcome = Result<(), CommandError>;
@@ -53,10 +49,7 @@ fn set_pairs(ctx: &mut WriteCtx<'_>, command: &str) -> Result<usize, CommandErro
 }
 
 /// Changes the hash of the first argument, or a new one if there is none.
-fn change<R>(
-    ctx: &mut WriteCtx<'_>,
-    change: impl FnOnce(&Rules, &mut Hash) -> R,
-) -> Result<R, CommandError> {
+fn change<R>(ctx: &mut WriteCtx<'_>, change: impl FnOnce(&Rules, &mut Hash) -> R) -> Result<R, CommandError> {
     let (key, rules) = (ctx.arg(1), ctx.rules());
     if let Some(hash) = ctx.modify_hash(key)? {
         return Ok(change(&rules, hash));

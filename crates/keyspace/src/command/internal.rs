@@ -66,11 +66,13 @@ pub(super) fn unblock(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(
     Ok(())
 }
 
-/// `\0drop-waiters node start`: nobody waits any more for what clients of these starts of a node asked for.
+/// `\0drop-waiters node start term`: nobody waits any more for what clients of this and earlier starts of a node asked for.
+/// So says the leader of that term; what another one takes over from it is void, because it knows better.
 pub(super) fn drop_waiters(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let number = |arg| parse_i64(arg).and_then(|n| u64::try_from(n).ok()).ok_or(CommandError::NOT_AN_INTEGER);
-    let (node, start) = (number(ctx.arg(1))?, number(ctx.arg(2))?);
-    reply.count(ctx.keyspace.release_all(node, start));
+    let (node, start, term) = (number(ctx.arg(1))?, number(ctx.arg(2))?, number(ctx.arg(3))?);
+    let is_valid = ctx.keyspace.term() == term;
+    reply.count(if is_valid { ctx.keyspace.release_all(node, start) } else { 0 });
     Ok(())
 }
 

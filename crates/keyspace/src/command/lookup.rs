@@ -98,8 +98,10 @@ pub fn unknown_subcommand(container: &Command, word: &[u8]) -> CommandError {
     CommandError::new(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
 }
 
+/// Up to a NUL, where a name ends for Redis.
 fn beginning(bytes: &[u8], len_max: usize) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(len_max)])
+    let shown = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(&shown[..shown.len().min(len_max)])
 }
 
 /// `None` if no command can have this name.

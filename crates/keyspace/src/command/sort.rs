@@ -145,8 +145,11 @@ fn sort<'v>(
         (Weight::Number(x), Weight::Number(y)) => {
             x.partial_cmp(y).unwrap_or(Ordering::Equal).then_with(|| a.1.cmp(&b.1))
         }
-        (Weight::Text(x), Weight::Text(y)) => x.cmp(y),
-        _ => a.1.cmp(&b.1),
+        (Weight::Text(x), Weight::Text(y)) => match (x, y) {
+            (Some(x), Some(y)) => collate(x, y, options.store.is_some()),
+            _ => x.is_some().cmp(&y.is_some()),
+        },
+        _ => collate(&a.1, &b.1, options.store.is_some()),
     };
     if options.descending {
         all.sort_by(|a, b| order(b, a));
@@ -154,6 +157,15 @@ fn sort<'v>(
         all.sort_by(order);
     }
     Ok(all.into_iter().map(|(_, element)| element).collect())
+}
+
+/// The order of ALPHA. For a client, Redis compares strings of C, which a NUL ends; for a list, all bytes.
+fn collate(a: &[u8], b: &[u8], to_store: bool) -> Ordering {
+    if to_store {
+        return a.cmp(b);
+    }
+    let end = |bytes: &[u8]| bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    a[..end(a)].cmp(&b[..end(b)])
 }
 
 fn weigh(view: &View<'_>, element: &[u8], options: &Options<'_>) -> Result<Weight, CommandError> {
@@ -188,12 +200,7 @@ fn each_output(
     }
 }
 
-fn reply_sorted(
-    view: &View<'_>,
-    elements: &[Bytes<'_>],
-    options: &Options<'_>,
-    reply: &mut Reply<'_>,
-) {
+fn reply_sorted(view: &View<'_>, elements: &[Bytes<'_>], options: &Options<'_>, reply: &mut Reply<'_>) {
     reply.array(elements.len() * options.get.len().max(1));
     each_output(view, elements, options, |output| match output {
         Some(output) => reply.bulk(output),

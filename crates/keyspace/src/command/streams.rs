@@ -5,6 +5,8 @@ pub(super) mod groups;
 pub(super) mod info;
 pub(super) mod read;
 
+use std::borrow::Cow;
+
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
@@ -19,6 +21,11 @@ type Outcome = Result<(), CommandError>;
 
 const INVALID_ID: CommandError =
     CommandError::fixed("ERR Invalid stream ID specified as stream command argument");
+
+/// A name in an error, up to a NUL, where it ends for Redis.
+fn shown(name: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default())
+}
 
 /// An integer among the arguments.
 fn integer(text: &[u8]) -> Result<i64, CommandError> {

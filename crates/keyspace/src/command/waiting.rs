@@ -1,9 +1,14 @@
-//! What all commands that wait for a key have in common.
+//! What all commands that wait for a key have in common; those on sorted sets and streams.
+
+pub(super) mod sorted_sets;
+pub(super) mod streams;
 
 use crate::{
     error::CommandError,
     number::{parse_f64, parse_i64},
 };
+
+type Outcome = Result<(), CommandError>;
 
 const NEGATIVE: CommandError = CommandError::fixed("ERR timeout is negative");
 const OUT_OF_RANGE: CommandError = CommandError::fixed("ERR timeout is out of range");
@@ -19,17 +24,17 @@ pub(super) fn seconds(text: &[u8]) -> Result<u64, CommandError> {
     }
     // Any part of a millisecond counts as a whole one.
     let whole = ms as i64;
-    check(whole.saturating_add(i64::from(whole as f64 != ms && ms > 0.0)))
+    let rounded = whole.saturating_add(i64::from(whole as f64 != ms && ms > 0.0));
+    not_negative(rounded)
 }
 
 /// A time to wait in whole milliseconds; 0 is for ever.
-#[cfg_attr(not(test), expect(dead_code, reason = "no command on streams waits yet"))]
 pub(super) fn milliseconds(text: &[u8]) -> Result<u64, CommandError> {
     const NOT_A_TIME: CommandError = CommandError::fixed("ERR timeout is not an integer or out of range");
-    check(parse_i64(text).ok_or(NOT_A_TIME)?)
+    not_negative(parse_i64(text).ok_or(NOT_A_TIME)?)
 }
 
-fn check(ms: i64) -> Result<u64, CommandError> {
+fn not_negative(ms: i64) -> Result<u64, CommandError> {
     u64::try_from(ms).map_err(|_| NEGATIVE)
 }
 
@@ -56,7 +61,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let found = seconds(text.as_bytes());
-            assert_eq!(found.as_ref().map_err(CommandError::text), expected.as_ref().map_err(|text| *text), "{text}");
+            assert_eq!(
+                found.as_ref().map_err(CommandError::text),
+                expected.as_ref().map_err(|text| *text),
+                "{text}"
+            );
         }
         assert_eq!(milliseconds(b"1500"), Ok(1500));
         assert_eq!(milliseconds(b"1.5").unwrap_err().text(), "ERR timeout is not an integer or out of range");

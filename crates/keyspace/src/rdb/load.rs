@@ -37,7 +37,9 @@ pub(super) fn take_value(bytes: &[u8], rules: &Rules) -> Option<Value> {
         kind::SORTED_SET_2 => take_sorted_set(&mut reader, rules, Reader::double)?.into(),
         kind::SORTED_SET_ZIPLIST => sorted_set_of(&ziplist::elements(&reader.string()?)?, rules)?.into(),
         kind::SORTED_SET_LISTPACK => sorted_set_of(&pack(&reader.string()?)?, rules)?.into(),
-        version @ (kind::STREAM | kind::STREAM_2 | kind::STREAM_3) => stream::take(&mut reader, version)?.into(),
+        version @ (kind::STREAM | kind::STREAM_2 | kind::STREAM_3) => {
+            stream::take(&mut reader, version)?.into()
+        }
         _ => return None,
     };
     Some(value)

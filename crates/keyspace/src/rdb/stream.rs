@@ -126,7 +126,8 @@ fn take_group(reader: &mut Reader<'_>, version: u8, stream: &Stream) -> Option<G
     for (id, delivery) in deliveries {
         let owner = delivery.owner?;
         let place = consumers.binary_search_by(|consumer| consumer.name().cmp(&owner)).ok()?;
-        pending.push((Pending { id, owner, delivered_ms: delivery.at_ms, deliveries: delivery.times }, place));
+        pending
+            .push((Pending { id, owner, delivered_ms: delivery.at_ms, deliveries: delivery.times }, place));
     }
     Group::from_parts(&name, last_id, entries_read, consumers, pending)
 }

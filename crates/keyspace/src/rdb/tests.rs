@@ -4,8 +4,15 @@ use super::*;
 use crate::{
     collection::Collection,
     keyspace::Keyspace,
-    types::{hash::Hash, list::List, set::Set, sorted_set::{Scored, SortedSet}, stream::{Group, Stream, StreamId}, string::Str},
     small_bytes::SmallBytes,
+    types::{
+        hash::Hash,
+        list::List,
+        set::Set,
+        sorted_set::{Scored, SortedSet},
+        stream::{Group, Stream, StreamId},
+        string::Str,
+    },
     value::Parts,
 };
 
@@ -50,7 +57,8 @@ fn hash(fields: impl Iterator<Item = Vec<u8>>) -> Value {
 }
 
 fn sorted_set(count: usize) -> Value {
-    let scored = |(i, member): (usize, Vec<u8>)| Scored { score: i as f64 / 3.0, member: SmallBytes::new(&member) };
+    let scored =
+        |(i, member): (usize, Vec<u8>)| Scored { score: i as f64 / 3.0, member: SmallBytes::new(&member) };
     let mut all: Vec<Scored> = words(count).enumerate().map(scored).collect();
     all[0].score = f64::INFINITY;
     SortedSet::of(&rules(), all).into()
@@ -153,7 +161,12 @@ fn nothing_is_allocated_for_what_is_not_there() {
         b"\x0b\x08\x08\x00\x00\x00\xff\xff\xff\xff",
     ];
     for claim in claims {
-        assert_eq!(restore(&sealed(claim, 11), &rules()).unwrap_err(), Refused::Format, "{}", claim.escape_ascii());
+        assert_eq!(
+            restore(&sealed(claim, 11), &rules()).unwrap_err(),
+            Refused::Format,
+            "{}",
+            claim.escape_ascii()
+        );
     }
 }
 
@@ -171,7 +184,12 @@ fn empty_collections_and_doubles_are_refused() {
         b"\x03\x02\x01a\x011\x01a\x012",
     ];
     for body in bodies {
-        assert_eq!(restore(&sealed(body, 11), &rules()).unwrap_err(), Refused::Format, "{}", body.escape_ascii());
+        assert_eq!(
+            restore(&sealed(body, 11), &rules()).unwrap_err(),
+            Refused::Format,
+            "{}",
+            body.escape_ascii()
+        );
     }
     assert_eq!(restore(&sealed(b"\x03\x01\x01a\xfd", 11), &rules()).unwrap_err(), Refused::Format);
     assert!(restore(&sealed(b"\x03\x01\x01a\xfe", 11), &rules()).is_ok());
@@ -181,7 +199,7 @@ fn empty_collections_and_doubles_are_refused() {
 fn encodings_of_older_versions_are_read() {
     let parts = |body: &[u8]| contents(&restore(&sealed(body, 6), &rules()).unwrap());
     // A ziplist of "a", 1, 300, -70000, each in an encoding of its own.
-    let ziplist = b"\x1b\0\0\0\x15\0\0\0\x04\0\x00\x01a\x03\xf2\x02\xc0\x2c\x01\x04\xd0\x90\xee\xfe\xff\xff";
+    let ziplist = b"\x1a\0\0\0\x13\0\0\0\x04\0\x00\x01a\x03\xf2\x02\xc0\x2c\x01\x04\xd0\x90\xee\xfe\xff\xff";
     let with = |kind: u8| [&[kind, ziplist.len() as u8][..], ziplist].concat();
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
     assert_eq!(parts(&with(10)).2, texts(&["a", "1", "300", "-70000"]));

@@ -142,7 +142,10 @@ impl Hash {
     }
 
     /// The fields at these positions, which ascend, with their values.
-    pub(crate) fn at<'a>(&'a self, positions: &'a [usize]) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
+    pub(crate) fn at<'a>(
+        &'a self,
+        positions: &'a [usize],
+    ) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
         match &self.0 {
             Repr::Packed(packed) => {
                 let mut pairs = Pairs(packed.iter());

@@ -201,7 +201,11 @@ impl Set {
                 let fits = ints.len() < rules.set_entries_max
                     && bytes.len().max(text_len) <= rules.set_value_max
                     && ints.len() * (text_len + 1) + bytes.len() <= PACKED_BYTES_MAX;
-                if fits { self.make_packed() } else { self.make_hashed(rules) }
+                if fits {
+                    self.make_packed()
+                } else {
+                    self.make_hashed(rules)
+                }
                 self.put(rules, member)
             }
             Repr::Packed(packed) => {
@@ -285,7 +289,8 @@ impl Set {
         let stay = self.len() - positions.len();
         if stay * REBUILD_FACTOR <= positions.len() {
             let mut gone = positions.iter().peekable();
-            let rest = self.iter().enumerate().filter(|(i, _)| gone.next_if(|&&position| position == *i).is_none());
+            let rest =
+                self.iter().enumerate().filter(|(i, _)| gone.next_if(|&&position| position == *i).is_none());
             let mut set = if matches!(self.0, Repr::Ints(_)) { Self::default() } else { Self::packed() };
             for (_, member) in rest {
                 set.put(rules, member);

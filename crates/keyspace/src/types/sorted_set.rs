@@ -114,11 +114,10 @@ impl SortedSet {
     /// Bytes allocated, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + match &self.0 {
-                Repr::Small(small) => small.memory_bytes(),
-                Repr::Large(large) => large.memory_bytes(),
-            }
+        match &self.0 {
+            Repr::Small(small) => small.memory_bytes(),
+            Repr::Large(large) => large.memory_bytes(),
+        }
     }
 
     /// The score of a member.
@@ -149,7 +148,9 @@ impl SortedSet {
     /// which it does not.
     pub(crate) fn position(&self, is_before: impl Fn(&[u8], f64) -> bool) -> usize {
         match &self.0 {
-            Repr::Small(small) => small.pairs().take_while(|(member, score)| is_before(member, *score)).count(),
+            Repr::Small(small) => {
+                small.pairs().take_while(|(member, score)| is_before(member, *score)).count()
+            }
             Repr::Large(large) => large.position(is_before),
         }
     }

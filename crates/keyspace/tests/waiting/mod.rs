@@ -12,11 +12,11 @@ use quorate_resp::Protocol;
 use crate::replica::{TERM, describe, restore};
 
 /// What clients saw, in that order: the name of the client and its reply.
-pub type Seen = Vec<(String, String)>;
+pub(crate) type Seen = Vec<(String, String)>;
 
 /// The origin of all commands.
 #[derive(Default)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The client of each command of the batch at hand.
     clients: Vec<String>,
     waiting: BTreeMap<WaiterId, (String, u64)>,
@@ -56,18 +56,18 @@ impl Host for Origin {
 }
 
 /// See the module.
-pub struct Pair {
-    pub keyspace: Keyspace,
+pub(crate) struct Pair {
+    pub(crate) keyspace: Keyspace,
     /// Restored after each entry.
-    pub other: Keyspace,
-    pub origin: Origin,
-    pub time_ms: u64,
-    pub start: u64,
+    pub(crate) other: Keyspace,
+    pub(crate) origin: Origin,
+    pub(crate) time_ms: u64,
+    pub(crate) start: u64,
     seed: u64,
 }
 
 impl Pair {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut pair = Self {
             keyspace: Keyspace::new(16),
             other: Keyspace::new(16),
@@ -81,19 +81,19 @@ impl Pair {
     }
 
     /// What is seen when `client` sends a command.
-    pub fn run(&mut self, client: &str, line: &str) -> Seen {
+    pub(crate) fn run(&mut self, client: &str, line: &str) -> Seen {
         self.batch(&[(client, line)])
     }
 
     /// The same in database `db`.
-    pub fn run_in(&mut self, db: usize, client: &str, line: &str) -> Seen {
+    pub(crate) fn run_in(&mut self, db: usize, client: &str, line: &str) -> Seen {
         let mut batch = BatchBuilder::new();
         batch.command(db, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
         self.apply(batch, &[client])
     }
 
     /// The same for several in one entry. A line that begins with `EXEC: ` is a transaction of lines between semicolons.
-    pub fn batch(&mut self, lines: &[(&str, &str)]) -> Seen {
+    pub(crate) fn batch(&mut self, lines: &[(&str, &str)]) -> Seen {
         fn args(line: &str) -> Vec<&[u8]> {
             line.split(' ').map(str::as_bytes).collect()
         }
@@ -112,25 +112,25 @@ impl Pair {
     }
 
     /// The same for bytes.
-    pub fn raw(&mut self, args: &[&[u8]]) -> Seen {
+    pub(crate) fn raw(&mut self, args: &[&[u8]]) -> Seen {
         let mut batch = BatchBuilder::new();
         batch.command(0, args);
         self.apply(batch, &["raw"])
     }
 
     /// Ends the waiting of a client.
-    pub fn release(&mut self, client: &str, release: Release) -> Seen {
+    pub(crate) fn release(&mut self, client: &str, release: Release) -> Seen {
         let (id, _) = self.origin.waiting.iter().find(|(_, (name, _))| name == client).expect("it waits");
         let id = id.to_bytes();
         self.raw(&[b"\0unblock", &id, release.word()])
     }
 
     /// For how long a client waits.
-    pub fn timeout_ms(&self, client: &str) -> Option<u64> {
+    pub(crate) fn timeout_ms(&self, client: &str) -> Option<u64> {
         self.origin.waiting.values().find(|(name, _)| name == client).map(|(_, timeout_ms)| *timeout_ms)
     }
 
-    pub fn apply(&mut self, batch: BatchBuilder, clients: &[&str]) -> Seen {
+    pub(crate) fn apply(&mut self, batch: BatchBuilder, clients: &[&str]) -> Seen {
         self.seed += 1;
         let last = self.keyspace.origin(1).filter(|origin| origin.start == self.start);
         let header = Header {
@@ -171,7 +171,8 @@ impl Pair {
 }
 
 /// What was seen, from `client: reply` lines.
-pub fn seen(lines: &[&str]) -> Seen {
-    let parse = |line: &&str| line.split_once(": ").map(|(client, reply)| (client.to_owned(), reply.to_owned()));
+pub(crate) fn seen(lines: &[&str]) -> Seen {
+    let parse =
+        |line: &&str| line.split_once(": ").map(|(client, reply)| (client.to_owned(), reply.to_owned()));
     lines.iter().map(|line| parse(line).expect("a client and a reply")).collect()
 }

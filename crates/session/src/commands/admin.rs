@@ -72,9 +72,7 @@ impl<'a> Awaits<'a> {
     /// The error that CLIENT UNBLOCK wants in place of the answer.
     fn error(&self) -> Answer {
         match self.0.unblocked.get() {
-            Some(Release::Error) => {
-                Err(CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
-            }
+            Some(Release::Error) => Err(CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
             _ => Ok(()),
         }
     }

@@ -48,8 +48,7 @@ impl BitRange {
         };
         let units = (len * 8 / scale) as i64;
         let end = self.end.unwrap_or(-1);
-        let absolute =
-            |index: i64| if index < 0 { index.saturating_add(units).max(0) } else { index };
+        let absolute = |index: i64| if index < 0 { index.saturating_add(units).max(0) } else { index };
         let (start, end) = (absolute(self.start), absolute(end).min(units - 1));
         (start <= end).then(|| start as usize * scale..(end as usize + 1) * scale)
     }
@@ -94,7 +93,7 @@ fn split(bytes: &[u8], bits: Range<usize>) -> (Edge, &[u8], Edge) {
     let from_start = 0xff >> (bits.start % 8);
     let to_end = !(0xff >> (bits.end % 8));
     let edge = |i: usize, mask: u8| (mask, bytes[i] & mask);
-    match (bits.start % 8 != 0, bits.end % 8 != 0) {
+    match (!bits.start.is_multiple_of(8), !bits.end.is_multiple_of(8)) {
         (false, false) => ((0, 0), &bytes[begin..end], (0, 0)),
         (true, _) if begin == end => (edge(begin, from_start & to_end), &[], (0, 0)),
         (true, false) => (edge(begin, from_start), &bytes[begin + 1..end], (0, 0)),

@@ -116,7 +116,7 @@ fn encode(point: Point, latitude_max: f64, step: u32) -> u64 {
 /// Redis runs on.
 fn bits_of_score(score: f64) -> u64 {
     const TWO_TO_63: f64 = (1_u64 << 63) as f64;
-    let truncate = |x: f64| if x >= -TWO_TO_63 && x < TWO_TO_63 { x as i64 } else { i64::MIN };
+    let truncate = |x: f64| if (-TWO_TO_63..TWO_TO_63).contains(&x) { x as i64 } else { i64::MIN };
     if score < TWO_TO_63 { truncate(score) as u64 } else { truncate(score - TWO_TO_63) as u64 ^ 1 << 63 }
 }
 
@@ -174,7 +174,10 @@ mod tests {
     fn any_score_is_some_place() {
         for score in [0.0, -1.0, 1e15, 1e19, 1e300, -1e300, f64::INFINITY, f64::NEG_INFINITY, 0.5, -0.0] {
             let point = Point::of_score(score);
-            assert!(point.longitude.abs() <= LONGITUDE_MAX && point.latitude.abs() <= LATITUDE_MAX, "{score}");
+            assert!(
+                point.longitude.abs() <= LONGITUDE_MAX && point.latitude.abs() <= LATITUDE_MAX,
+                "{score}"
+            );
         }
         assert_eq!(bits_of_score(-1.0), u64::MAX);
         assert_eq!(bits_of_score(1e19), 10_000_000_000_000_000_000);

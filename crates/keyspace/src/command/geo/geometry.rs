@@ -45,8 +45,8 @@ impl Shape {
         match *self {
             Self::Circle { radius } => {
                 let distance = distance(center, place);
-                // Not `<=`: what is not a number has always been found.
-                (!(distance > radius)).then_some(distance)
+                // In this order, as a distance that is not a number counts as within.
+                if distance > radius { None } else { Some(distance) }
             }
             Self::Rectangle { width, height } => {
                 let is_far = latitude_distance(place.latitude, center.latitude) > height / 2.0;
@@ -76,8 +76,7 @@ impl Shape {
             Self::Rectangle { width, height } => (width / 2.0, height / 2.0),
         };
         let latitude_delta = height / EARTH_RADIUS / RADIANS;
-        let longitude_delta =
-            |latitude: f64| width / EARTH_RADIUS / libm::cos(latitude * RADIANS) / RADIANS;
+        let longitude_delta = |latitude: f64| width / EARTH_RADIUS / libm::cos(latitude * RADIANS) / RADIANS;
         // Of the two edges, that nearer to the pole spans more degrees.
         let longitude_delta = if center.latitude < 0.0 {
             longitude_delta(center.latitude - latitude_delta)
@@ -183,7 +182,8 @@ mod tests {
     #[test]
     fn odd_lengths_do_no_harm() {
         for length in [0.0, 5e-324, 1e300, f64::INFINITY] {
-            let shapes = [Shape::Circle { radius: length }, Shape::Rectangle { width: length, height: length }];
+            let shapes =
+                [Shape::Circle { radius: length }, Shape::Rectangle { width: length, height: length }];
             for shape in shapes {
                 for center in [point(0.0, 0.0), point(180.0, 85.0), point(-180.0, -85.0)] {
                     assert!(!shape.cells(center).is_empty());

@@ -1,8 +1,6 @@
 //! What lies within a circle or a rectangle: GEOSEARCH, and GEORADIUS, which came before it.
 
-use super::{
-    Outcome, geohash::Point, geometry::Shape, parse_point, parse_unit, reply_distance, reply_point,
-};
+use super::{Outcome, geohash::Point, geometry::Shape, parse_point, parse_unit, reply_distance, reply_point};
 use crate::{
     command::sorted_sets,
     context::{ReadCtx, WriteCtx},

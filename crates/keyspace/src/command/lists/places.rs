@@ -76,7 +76,8 @@ pub(in crate::command) fn lrem(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) ->
         reply.int(0);
         return Ok(());
     };
-    let most = if count == 0 { list.len() } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
+    let most =
+        if count == 0 { list.len() } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
     let mut found = Matches::new(list, element, count < 0).take(most).collect::<Vec<_>>();
     if count < 0 {
         found.reverse();
@@ -198,7 +199,14 @@ struct Matches<'a> {
 
 impl<'a> Matches<'a> {
     fn new(list: &'a List, element: &'a [u8], from_the_end: bool) -> Self {
-        Self { elements: list.iter_from(0), element, from_the_end, done: 0, len: list.len(), most: usize::MAX }
+        Self {
+            elements: list.iter_from(0),
+            element,
+            from_the_end,
+            done: 0,
+            len: list.len(),
+            most: usize::MAX,
+        }
     }
 
     /// Compares so many elements at the most.

@@ -46,14 +46,21 @@ impl Options {
     fn parse(args: &[&[u8]]) -> (Self, usize) {
         let mut options = Self::default();
         for (i, arg) in args.iter().enumerate().skip(2) {
-            match arg.to_ascii_lowercase().as_slice() {
-                b"nx" => options.nx = true,
-                b"xx" => options.xx = true,
-                b"gt" => options.gt = true,
-                b"lt" => options.lt = true,
-                b"ch" => options.ch = true,
-                b"incr" => options.incr = true,
-                _ => return (options, i),
+            let is = |word: &[u8]| arg.eq_ignore_ascii_case(word);
+            if is(b"nx") {
+                options.nx = true;
+            } else if is(b"xx") {
+                options.xx = true;
+            } else if is(b"gt") {
+                options.gt = true;
+            } else if is(b"lt") {
+                options.lt = true;
+            } else if is(b"ch") {
+                options.ch = true;
+            } else if is(b"incr") {
+                options.incr = true;
+            } else {
+                return (options, i);
             }
         }
         (options, args.len())
@@ -69,7 +76,7 @@ impl Options {
         if self.nx && self.xx {
             return Err(NX_XX);
         }
-        if (self.gt && self.nx) || (self.lt && self.nx) || (self.gt && self.lt) {
+        if (self.nx && (self.gt || self.lt)) || (self.gt && self.lt) {
             return Err(NX_GT_LT);
         }
         if self.incr && pairs > 1 { Err(INCR) } else { Ok(()) }

@@ -177,9 +177,8 @@ impl<'a> Combination<'a> {
 
     fn difference(&self, rules: &Rules) -> Vec<Member<'a>> {
         let (first, others) = self.inputs.split_first().expect("at least one key");
-        let is_left = |(member, _): &Member<'_>| {
-            others.iter().all(|other| other.source.score(rules, member).is_none())
-        };
+        let is_left =
+            |(member, _): &Member<'_>| others.iter().all(|other| other.source.score(rules, member).is_none());
         first.source.iter().filter(is_left).collect()
     }
 }
@@ -245,8 +244,7 @@ pub(in crate::command) fn zdiffstore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'
 /// `ZINTERCARD numkeys key [key ...] [LIMIT limit]`
 pub(in crate::command) fn zintercard(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (args, get) = (&ctx.args[1..], |key: &[u8]| ctx.get(key));
-    let combination =
-        Combination::parse("zintercard", Operation::Intersection, Kind::Count, args, get)?;
+    let combination = Combination::parse("zintercard", Operation::Intersection, Kind::Count, args, get)?;
     let limit = if combination.limit == 0 { usize::MAX } else { combination.limit };
     reply.count(combination.intersection(&ctx.rules()).take(limit).count());
     Ok(())

@@ -164,12 +164,7 @@ fn lose_negative_zeros(rules: &Rules, all: &mut [Scored], is_number_known: bool)
 }
 
 /// Puts these in the place of what a key holds, nothing if there are none, and answers their number.
-pub(in crate::command) fn store(
-    ctx: &mut WriteCtx<'_>,
-    reply: &mut Reply<'_>,
-    key: &[u8],
-    all: Vec<Scored>,
-) {
+pub(in crate::command) fn store(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, key: &[u8], all: Vec<Scored>) {
     reply.count(all.len());
     if all.is_empty() {
         ctx.remove(key);
@@ -204,14 +199,23 @@ pub(in crate::command) fn zlexcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) ->
 
 fn remove_range(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, by: By) -> Outcome {
     let bounds = Bounds::parse(by, ctx.arg(2), ctx.arg(3))?;
-    let ranks = ctx.get_sorted_set(ctx.arg(1))?.map_or(0..0, |set| bounds.ranks(set, false));
+    let Some(set) = ctx.get_sorted_set(ctx.arg(1))? else {
+        reply.int(0);
+        return Ok(());
+    };
+    let (ranks, len) = (bounds.ranks(set, false), set.len());
     reply.count(ranks.len());
-    remove_ranks(ctx, ctx.arg(1), ranks)
+    remove_ranks(ctx, ctx.arg(1), ranks, len)
 }
 
-/// Removes the members at these ranks, and the key with the last one.
-pub(super) fn remove_ranks(ctx: &mut WriteCtx<'_>, key: &[u8], ranks: std::ops::Range<usize>) -> Outcome {
-    let (len, rules) = (ctx.get_sorted_set(key)?.map_or(0, SortedSet::len), ctx.rules());
+/// Removes the members at these ranks, of `len` altogether, and the key with the last one.
+pub(super) fn remove_ranks(
+    ctx: &mut WriteCtx<'_>,
+    key: &[u8],
+    ranks: std::ops::Range<usize>,
+    len: usize,
+) -> Outcome {
+    let rules = ctx.rules();
     if ranks.is_empty() {
         return Ok(());
     }

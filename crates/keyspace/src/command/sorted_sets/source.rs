@@ -54,7 +54,9 @@ impl<'a> Source<'a> {
         match *self {
             Self::Missing => Box::new(std::iter::empty()),
             Self::Set(set) => Box::new(set.iter().map(|member| (text(member), SCORE_OF_A_SET))),
-            Self::SortedSet(set) => Box::new(set.iter().map(|(member, score)| (Cow::Borrowed(member), score))),
+            Self::SortedSet(set) => {
+                Box::new(set.iter().map(|(member, score)| (Cow::Borrowed(member), score)))
+            }
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Outcome, exact_id, interval_start, reply_entry, reply_id,
+    Outcome, exact_id,
     groups::{idle_ms, no_such_key_or_group},
+    interval_start, reply_entry, reply_id, shown,
 };
 use crate::{
     context::WriteCtx,
@@ -72,7 +73,7 @@ fn number(text: &[u8], error: &'static str) -> Result<i64, CommandError> {
 }
 
 fn unrecognized(option: &[u8]) -> CommandError {
-    CommandError::new(format!("ERR Unrecognized XCLAIM option '{}'", String::from_utf8_lossy(option)))
+    CommandError::new(format!("ERR Unrecognized XCLAIM option '{}'", shown(option)))
 }
 
 /// A time that is not to come, else now.
@@ -150,7 +151,8 @@ fn plan_claim(stream: &Stream, group: &Group, args: &ClaimArgs, now_ms: u64) -> 
     let mut plan = Plan::default();
     let mut seen = BTreeMap::new();
     for &id in &args.ids {
-        let delivered_ms = *seen.entry(id).or_insert_with(|| group.pending(id).map(|pending| pending.delivered_ms));
+        let delivered_ms =
+            *seen.entry(id).or_insert_with(|| group.pending(id).map(|pending| pending.delivered_ms));
         if !stream.contains(id) {
             if delivered_ms.is_some() {
                 plan.gone.push(id);
@@ -158,7 +160,8 @@ fn plan_claim(stream: &Stream, group: &Group, args: &ClaimArgs, now_ms: u64) -> 
             }
             continue;
         }
-        let is_idle = |delivered_ms| args.min_idle_ms == 0 || idle_ms(now_ms, delivered_ms) >= args.min_idle_ms;
+        let is_idle =
+            |delivered_ms| args.min_idle_ms == 0 || idle_ms(now_ms, delivered_ms) >= args.min_idle_ms;
         if delivered_ms.map_or(args.force, is_idle) {
             plan.claimed.push(id);
             seen.insert(id, Some(args.delivered_ms));

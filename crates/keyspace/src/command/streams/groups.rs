@@ -1,6 +1,6 @@
 //! `XGROUP`, `XACK`, `XPENDING`.
 
-use super::{Outcome, any_id, exact_id, exact_ids, integer, interval_end, interval_start, reply_id};
+use super::{Outcome, any_id, exact_id, exact_ids, integer, interval_end, interval_start, reply_id, shown};
 use crate::{
     command::introspect,
     context::{ReadCtx, WriteCtx},
@@ -46,7 +46,7 @@ impl Options {
 /// What a subcommand answers whose arguments are none of those it takes.
 pub(super) fn wrong_subcommand(name: &[u8], command: &str) -> CommandError {
     const NAME_LEN_MAX: usize = 128;
-    let name = String::from_utf8_lossy(&name[..name.len().min(NAME_LEN_MAX)]);
+    let name = shown(&name[..name.len().min(NAME_LEN_MAX)]);
     CommandError::new(format!(
         "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {command} HELP."
     ))
@@ -68,13 +68,13 @@ fn group_of<'a>(ctx: &'a WriteCtx<'_>) -> Result<&'a Group, CommandError> {
 
 /// No group of this name in an existing stream.
 pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (shown(key), shown(group));
     CommandError::new(format!("NOGROUP No such consumer group '{group}' for key name '{key}'"))
 }
 
 /// No such stream, or no such group in it.
 pub(super) fn no_such_key_or_group(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (shown(key), shown(group));
     CommandError::new(format!("NOGROUP No such key '{key}' or consumer group '{group}'"))
 }
 
@@ -269,7 +269,8 @@ fn pending_entries(group: &Group, filter: &Filter<'_>, now_ms: u64, reply: &mut 
             pending.filter(is_wanted).take(filter.count).for_each(&mut show);
         }
         Some(name) => {
-            let ids = group.consumer(name).into_iter().flat_map(|consumer| consumer.pending_from(filter.start));
+            let ids =
+                group.consumer(name).into_iter().flat_map(|consumer| consumer.pending_from(filter.start));
             let pending = ids.take_while(|&&id| id <= filter.end).filter_map(|&id| group.pending(id));
             pending.filter(is_wanted).take(filter.count).for_each(&mut show);
         }

@@ -1,8 +1,9 @@
 //! `XINFO`.
 
 use super::{
-    Outcome, integer, reply_entries, reply_entry, reply_id,
+    Outcome,
     groups::{idle_ms, no_such_group, wrong_subcommand},
+    integer, reply_entries, reply_entry, reply_id,
 };
 use crate::{
     command::introspect,

@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Outcome, exact_id, integer, reply_entries, reply_entry, reply_id};
+use super::{Outcome, exact_id, integer, reply_entries, reply_entry, reply_id, shown};
 use crate::{
+    command::waiting,
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     reply::Reply,
@@ -113,13 +114,10 @@ impl<'a> Options<'a> {
     }
 }
 
-/// Milliseconds to wait.
+/// Milliseconds to wait, up to a time that can be told.
 fn timeout_ms(text: &[u8], now_ms: u64) -> Result<u64, CommandError> {
-    const NO_INTEGER: CommandError = CommandError::fixed("ERR timeout is not an integer or out of range");
-    const NEGATIVE: CommandError = CommandError::fixed("ERR timeout is negative");
     const TOO_LONG: CommandError = CommandError::fixed("ERR timeout is out of range");
-    let ms = crate::number::parse_i64(text).ok_or(NO_INTEGER)?;
-    let ms = u64::try_from(ms).map_err(|_| NEGATIVE)?;
+    let ms = waiting::milliseconds(text)?;
     if ms > (i64::MAX as u64).saturating_sub(now_ms) { Err(TOO_LONG) } else { Ok(ms) }
 }
 
@@ -211,7 +209,7 @@ fn unbalanced(in_group: bool) -> CommandError {
 }
 
 fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (shown(key), shown(group));
     CommandError::new(format!(
         "NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with GROUP option"
     ))
@@ -226,6 +224,10 @@ pub(in crate::command) fn xread(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Out
 
 /// Answers an `XREAD` with what there is: null if there is nothing.
 pub(in crate::command) fn read(streams: &impl Streams, args: &ReadArgs<'_>, reply: &mut Reply<'_>) {
+    if !args.is_ready(streams) {
+        reply.null_array();
+        return;
+    }
     let open = reply.open();
     let mut served = 0;
     for (key, &from) in args.keys.iter().zip(&args.from) {
@@ -237,22 +239,12 @@ pub(in crate::command) fn read(streams: &impl Streams, args: &ReadArgs<'_>, repl
             reply_entries(reply, stream.entries(behind(id), StreamId::MAX), args.count);
         }
     }
-    match served {
-        0 => reply.null_array(),
-        _ => reply.close_named(open, served),
-    }
+    reply.close_named(open, served);
 }
 
 /// The first id behind `id`; there is one if there are entries.
 fn behind(id: StreamId) -> StreamId {
     id.next().unwrap_or(StreamId::MAX)
-}
-
-/// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]`, without
-/// waiting.
-pub(in crate::command) fn xreadgroup(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let args = ReadArgs::parse(ctx.args, true, ctx.time_ms(), ctx)?;
-    read_in_group(ctx, &args, reply)
 }
 
 /// Answers an `XREADGROUP` with what there is: null if there is nothing. The consumer is there afterwards in any case.

@@ -6,16 +6,12 @@ use crate::command::{Argument, Begin, Command, Find, Group, Handler, KeySpec, ge
 const UNIT: Argument =
     one_of("unit", &[token("m", "M"), token("km", "KM"), token("ft", "FT"), token("mi", "MI")]);
 const ORDER: Argument = one_of("order", &[token("asc", "ASC"), token("desc", "DESC")]).optional();
-const COUNT: Argument = block(
-    "count-block",
-    &[arg("count", "integer").behind("COUNT"), token("any", "ANY").optional()],
-)
-.optional();
-const STORE: Argument = one_of(
-    "store",
-    &[key("storekey", 1).behind("STORE"), key("storedistkey", 2).behind("STOREDIST")],
-)
-.optional();
+const COUNT: Argument =
+    block("count-block", &[arg("count", "integer").behind("COUNT"), token("any", "ANY").optional()])
+        .optional();
+const STORE: Argument =
+    one_of("store", &[key("storekey", 1).behind("STORE"), key("storedistkey", 2).behind("STOREDIST")])
+        .optional();
 const FROM: Argument = one_of(
     "from",
     &[
@@ -51,7 +47,13 @@ pub(super) static GEO: &[Command] = &[
         complexity: "O(log(N)) for each member",
         summary: "Adds places to a sorted set, or changes where they are.",
         group: Group::Geo,
-        arguments: &[key("key", 0), one_of("condition", &[token("nx", "NX"), token("xx", "XX")]).optional(), token("change", "CH").optional(), block("data", &[arg("longitude", "double"), arg("latitude", "double"), arg("member", "string")]).multiple()],
+        arguments: &[
+            key("key", 0),
+            one_of("condition", &[token("nx", "NX"), token("xx", "XX")]).optional(),
+            token("change", "CH").optional(),
+            block("data", &[arg("longitude", "double"), arg("latitude", "double"), arg("member", "string")])
+                .multiple(),
+        ],
         handler: Handler::Write(geo::geoadd),
         ..BASE
     },
@@ -101,13 +103,29 @@ pub(super) static GEO: &[Command] = &[
         name: "georadius",
         arity: -6,
         flags: flags!(WRITE DENYOOM MOVABLEKEYS),
-        keys: &[range(1, 0, 1, key_flags!(RO ACCESS)), stored_behind("STORE", 6), stored_behind("STOREDIST", 6)],
+        keys: &[
+            range(1, 0, 1, key_flags!(RO ACCESS)),
+            stored_behind("STORE", 6),
+            stored_behind("STOREDIST", 6),
+        ],
         categories: categories!(GEO),
         since: "3.2.0",
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Returns or stores the places within a distance from a point.",
         group: Group::Geo,
-        arguments: &[key("key", 0), arg("longitude", "double"), arg("latitude", "double"), arg("radius", "double"), UNIT, token("withcoord", "WITHCOORD").optional(), token("withdist", "WITHDIST").optional(), token("withhash", "WITHHASH").optional(), COUNT, ORDER, STORE],
+        arguments: &[
+            key("key", 0),
+            arg("longitude", "double"),
+            arg("latitude", "double"),
+            arg("radius", "double"),
+            UNIT,
+            token("withcoord", "WITHCOORD").optional(),
+            token("withdist", "WITHDIST").optional(),
+            token("withhash", "WITHHASH").optional(),
+            COUNT,
+            ORDER,
+            STORE,
+        ],
         handler: Handler::Write(geo::georadius),
         ..BASE
     },
@@ -121,7 +139,18 @@ pub(super) static GEO: &[Command] = &[
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Returns the places within a distance from a point.",
         group: Group::Geo,
-        arguments: &[key("key", 0), arg("longitude", "double"), arg("latitude", "double"), arg("radius", "double"), UNIT, token("withcoord", "WITHCOORD").optional(), token("withdist", "WITHDIST").optional(), token("withhash", "WITHHASH").optional(), COUNT, ORDER],
+        arguments: &[
+            key("key", 0),
+            arg("longitude", "double"),
+            arg("latitude", "double"),
+            arg("radius", "double"),
+            UNIT,
+            token("withcoord", "WITHCOORD").optional(),
+            token("withdist", "WITHDIST").optional(),
+            token("withhash", "WITHHASH").optional(),
+            COUNT,
+            ORDER,
+        ],
         handler: Handler::Read(geo::georadius_ro),
         ..BASE
     },
@@ -129,13 +158,28 @@ pub(super) static GEO: &[Command] = &[
         name: "georadiusbymember",
         arity: -5,
         flags: flags!(WRITE DENYOOM MOVABLEKEYS),
-        keys: &[range(1, 0, 1, key_flags!(RO ACCESS)), stored_behind("STORE", 5), stored_behind("STOREDIST", 5)],
+        keys: &[
+            range(1, 0, 1, key_flags!(RO ACCESS)),
+            stored_behind("STORE", 5),
+            stored_behind("STOREDIST", 5),
+        ],
         categories: categories!(GEO),
         since: "3.2.0",
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Returns or stores the places within a distance from a member.",
         group: Group::Geo,
-        arguments: &[key("key", 0), arg("member", "string"), arg("radius", "double"), UNIT, token("withcoord", "WITHCOORD").optional(), token("withdist", "WITHDIST").optional(), token("withhash", "WITHHASH").optional(), COUNT, ORDER, STORE],
+        arguments: &[
+            key("key", 0),
+            arg("member", "string"),
+            arg("radius", "double"),
+            UNIT,
+            token("withcoord", "WITHCOORD").optional(),
+            token("withdist", "WITHDIST").optional(),
+            token("withhash", "WITHHASH").optional(),
+            COUNT,
+            ORDER,
+            STORE,
+        ],
         handler: Handler::Write(geo::georadiusbymember),
         ..BASE
     },
@@ -149,7 +193,17 @@ pub(super) static GEO: &[Command] = &[
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Returns the places within a distance from a member.",
         group: Group::Geo,
-        arguments: &[key("key", 0), arg("member", "string"), arg("radius", "double"), UNIT, token("withcoord", "WITHCOORD").optional(), token("withdist", "WITHDIST").optional(), token("withhash", "WITHHASH").optional(), COUNT, ORDER],
+        arguments: &[
+            key("key", 0),
+            arg("member", "string"),
+            arg("radius", "double"),
+            UNIT,
+            token("withcoord", "WITHCOORD").optional(),
+            token("withdist", "WITHDIST").optional(),
+            token("withhash", "WITHHASH").optional(),
+            COUNT,
+            ORDER,
+        ],
         handler: Handler::Read(geo::georadiusbymember_ro),
         ..BASE
     },
@@ -163,7 +217,16 @@ pub(super) static GEO: &[Command] = &[
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Returns the places within a circle or a rectangle.",
         group: Group::Geo,
-        arguments: &[key("key", 0), FROM, BY, ORDER, COUNT, token("withcoord", "WITHCOORD").optional(), token("withdist", "WITHDIST").optional(), token("withhash", "WITHHASH").optional()],
+        arguments: &[
+            key("key", 0),
+            FROM,
+            BY,
+            ORDER,
+            COUNT,
+            token("withcoord", "WITHCOORD").optional(),
+            token("withdist", "WITHDIST").optional(),
+            token("withhash", "WITHHASH").optional(),
+        ],
         handler: Handler::Read(geo::geosearch),
         ..BASE
     },
@@ -177,7 +240,15 @@ pub(super) static GEO: &[Command] = &[
         complexity: "O(N+M*log(M)) for N members in the cells around the shape, M of which lie within",
         summary: "Stores the places within a circle or a rectangle.",
         group: Group::Geo,
-        arguments: &[key("destination", 0), key("source", 1), FROM, BY, ORDER, COUNT, token("storedist", "STOREDIST").optional()],
+        arguments: &[
+            key("destination", 0),
+            key("source", 1),
+            FROM,
+            BY,
+            ORDER,
+            COUNT,
+            token("storedist", "STOREDIST").optional(),
+        ],
         handler: Handler::Write(geo::geosearchstore),
         ..BASE
     },

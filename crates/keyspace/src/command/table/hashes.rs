@@ -154,11 +154,8 @@ pub(super) static HASHES: &[Command] = &[
         tips: &["nondeterministic_output"],
         arguments: &[
             key("key", 0),
-            block(
-                "options",
-                &[arg("count", "integer"), token("withvalues", "WITHVALUES").optional()],
-            )
-            .optional(),
+            block("options", &[arg("count", "integer"), token("withvalues", "WITHVALUES").optional()])
+                .optional(),
         ],
         handler: Handler::Read(hashes::hrandfield),
         ..BASE

@@ -46,7 +46,7 @@ pub(super) static INTERNAL: &[Command] = &[
     },
     Command {
         name: "\0drop-waiters",
-        arity: 3,
+        arity: 4,
         flags: flags!(WRITE INTERNAL),
         summary: "Ends the waiting of all commands of a node's clients.",
         group: Group::Server,

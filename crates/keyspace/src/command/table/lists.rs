@@ -25,7 +25,13 @@ pub(super) static LISTS: &[Command] = &[
         since: "6.2.0",
         summary: "Moves an element from one list to another; waits for one if there is none.",
         group: Group::List,
-        arguments: &[key("source", 0), key("destination", 1), end("wherefrom"), end("whereto"), arg("timeout", "double")],
+        arguments: &[
+            key("source", 0),
+            key("destination", 1),
+            end("wherefrom"),
+            end("whereto"),
+            arg("timeout", "double"),
+        ],
         handler: Handler::Write(lists::blmove),
         ..BASE
     },
@@ -39,7 +45,13 @@ pub(super) static LISTS: &[Command] = &[
         complexity: "O(N+M) where N is the number of keys given and M the number of elements returned",
         summary: "Takes elements from the first of several lists that has any; waits for some if none has.",
         group: Group::List,
-        arguments: &[arg("timeout", "double"), arg("numkeys", "integer"), key("key", 0).multiple(), end("where"), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            arg("timeout", "double"),
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            end("where"),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Write(lists::blmpop),
         ..BASE
     },
@@ -108,7 +120,12 @@ pub(super) static LISTS: &[Command] = &[
         complexity: "O(N) in the number of elements up to the one looked for",
         summary: "Adds an element before or behind another one.",
         group: Group::List,
-        arguments: &[key("key", 0), one_of("where", &[token("before", "BEFORE"), token("after", "AFTER")]), arg("pivot", "string"), arg("element", "string")],
+        arguments: &[
+            key("key", 0),
+            one_of("where", &[token("before", "BEFORE"), token("after", "AFTER")]),
+            arg("pivot", "string"),
+            arg("element", "string"),
+        ],
         handler: Handler::Write(lists::linsert),
         ..BASE
     },
@@ -148,7 +165,12 @@ pub(super) static LISTS: &[Command] = &[
         complexity: "O(N+M) where N is the number of keys given and M the number of elements returned",
         summary: "Takes elements from the first of several lists that has any.",
         group: Group::List,
-        arguments: &[arg("numkeys", "integer"), key("key", 0).multiple(), end("where"), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            end("where"),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Write(lists::lmpop),
         ..BASE
     },
@@ -176,7 +198,13 @@ pub(super) static LISTS: &[Command] = &[
         complexity: "O(N) in the number of elements compared",
         summary: "Returns the indices of elements that are equal to one.",
         group: Group::List,
-        arguments: &[key("key", 0), arg("element", "string"), arg("rank", "integer").behind("RANK").optional(), arg("num-matches", "integer").behind("COUNT").optional(), arg("len", "integer").behind("MAXLEN").optional()],
+        arguments: &[
+            key("key", 0),
+            arg("element", "string"),
+            arg("rank", "integer").behind("RANK").optional(),
+            arg("num-matches", "integer").behind("COUNT").optional(),
+            arg("len", "integer").behind("MAXLEN").optional(),
+        ],
         handler: Handler::Read(lists::lpos),
         ..BASE
     },

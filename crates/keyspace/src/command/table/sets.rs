@@ -79,13 +79,21 @@ pub(super) static SETS: &[Command] = &[
         name: "sintercard",
         arity: -3,
         flags: flags!(READONLY MOVABLEKEYS),
-        keys: &[KeySpec { flags: key_flags!(RO ACCESS), begin: Begin::Index(1), find: Find::KeyNum { number: 0, first: 1, step: 1 } }],
+        keys: &[KeySpec {
+            flags: key_flags!(RO ACCESS),
+            begin: Begin::Index(1),
+            find: Find::KeyNum { number: 0, first: 1, step: 1 },
+        }],
         categories: categories!(SET),
         since: "7.0.0",
         complexity: "O(N*M) for N members of the smallest of M sets, at worst",
         summary: "Tells how many members are in all of the sets.",
         group: Group::Set,
-        arguments: &[arg("numkeys", "integer"), key("key", 0).multiple(), arg("limit", "integer").behind("LIMIT").optional()],
+        arguments: &[
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            arg("limit", "integer").behind("LIMIT").optional(),
+        ],
         handler: Handler::Read(sets::sintercard),
         ..BASE
     },
@@ -213,7 +221,12 @@ pub(super) static SETS: &[Command] = &[
         summary: "Goes through the members of a set in portions.",
         group: Group::Set,
         tips: &["nondeterministic_output"],
-        arguments: &[key("key", 0), arg("cursor", "integer"), arg("pattern", "pattern").behind("MATCH").optional(), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            key("key", 0),
+            arg("cursor", "integer"),
+            arg("pattern", "pattern").behind("MATCH").optional(),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Read(sets::sscan),
         ..BASE
     },

@@ -1,7 +1,9 @@
 //! Sorting.
 
 use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, token};
-use crate::command::{Argument, ArgumentFlags, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, sort};
+use crate::command::{
+    Argument, ArgumentFlags, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, sort,
+};
 
 const BY: Argument = Argument { key_spec: Some(1), ..arg("by-pattern", "pattern").behind("BY").optional() };
 const LIMIT: Argument =

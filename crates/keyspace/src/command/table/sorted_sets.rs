@@ -1,7 +1,9 @@
 //! Sorted sets.
 
 use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, token};
-use crate::command::{Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, sorted_sets};
+use crate::command::{
+    Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, sorted_sets, waiting,
+};
 
 const WITHSCORES: Argument = token("withscores", "WITHSCORES").optional();
 const REV: Argument = token("rev", "REV").optional();
@@ -22,6 +24,48 @@ const fn numkeys(position: usize, flags: KeyFlags) -> KeySpec {
 
 pub(super) static SORTED_SETS: &[Command] = &[
     Command {
+        name: "bzmpop",
+        arity: -5,
+        flags: flags!(WRITE BLOCKING MOVABLEKEYS),
+        keys: &[numkeys(2, key_flags!(RW ACCESS DELETE))],
+        categories: categories!(SORTEDSET),
+        since: "7.0.0",
+        complexity: "O(K + M*log(N)) for K keys and M of N members taken",
+        summary: "Takes members from an end of the first of several sorted sets that has any; waits for some if none has.",
+        group: Group::SortedSet,
+        arguments: &[arg("timeout", "double"), arg("numkeys", "integer"), key("key", 0).multiple(), one_of("where", &[token("min", "MIN"), token("max", "MAX")]), arg("count", "integer").behind("COUNT").optional()],
+        handler: Handler::Write(waiting::sorted_sets::bzmpop),
+        ..BASE
+    },
+    Command {
+        name: "bzpopmax",
+        arity: -3,
+        flags: flags!(WRITE BLOCKING FAST),
+        keys: &[range(1, -2, 1, key_flags!(RW ACCESS DELETE))],
+        categories: categories!(SORTEDSET),
+        since: "5.0.0",
+        complexity: "O(log(N)) in the number of members",
+        summary: "Takes the member with the highest score of the first of several sorted sets that has any; waits for one if none has.",
+        group: Group::SortedSet,
+        arguments: &[key("key", 0).multiple(), arg("timeout", "double")],
+        handler: Handler::Write(waiting::sorted_sets::bzpopmax),
+        ..BASE
+    },
+    Command {
+        name: "bzpopmin",
+        arity: -3,
+        flags: flags!(WRITE BLOCKING FAST),
+        keys: &[range(1, -2, 1, key_flags!(RW ACCESS DELETE))],
+        categories: categories!(SORTEDSET),
+        since: "5.0.0",
+        complexity: "O(log(N)) in the number of members",
+        summary: "Takes the member with the lowest score of the first of several sorted sets that has any; waits for one if none has.",
+        group: Group::SortedSet,
+        arguments: &[key("key", 0).multiple(), arg("timeout", "double")],
+        handler: Handler::Write(waiting::sorted_sets::bzpopmin),
+        ..BASE
+    },
+    Command {
         name: "zadd",
         arity: -4,
         flags: flags!(WRITE DENYOOM FAST),
@@ -31,7 +75,14 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(log(N)) for each member",
         summary: "Adds members to a sorted set, or changes their scores.",
         group: Group::SortedSet,
-        arguments: &[key("key", 0), one_of("condition", &[token("nx", "NX"), token("xx", "XX")]).optional(), one_of("comparison", &[token("gt", "GT"), token("lt", "LT")]).optional(), token("change", "CH").optional(), token("increment", "INCR").optional(), block("data", &[arg("score", "double"), arg("member", "string")]).multiple()],
+        arguments: &[
+            key("key", 0),
+            one_of("condition", &[token("nx", "NX"), token("xx", "XX")]).optional(),
+            one_of("comparison", &[token("gt", "GT"), token("lt", "LT")]).optional(),
+            token("change", "CH").optional(),
+            token("increment", "INCR").optional(),
+            block("data", &[arg("score", "double"), arg("member", "string")]).multiple(),
+        ],
         handler: Handler::Write(sorted_sets::zadd),
         ..BASE
     },
@@ -128,7 +179,11 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(N*K) for N members of the smallest of K keys",
         summary: "Counts the members that all of several sorted sets have.",
         group: Group::SortedSet,
-        arguments: &[arg("numkeys", "integer"), key("key", 0).multiple(), arg("limit", "integer").behind("LIMIT").optional()],
+        arguments: &[
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            arg("limit", "integer").behind("LIMIT").optional(),
+        ],
         handler: Handler::Read(sorted_sets::zintercard),
         ..BASE
     },
@@ -142,7 +197,13 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(N*K + M*log(M)) for N members of the smallest of K keys, M of which all have",
         summary: "Stores the members that all of several sorted sets have.",
         group: Group::SortedSet,
-        arguments: &[key("destination", 0), arg("numkeys", "integer"), key("key", 1).multiple(), WEIGHTS, AGGREGATE],
+        arguments: &[
+            key("destination", 0),
+            arg("numkeys", "integer"),
+            key("key", 1).multiple(),
+            WEIGHTS,
+            AGGREGATE,
+        ],
         handler: Handler::Write(sorted_sets::zinterstore),
         ..BASE
     },
@@ -170,7 +231,12 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(K + M*log(N)) for K keys and M of N members taken",
         summary: "Takes members from an end of the first of several sorted sets that has any.",
         group: Group::SortedSet,
-        arguments: &[arg("numkeys", "integer"), key("key", 0).multiple(), one_of("where", &[token("min", "MIN"), token("max", "MAX")]), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            one_of("where", &[token("min", "MIN"), token("max", "MAX")]),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Write(sorted_sets::zmpop),
         ..BASE
     },
@@ -227,7 +293,11 @@ pub(super) static SORTED_SETS: &[Command] = &[
         summary: "Returns random members.",
         group: Group::SortedSet,
         tips: &["nondeterministic_output"],
-        arguments: &[key("key", 0), block("options", &[arg("count", "integer"), token("withscores", "WITHSCORES").optional()]).optional()],
+        arguments: &[
+            key("key", 0),
+            block("options", &[arg("count", "integer"), token("withscores", "WITHSCORES").optional()])
+                .optional(),
+        ],
         handler: Handler::Read(sorted_sets::zrandmember),
         ..BASE
     },
@@ -241,7 +311,15 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(log(N)+M) for M members returned out of N",
         summary: "Returns the members in a range of ranks, scores or members.",
         group: Group::SortedSet,
-        arguments: &[key("key", 0), arg("start", "string"), arg("stop", "string"), SORT_BY, REV, LIMIT, WITHSCORES],
+        arguments: &[
+            key("key", 0),
+            arg("start", "string"),
+            arg("stop", "string"),
+            SORT_BY,
+            REV,
+            LIMIT,
+            WITHSCORES,
+        ],
         handler: Handler::Read(sorted_sets::zrange),
         ..BASE
     },
@@ -283,7 +361,15 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(log(N)+M*log(M)) for M members stored out of N",
         summary: "Stores the members in a range of ranks, scores or members.",
         group: Group::SortedSet,
-        arguments: &[key("dst", 0), key("src", 1), arg("min", "string"), arg("max", "string"), SORT_BY, REV, LIMIT],
+        arguments: &[
+            key("dst", 0),
+            key("src", 1),
+            arg("min", "string"),
+            arg("max", "string"),
+            SORT_BY,
+            REV,
+            LIMIT,
+        ],
         handler: Handler::Write(sorted_sets::zrangestore),
         ..BASE
     },
@@ -424,7 +510,12 @@ pub(super) static SORTED_SETS: &[Command] = &[
         summary: "Goes through the members in portions.",
         group: Group::SortedSet,
         tips: &["nondeterministic_output"],
-        arguments: &[key("key", 0), arg("cursor", "integer"), arg("pattern", "pattern").behind("MATCH").optional(), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            key("key", 0),
+            arg("cursor", "integer"),
+            arg("pattern", "pattern").behind("MATCH").optional(),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Read(sorted_sets::zscan),
         ..BASE
     },
@@ -466,7 +557,13 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(N*log(N)) for N members altogether",
         summary: "Stores the members that any of several sorted sets has.",
         group: Group::SortedSet,
-        arguments: &[key("destination", 0), arg("numkeys", "integer"), key("key", 1).multiple(), WEIGHTS, AGGREGATE],
+        arguments: &[
+            key("destination", 0),
+            arg("numkeys", "integer"),
+            key("key", 1).multiple(),
+            WEIGHTS,
+            AGGREGATE,
+        ],
         handler: Handler::Write(sorted_sets::zunionstore),
         ..BASE
     },

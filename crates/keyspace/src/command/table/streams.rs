@@ -4,6 +4,7 @@ use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, 
 use crate::command::{
     Argument, Begin, Command, Find, Group, Handler, KeySpec,
     streams::{self, claim, groups, info, read},
+    waiting,
 };
 
 /// The keys behind `STREAMS`, which is looked for from a position on.
@@ -374,7 +375,11 @@ pub(super) static STREAMS: &[Command] = &[
             arg("milliseconds", "integer").behind("BLOCK").optional(),
             STREAM_KEYS,
         ],
-        handler: Handler::Read(read::xread),
+        handler: Handler::ReadOrWait {
+            read: read::xread,
+            wait: waiting::streams::xread,
+            waits: waiting::streams::asks_to_wait,
+        },
         ..BASE
     },
     Command {
@@ -394,7 +399,7 @@ pub(super) static STREAMS: &[Command] = &[
             token("noack", "NOACK").optional(),
             STREAM_KEYS,
         ],
-        handler: Handler::Write(read::xreadgroup),
+        handler: Handler::Write(waiting::streams::xreadgroup),
         ..BASE
     },
     Command {

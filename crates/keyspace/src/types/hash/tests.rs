@@ -3,7 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Keyspace, random::Random, types::sample::{sample, tests::assert_fair}};
+use crate::{
+    Keyspace,
+    random::Random,
+    types::sample::{sample, tests::assert_fair},
+};
 
 /// The usual thresholds, with room for `entries` packed fields.
 fn rules(entries: usize) -> Rules {

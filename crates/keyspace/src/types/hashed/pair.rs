@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn both_come_back_and_change_alone() {
-        for (key_len, value_len) in [(0, 0), (0, 21), (21, 0), (10, 11), (22, 0), (11, 11), (200, 56), (100, 157)]
+        for (key_len, value_len) in
+            [(0, 0), (0, 21), (21, 0), (10, 11), (22, 0), (11, 11), (200, 56), (100, 157)]
         {
             let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
             let mut pair = Pair::new(&key, &value);

@@ -32,7 +32,8 @@ impl Histogram {
         /// 1 / (2 ln 2).
         const ALPHA: f64 = 0.721_347_520_444_481_7;
         const M: f64 = REGISTERS as f64;
-        let of = |value: u32| -> f64 { self.0.iter().map(|counts| counts[value as usize]).sum::<u32>().into() };
+        let of =
+            |value: u32| -> f64 { self.0.iter().map(|counts| counts[value as usize]).sum::<u32>().into() };
         let mut z = M * tau((M - of(RUN_BITS + 1)) / M);
         for value in (1..=RUN_BITS).rev() {
             z = (z + of(value)) * 0.5;

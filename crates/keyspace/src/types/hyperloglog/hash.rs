@@ -13,8 +13,9 @@ pub(super) fn murmur64a(bytes: &[u8]) -> u64 {
     };
     let (words, tail) = bytes.as_chunks::<8>();
     let start = SEED ^ (bytes.len() as u64).wrapping_mul(FACTOR);
-    let mut hash =
-        words.iter().fold(start, |hash, word| (hash ^ scramble(u64::from_le_bytes(*word))).wrapping_mul(FACTOR));
+    let mut hash = words
+        .iter()
+        .fold(start, |hash, word| (hash ^ scramble(u64::from_le_bytes(*word))).wrapping_mul(FACTOR));
     if !tail.is_empty() {
         let mut word = [0; 8];
         word[..tail.len()].copy_from_slice(tail);

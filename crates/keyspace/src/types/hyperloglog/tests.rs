@@ -62,7 +62,9 @@ fn estimates_are_as_good_as_promised() {
             sum += error;
         }
         let mean = sum / f64::from(samples);
-        assert!(far <= 2 && mean.abs() < 3.0 * STANDARD_ERROR / f64::from(samples).sqrt(), "{size}: {far} {mean}");
+        // Estimates are integers.
+        let mean_max = 3.0 * STANDARD_ERROR / f64::from(samples).sqrt() + 0.5 / f64::from(size);
+        assert!(far <= 2 && mean.abs() < mean_max, "{size}: {far} {mean}");
     }
 }
 
@@ -91,9 +93,11 @@ fn extreme_registers_are_estimated() {
         count(&bytes).unwrap()
     };
     assert_eq!(dense(0), 0);
-    assert!((11_000..12_000).contains(&dense(1)), "{}", dense(1));
+    // 2 x 16384 x ALPHA.
+    assert_eq!(dense(1), 23_637);
+    // Values that no hash has, up to the highest that fits.
     assert_eq!(dense(51), u64::MAX);
-    assert_eq!(dense(63), 0);
+    assert_eq!(dense(63), u64::MAX);
 }
 
 #[test]
@@ -126,23 +130,16 @@ fn runs_are_split_and_joined() {
     assert_eq!(set(103, 2), "Z:100 v:2,2 z:1 v:2,1 Z:16280");
     assert_eq!(set(102, 2), "Z:100 v:2,4 Z:16280");
     assert_eq!(set(104, 2), "Z:100 v:2,4 v:2,1 Z:16279");
-    assert_eq!(set(101, 7), "Z:100 v:2,1 v:7,1 v:2,2 v:2,1 Z:16279");
-    assert_eq!(set(101, 3), "Z:100 v:2,1 v:7,1 v:2,2 v:2,1 Z:16279");
-    assert_eq!(set(0, 1), "v:1,1 Z:99 v:2,1 v:7,1 v:2,2 v:2,1 Z:16279");
-    assert_eq!(set(50, 1), "v:1,1 z:49 v:1,1 z:49 v:2,1 v:7,1 v:2,2 v:2,1 Z:16279");
-    assert_eq!(set(16_383, 32), "v:1,1 z:49 v:1,1 z:49 v:2,1 v:7,1 v:2,2 v:2,1 Z:16278 v:32,1");
+    assert_eq!(set(101, 7), "Z:100 v:2,1 v:7,1 v:2,3 Z:16279");
+    assert_eq!(set(101, 3), "Z:100 v:2,1 v:7,1 v:2,3 Z:16279");
+    assert_eq!(set(0, 1), "v:1,1 Z:99 v:2,1 v:7,1 v:2,3 Z:16279");
+    assert_eq!(set(50, 1), "v:1,1 z:49 v:1,1 z:49 v:2,1 v:7,1 v:2,3 Z:16279");
+    assert_eq!(set(16_383, 32), "v:1,1 z:49 v:1,1 z:49 v:2,1 v:7,1 v:2,3 Z:16278 v:32,1");
 }
 
 #[test]
 fn what_does_not_cover_the_registers_is_corrupted() {
-    let cases: [&[u8]; 6] = [
-        b"",
-        b"\x7f",
-        b"\x7f\xfe",
-        b"\x7f\xff\x00",
-        b"\x7f\xff\x7f",
-        b"\x80\x7f\xff",
-    ];
+    let cases: [&[u8]; 6] = [b"", b"\x7f", b"\x7f\xfe", b"\x7f\xff\x00", b"\x7f\xff\x7f", b"\x80\x7f\xff"];
     for runs in cases {
         let bytes = sparse_of(runs);
         assert!(is_one(&bytes));

@@ -149,7 +149,8 @@ impl Chunk {
     pub(super) fn is_small(&self) -> bool {
         match self {
             Self::Packed(packed) => {
-                packed.len <= PACKED_ELEMENTS_MAX / 4 && packed.bytes.len() - packed.head <= PACKED_BYTES_MAX / 4
+                packed.len <= PACKED_ELEMENTS_MAX / 4
+                    && packed.bytes.len() - packed.head <= PACKED_BYTES_MAX / 4
             }
             Self::Large(_) => false,
         }

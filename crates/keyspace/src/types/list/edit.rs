@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    End, List, SEGMENT_CHUNKS_MAX, Segment, at_end, at_end_mut, chunk::Chunk, listpack_entry_bytes, range::locate,
-    remove_at_end,
+    End, List, SEGMENT_CHUNKS_MAX, Segment, at_end, at_end_mut, chunk::Chunk, listpack_entry_bytes,
+    range::locate, remove_at_end,
 };
 
 /// Where an element is.

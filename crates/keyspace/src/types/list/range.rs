@@ -101,7 +101,12 @@ impl Cursor {
 /// Which of `parts` parts holds the element at `index`, and its index there; the nearer end is walked from.
 ///
 /// `len` is the sum of the parts' lengths. The index behind the last element is found in the last part.
-pub(super) fn locate(parts: usize, len: usize, index: usize, part_len: impl Fn(usize) -> usize) -> (usize, usize) {
+pub(super) fn locate(
+    parts: usize,
+    len: usize,
+    index: usize,
+    part_len: impl Fn(usize) -> usize,
+) -> (usize, usize) {
     if index <= len / 2 {
         let mut rest = index;
         for part in 0..parts {

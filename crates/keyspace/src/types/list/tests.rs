@@ -27,6 +27,13 @@ fn element() -> impl Strategy<Value = Vec<u8>> {
 enum Step {
     Push(End, Vec<u8>, usize),
     Remove(End, usize),
+    /// At such a part of the length.
+    Set(f64, Vec<u8>),
+    Insert(f64, Vec<u8>, usize),
+    /// From such a part of the length to another.
+    Keep(f64, f64),
+    /// All that equal the one at this part of the length, but for some at the beginning.
+    RemoveEqual(f64, usize),
     Snapshot,
 }
 
@@ -38,6 +45,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (end(), element(), 1usize..40).prop_map(|(end, element, times)| Step::Push(end, element, times)),
         3 => (end(), 1usize..60).prop_map(|(end, times)| Step::Remove(end, times)),
+        2 => (0.0..1.0, element()).prop_map(|(at, element)| Step::Set(at, element)),
+        2 => (0.0..1.0, element(), 1usize..40).prop_map(|(at, element, times)| Step::Insert(at, element, times)),
+        1 => (0.0..0.4, 0.6..1.0).prop_map(|(start, end)| Step::Keep(start, end)),
+        1 => (0.0..1.0, 0usize..3).prop_map(|(at, skip)| Step::RemoveEqual(at, skip)),
         1 => Just(Step::Snapshot),
     ]
 }
@@ -57,8 +68,49 @@ fn run(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: &Step) {
                 remove_at_end(model, *end);
             }
         }
+        Step::Set(at, element) => {
+            let index = part(model.len(), *at);
+            assert_eq!(list.set(index, element), index < model.len());
+            if let Some(old) = model.get_mut(index) {
+                old.clone_from(element);
+            }
+        }
+        Step::Insert(at, element, times) => {
+            for _ in 0..*times {
+                let index = part(model.len() + 1, *at);
+                list.insert(index, element);
+                model.insert(index, element.clone());
+            }
+        }
+        Step::Keep(start, end) => {
+            let (start, end) = (part(model.len(), *start), part(model.len() + 1, *end));
+            let count = end.saturating_sub(start);
+            list.keep(start, count);
+            *model = model.iter().skip(start).take(count).cloned().collect();
+        }
+        Step::RemoveEqual(at, skip) => {
+            let Some(element) = model.get(part(model.len(), *at)).cloned() else { return };
+            let equal = model.iter().enumerate().filter(|(_, other)| **other == element);
+            let indices: Vec<usize> = equal.map(|(index, _)| index).skip(*skip).collect();
+            list.remove_equal(&element, &indices);
+            indices.iter().rev().for_each(|index| drop(model.remove(*index)));
+        }
         Step::Snapshot => {}
     }
+}
+
+fn part(len: usize, of: f64) -> usize {
+    (len as f64 * of) as usize
+}
+
+/// No chunk or segment is empty or too large, and what they say of their lengths is true.
+fn check_shape(list: &List) {
+    for segment in &list.segments {
+        assert!((1..=SEGMENT_CHUNKS_MAX).contains(&segment.chunks.len()));
+        assert!(segment.chunks.iter().all(|chunk| chunk.len() == chunk.iter().count() && chunk.len() > 0));
+        assert_eq!(segment.len, segment.chunks.iter().map(Chunk::len).sum::<usize>());
+    }
+    assert_eq!(list.len, list.segments.iter().map(|segment| segment.len).sum::<usize>());
 }
 
 proptest! {
@@ -77,6 +129,7 @@ proptest! {
                 snapshots.push((list.clone(), contents(&list)));
             }
             prop_assert_eq!(list.len(), model.len());
+            check_shape(&list);
         }
         prop_assert_eq!(contents(&list), Vec::from(model.clone()));
         let expected: Vec<&[u8]> = model.iter().skip(start).take(count).map(Vec::as_slice).collect();
@@ -227,4 +280,40 @@ fn listpack_sizes_follow_its_format() {
         assert_eq!(listpack_entry_bytes(element.as_bytes()), bytes, "{element:?}");
     }
     assert_eq!([63, 64, 126, 4096].map(|len| listpack_entry_bytes(&vec![b'x'; len])), [65, 67, 130, 4103]);
+}
+
+#[test]
+fn changes_in_the_middle_of_a_long_list_stay_local() {
+    let mut list = List::new();
+    let len = SEGMENT_CHUNKS_MAX * 128 * 3;
+    (0..len).for_each(|n| list.push_back((n % 1000).to_string().as_bytes()));
+    let snapshot = list.clone();
+    for n in 0..2000 {
+        list.insert(len / 2, b"new");
+        list.set(len / 3 + n, b"other");
+    }
+    check_shape(&list);
+    assert_eq!((list.len(), list.get(len / 2 + 1999)), (len + 2000, Some(&b"new"[..])));
+    let chunks: usize = list.segments.iter().map(|segment| segment.chunks.len()).sum();
+    assert!(chunks < len / 128 + 60, "{chunks}: chunks that grow are cut in half");
+    let new: Vec<usize> =
+        list.iter_from(0).enumerate().filter(|(_, e)| *e == b"new").map(|(i, _)| i).collect();
+    list.remove_equal(b"new", &new);
+    assert_eq!((new.len(), list.len()), (2000, len));
+    // One of 200 stays: chunks that have become small unite.
+    for n in (0..1000).filter(|n| n % 200 != 0) {
+        let element = n.to_string().into_bytes();
+        let indices: Vec<usize> =
+            list.iter_from(0).enumerate().filter(|(_, other)| *other == element).map(|(i, _)| i).collect();
+        list.remove_equal(&element, &indices);
+    }
+    check_shape(&list);
+    let chunks: usize = list.segments.iter().map(|segment| segment.chunks.len()).sum();
+    assert!(list.len() < 4000 && chunks < 250, "{} elements in {chunks} chunks", list.len());
+    list.keep(10, 5);
+    assert_eq!(list.len(), 5);
+    check_shape(&list);
+    assert!(
+        snapshot.iter_from(0).enumerate().all(|(n, element)| element == (n % 1000).to_string().as_bytes())
+    );
 }

@@ -6,7 +6,11 @@ use super::{Member, Repr, Set};
 use crate::rules::Rules;
 
 /// What is in all of the sets, of which there is at least one: gives each member to `take`, which says whether to go on.
-pub(crate) fn intersection<'a>(rules: &Rules, sets: &mut [&'a Set], mut take: impl FnMut(Member<'a>) -> bool) {
+pub(crate) fn intersection<'a>(
+    rules: &Rules,
+    sets: &mut [&'a Set],
+    mut take: impl FnMut(Member<'a>) -> bool,
+) {
     sets.sort_by_key(|set| set.len());
     let [first, others @ ..] = sets else { return };
     for member in first.iter() {

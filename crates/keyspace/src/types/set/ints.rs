@@ -50,11 +50,13 @@ impl Ints {
     }
 
     /// The integer at a position, which there must be.
+    #[allow(clippy::useless_conversion, reason = "it is none for the narrower ones")]
     pub(super) fn get(&self, position: usize) -> i64 {
         each_width!(self, vec => i64::from(vec[position]))
     }
 
     /// Where an integer is, or where it belongs.
+    #[allow(clippy::useless_conversion, reason = "it is none for the narrower ones")]
     pub(super) fn position(&self, int: i64) -> Result<usize, usize> {
         each_width!(self, vec => vec.binary_search_by(|&other| i64::from(other).cmp(&int)))
     }

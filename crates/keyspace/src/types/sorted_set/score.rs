@@ -24,7 +24,8 @@ pub(super) fn encode(score: f64) -> ScoreBytes {
     let is_negative_zero = score == 0.0 && score.is_sign_negative();
     if score.abs() <= INTEGER_MAX && (score as i64) as f64 == score && !is_negative_zero {
         let integer = score as i64;
-        let len = (1..=7).find(|len| sign_extend(integer, *len) == integer).expect("53 bits and a sign fit into 7");
+        let len =
+            (1..=7).find(|len| sign_extend(integer, *len) == integer).expect("53 bits and a sign fit into 7");
         let len = if integer == 0 { 0 } else { len };
         return ScoreBytes { bytes: integer.to_le_bytes(), len };
     }
@@ -88,7 +89,15 @@ mod tests {
 
     #[test]
     fn there_is_one_way_to_write_a_score() {
-        for bytes in [&[0_u8][..], &[1, 0], &[0xff, 0xff], &[0; 8], &[0; 9], &f64::NAN.to_le_bytes(), &2_f64.to_le_bytes()] {
+        for bytes in [
+            &[0_u8][..],
+            &[1, 0],
+            &[0xff, 0xff],
+            &[0; 8],
+            &[0; 9],
+            &f64::NAN.to_le_bytes(),
+            &2_f64.to_le_bytes(),
+        ] {
             assert_eq!(decode_strictly(bytes), None, "{bytes:?}");
         }
     }

@@ -66,6 +66,10 @@ impl Small {
         if let Some((old_rank, old_score)) = found {
             // It may stand in front of its new place itself.
             rank -= usize::from(compare((old_score, member), (score, member)) == Ordering::Less);
+            if rank == old_rank {
+                self.0.replace(2 * rank + 1, packed_score(score).as_bytes());
+                return;
+            }
             self.remove(old_rank..old_rank + 1);
         }
         self.put(rank, member, score);
@@ -77,8 +81,7 @@ impl Small {
     }
 
     fn put(&mut self, rank: usize, member: &[u8], score: f64) {
-        self.0.insert(2 * rank, packed_score(score).as_bytes());
-        self.0.insert(2 * rank, member);
+        self.0.insert(2 * rank, &[member, packed_score(score).as_bytes()]);
     }
 }
 

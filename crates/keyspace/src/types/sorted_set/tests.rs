@@ -57,7 +57,7 @@ fn build(rules: &Rules, parts: &[Vec<u8>], layout: u8) -> Option<SortedSet> {
         return None;
     }
     match builder.finish(layout)? {
-        Value::SortedSet(set) => Some(*set),
+        Value::SortedSet(set) => Some(set),
         other => panic!("{other:?}"),
     }
 }
@@ -130,9 +130,9 @@ proptest! {
 
         let parts = parts(&set);
         prop_assert_eq!(parts.len(), set.field_count());
-        for start in 0..parts.len() {
+        for (start, part) in parts.iter().enumerate() {
             let field = set.fields_from(start).next();
-            prop_assert_eq!(field.as_deref(), Some(&parts[start][..]));
+            prop_assert_eq!(field.as_deref(), Some(&part[..]));
         }
         let again = build(&rules, &parts, set.layout());
         prop_assert_eq!(again.is_some(), !model.is_empty());
@@ -147,6 +147,11 @@ proptest! {
         assert_is(&collected, &rules, &model);
         prop_assert_eq!(collected.is_packed(), model.len() <= entries && model.keys().all(|m| m.len() <= 30));
     }
+}
+
+#[test]
+fn a_value_has_room_for_it() {
+    assert_eq!((size_of::<SortedSet>(), size_of::<Value>()), (16, 24));
 }
 
 #[test]
@@ -179,7 +184,8 @@ fn hostile_parts_are_refused() {
     let rules = rules(10);
     let one = |score: f64| score::encode(score).as_bytes().to_vec();
     let part = |bytes: &[u8]| bytes.to_vec();
-    let good = [part(b"a"), one(1.0), part(b"b"), one(1.0), part(b"a-long-one-that-has-its-own-bytes"), one(2.5)];
+    let good =
+        [part(b"a"), one(1.0), part(b"b"), one(1.0), part(b"a-long-one-that-has-its-own-bytes"), one(2.5)];
     for layout in [LAYOUT_LISTPACK, LAYOUT_SKIPLIST] {
         assert!(build(&rules, &good, layout).is_some());
         let bad: &[&[Vec<u8>]] = &[

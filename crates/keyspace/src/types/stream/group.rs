@@ -48,7 +48,10 @@ pub(crate) struct Pending {
 }
 
 /// The place of what `order` calls equal, or where it belongs.
-pub(super) fn search<E: Clone>(tree: &Tree<E>, order: impl Fn(&E) -> std::cmp::Ordering) -> Result<usize, usize> {
+pub(super) fn search<E: Clone>(
+    tree: &Tree<E>,
+    order: impl Fn(&E) -> std::cmp::Ordering,
+) -> Result<usize, usize> {
     let at = tree.position(|element| order(element).is_lt());
     if tree.get(at).is_some_and(|element| order(element).is_eq()) { Ok(at) } else { Err(at) }
 }
@@ -87,7 +90,8 @@ impl Group {
             ids.get_mut(*owner)?.push(pending.id);
         }
         let consumers = consumers.into_iter().zip(ids);
-        let consumers = consumers.map(|(consumer, ids)| Arc::new(Consumer { pending: Tree::from_ordered(ids), ..consumer }));
+        let consumers = consumers
+            .map(|(consumer, ids)| Arc::new(Consumer { pending: Tree::from_ordered(ids), ..consumer }));
         Some(Self {
             name: name.into(),
             last_id,

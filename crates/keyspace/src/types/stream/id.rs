@@ -159,7 +159,9 @@ mod tests {
         assert_eq!(parse("18446744073709551615-18446744073709551615"), Some(StreamId::MAX));
         assert_eq!(parse("+05- 03"), Some(StreamId::new(5, 3)));
         assert_eq!(parse("1--01"), Some(StreamId::new(1, u64::MAX)));
-        for wrong in ["", "-", "+", "5-", "-5", "5--3", "5-3-1", "x", "5-x", "5-*", "18446744073709551616", "5 "] {
+        for wrong in
+            ["", "-", "+", "5-", "-5", "5--3", "5-3-1", "x", "5-x", "5-*", "18446744073709551616", "5 "]
+        {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
         assert_eq!(parse(&"0".repeat(127)), Some(StreamId::new(0, 7)));

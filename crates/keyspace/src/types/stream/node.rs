@@ -155,11 +155,12 @@ impl Node {
         }
     }
 
-    /// Marks the entries at these places as deleted.
+    /// Marks the entries at these places, which ascend, as deleted.
     pub(super) fn delete(&mut self, places: &[usize]) {
         let (len, deleted, deleted_at) = (self.len(), self.deleted(), self.deleted_at());
         let pack = Arc::make_mut(&mut self.pack);
-        for &at in places {
+        // From behind: flags that a client has written with more bytes than they need become shorter.
+        for &at in places.iter().rev() {
             let flags = listpack::get(pack, at).int().expect("a sound node has flags here");
             listpack::replace_int(pack, at, flags | DELETED);
         }

@@ -89,7 +89,10 @@ fn approximate_trimming_takes_whole_nodes() {
     assert_eq!(stream.trim(&Trim { to: TrimTo::Len(0), approximate: true, limit: 25 }), 20);
     assert_eq!(stream.first_id(), StreamId::new(31, 0));
     assert_eq!(stream.trim(&approximately(TrimTo::MinId(StreamId::new(45, 0)))), 10);
-    assert_eq!(stream.trim(&Trim { to: TrimTo::MinId(StreamId::new(45, 0)), approximate: false, limit: 0 }), 4);
+    assert_eq!(
+        stream.trim(&Trim { to: TrimTo::MinId(StreamId::new(45, 0)), approximate: false, limit: 0 }),
+        4
+    );
     assert_eq!((stream.len(), stream.first_id()), (56, StreamId::new(45, 0)));
     assert_eq!(stream.trim(&Trim { to: TrimTo::Len(0), approximate: false, limit: 0 }), 56);
     assert_eq!((stream.node_count(), stream.first_id()), (0, StreamId::MIN));
@@ -184,6 +187,26 @@ fn everything_is_released() {
         assert!((2..100).contains(&rounds), "{rounds}");
         assert_eq!((stream.node_count(), stream.group_count()), (0, 0));
     }
+}
+
+#[test]
+fn flags_that_a_client_wrote_too_long_are_found_again() {
+    let mut stream = numbered(5, &rules(100, 0));
+    let pack = stream.node(0).unwrap().listpack().to_vec();
+    // The flags of the second entry, as an integer of 16 bits.
+    let short = [2, 1, 1, 1, 0, 1];
+    let places: Vec<usize> = (0..pack.len()).filter(|&i| pack[i..].starts_with(&short)).collect();
+    let mut long = pack.clone();
+    for &at in places.iter().rev() {
+        long.splice(at..at + 2, [0xf1, 2, 0, 3]);
+    }
+    let total = (long.len() as u32).to_le_bytes();
+    long[..4].copy_from_slice(&total);
+    assert!(!places.is_empty() && long.len() == pack.len() + 2 * places.len());
+    let node = Node::from_listpack(StreamId::new(1, 0), long).unwrap();
+    stream = Stream { last_id: node.last(), ..Stream::default() }.with_parts(vec![node], vec![]).unwrap();
+    assert_eq!(stream.trim(&Trim { to: TrimTo::Len(1), approximate: false, limit: 0 }), 4);
+    assert_eq!(all(&stream)[0].0, StreamId::new(5, 0));
 }
 
 #[test]
@@ -293,11 +316,19 @@ proptest! {
         }
         if let Some(node) = Node::from_listpack(StreamId::new(1, 0), bytes) {
             let last = node.last();
-            let damaged = Stream { last_id: last, ..Stream::default() }.with_parts(vec![node], vec![]).unwrap();
+            let mut damaged = Stream { last_id: last, ..Stream::default() }.with_parts(vec![node], vec![]).unwrap();
             let forwards = all(&damaged);
             let backwards = damaged.entries(StreamId::MIN, StreamId::MAX).rev().count();
             prop_assert_eq!(forwards.len(), damaged.len());
             prop_assert_eq!(backwards, damaged.len());
+            let ids: Vec<StreamId> = forwards.iter().map(|(id, _)| *id).collect();
+            prop_assert_eq!(damaged.clone().delete(&ids), ids.len());
+            let trim = Trim { to: TrimTo::Len(1), approximate: false, limit: 0 };
+            prop_assert_eq!(damaged.trim(&trim) as usize, ids.len().saturating_sub(1));
+            if let Some(id) = last.next() {
+                damaged.append(id, &[b"f", b"v"], &rules);
+                prop_assert_eq!(damaged.last_entry().unwrap().id, id);
+            }
         }
     }
 }

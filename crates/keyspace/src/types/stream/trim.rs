@@ -93,7 +93,9 @@ impl Stream {
                 let surplus = self.len.saturating_sub(len) as usize;
                 entries.take(surplus).map(|entry| entry.place()).collect()
             }
-            TrimTo::MinId(id) => entries.take_while(|entry| entry.id < id).map(|entry| entry.place()).collect(),
+            TrimTo::MinId(id) => {
+                entries.take_while(|entry| entry.id < id).map(|entry| entry.place()).collect()
+            }
         }
     }
 
