@@ -181,13 +181,28 @@ impl Identity {
         known.members.keys().chain(known.starts.keys()).copied().collect()
     }
 
-    /// What the replicated record says of a member's last start and its nonce.
-    pub fn set_known_start(&self, id: NodeId, start: u64, nonce: u64) {
+    /// What the replicated record says of a member's last start and its nonce. Errors: it is of this node and of a later
+    /// start than this one, or of another run with the same number. Then this folder is a copy: it may have been let in by
+    /// a node that had been started a moment ago and did not know that yet (R5).
+    pub fn set_known_start(&self, id: NodeId, start: u64, nonce: u64) -> Result<(), String> {
+        let (me, mine) = (self.node_id(), self.run());
+        if id == me
+            && (start > mine.0 || start == mine.0 && nonce != mine.1)
+            && !is_planted(Bug::ReusedIdentity)
+        {
+            return Err(format!(
+                "the data folder of this node ({me}) is a copy: it says start {}, the cluster has seen start {start}. It \
+                 may lack writes that it acknowledged. Run QUORATE NODE REMOVE {me}, empty the folder, and start it \
+                 with --join",
+                mine.0
+            ));
+        }
         let mut known = self.known();
         known.starts.insert(id, (start, nonce));
         if known.seen.get(&id).is_some_and(|s| s.0 <= start) {
             known.seen.remove(&id);
         }
+        Ok(())
     }
 
     /// Starts of members that the replicated record does not hold yet; the leader writes them down.

@@ -80,3 +80,35 @@ fn a_change_of_the_voters_that_its_leader_does_not_live_to_end_is_ended() {
     }
     assert!(joint > 0, "no leader was lost in the middle of a change");
 }
+
+/// Nodes that have just been started do not know yet how often the others were, and let an older copy of a folder in. The
+/// record of its later start reached it with the log, and was ignored: it followed, but every write of its clients was
+/// taken for one of an earlier run, and passed over.
+#[test]
+fn an_older_copy_that_was_let_in_stops_when_it_finds_out() {
+    let mut found_out = 0;
+    for seed in 0..6 {
+        let mut c = SimCluster::new(seed, 3);
+        let n = c.leader().unwrap() % 3 + 1;
+        let machine = c.machine(n);
+        c.crash(n);
+        let image = c.world().disk(machine).image("data");
+        c.start(n);
+        c.run_for(SECOND);
+        c.numbers().for_each(|n| c.crash(n));
+        c.world().disk(machine).restore("data", &image).expect("no process uses the folder");
+        c.numbers().for_each(|n| c.start(n));
+        c.run_for(5 * SECOND);
+        if let Some(ended) = c.exit(n) {
+            let why = ended.expect_err("it does not end without a reason").to_string();
+            assert!(why.contains("is a copy"), "seed {seed}: {why}");
+            found_out += 1;
+            continue;
+        }
+        let digests = c.digests();
+        let at = |n: usize| digests.iter().find(|d| d.0 == n).map(|d| d.1);
+        let leader = c.leader().expect("two nodes are whole");
+        assert!(at(n) < at(leader), "seed {seed}: an older copy follows{}", c.describe());
+    }
+    assert!(found_out > 0, "no older copy was let in");
+}
