@@ -177,9 +177,13 @@ impl RaftNetworkV2<TypeConfig> for Client {
             let eager = move || peers.is_waiting(target);
             let credit = Credit::default();
             let taken = credit.clone();
+            let (identity, run) = (self.peers.identity().clone(), connection.run);
+            let note = move |term, index| {
+                identity.note_acknowledged(term, target, run, index).map_err(io::Error::other)
+            };
             // Ends with the stream: a dropped receiver ends the task, and the connection with it.
             tokio::spawn(async move {
-                if let Err(error) = pump(connection, input, &tx, &taken, eager).await {
+                if let Err(error) = pump(connection, input, &tx, &taken, eager, note).await {
                     let _ = tx.send((Instant::now(), Err(unreachable(&error)))).await;
                 }
             });
@@ -245,6 +249,8 @@ struct OnTheWire {
     /// The requests that travel with it: those only told of a commit.
     companions: Vec<Option<LogId>>,
     sent: Instant,
+    /// Of the leader that made it.
+    term: u64,
     /// How long the answer may take.
     patience: Duration,
 }
@@ -266,18 +272,20 @@ fn in_time(
     })
 }
 
-/// Sends requests as they come and yields their answers in order.
+/// Sends requests as they come and yields their answers in order. `note` takes the term and the index of each before openraft
+/// does; its error ends the stream.
 async fn pump<S>(
     connection: Connection,
     mut input: S,
     answers: &mpsc::Sender<Answer>,
     credit: &Credit,
     eager: impl Fn() -> bool,
+    note: impl Fn(u64, u64) -> io::Result<()>,
 ) -> io::Result<()>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
 {
-    let Connection { mut reader, mut writer } = connection;
+    let Connection { mut reader, mut writer, .. } = connection;
     // For each message on the wire, the requests that travel with it: those only told of a commit. What the
     // follower says after it has taken the message holds for them, too, and was said later than they were made.
     let mut outstanding: VecDeque<OnTheWire> = VecDeque::new();
@@ -297,7 +305,11 @@ where
                 while let Some(message) = next {
                     let to = outstanding.pop_front().ok_or(io::ErrorKind::InvalidData)?;
                     late |= to.sent.elapsed() >= CREDIT_MAX / 2;
-                    if !answer(answers, to, decode_append_reply(&message)?).await {
+                    let result = decode_append_reply(&message)?;
+                    if let Ok(Some(last)) = &result {
+                        note(to.term, last.index)?;
+                    }
+                    if !answer(answers, to, result).await {
                         return Ok(());
                     }
                     next = reader.buffered()?;
@@ -334,11 +346,12 @@ where
         let patience = STALL_TIMEOUT + Duration::from_nanos(writer.gathered() as u64 * NS_PER_BYTE);
         let companions = std::mem::take(&mut companions);
         let sent = Instant::now();
-        outstanding.push_back(OnTheWire { companions, sent, patience });
+        let term = send.vote.leader_id().term;
+        outstanding.push_back(OnTheWire { companions, sent, term, patience });
         quorate_env::timeout(patience, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
         if is_planted(Bug::AcknowledgeBeforeMajority) {
             let last = send.entries.last().map(|e| e.log_id).or(send.prev_log_id);
-            answer(answers, OnTheWire { companions: Vec::new(), sent, patience }, Ok(last)).await;
+            answer(answers, OnTheWire { companions: Vec::new(), sent, term, patience }, Ok(last)).await;
         }
     }
     Ok(())
@@ -371,7 +384,7 @@ async fn send_snapshot(
     let mut c = peers.dial(to, Class::Snapshot).await?;
     let _sending = store.send();
     let file = snapshot.snapshot;
-    let bytes = file.bytes;
+    let (bytes, last) = (file.bytes, snapshot.meta.last_log_id.map(|last| last.index));
     tracing::info!(peer = to, bytes, "sending a snapshot");
     c.writer.push(&[&encode(&SnapshotHeader { vote, meta: snapshot.meta, bytes })]);
     let mut offset = 0;
@@ -386,7 +399,12 @@ async fn send_snapshot(
         tokio::task::yield_now().await;
     }
     let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    decode::<Result<Vote, String>>(&answer)?.map_err(io::Error::other)
+    let answer = decode::<Result<Vote, String>>(&answer)?.map_err(io::Error::other)?;
+    if let (true, Some(last)) = (answer == vote, last) {
+        let term = vote.leader_id().term;
+        peers.identity().note_acknowledged(term, to, c.run, last).map_err(io::Error::other)?;
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]

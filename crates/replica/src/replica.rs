@@ -789,11 +789,9 @@ impl Replica {
         probe.leader = leads;
         let view = self.shared.consensus.view();
         probe.last = view.last;
-        self.shared.consensus.identity.set_matched(if view.is_leader {
-            view.matched.clone()
-        } else {
-            BTreeMap::new()
-        });
+        if !view.is_leader {
+            self.shared.consensus.identity.forget_acknowledged(view.term);
+        }
         probe.matched = view.matched;
     }
 

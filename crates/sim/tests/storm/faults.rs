@@ -226,6 +226,19 @@ impl Faults {
         self.operator.is_busy() || !self.operator.suspects_nobody()
     }
 
+    /// Replaces the nodes whose folders are in doubt. Whether there are any.
+    pub(crate) fn replace_the_refused(&mut self, cluster: &SimCluster) -> bool {
+        let doubted: Vec<usize> = cluster.numbers().filter(|n| self.operator.doubts(*n)).collect();
+        for n in &doubted {
+            self.tell(
+                cluster,
+                &format!("the folder of node {n} was in doubt, and others refuse it: it is replaced"),
+            );
+            self.operator.replace(cluster, *n);
+        }
+        !doubted.is_empty()
+    }
+
     /// For the time in which nothing breaks any more: whoever has stopped is started without delay.
     pub(crate) fn start_whoever_stopped(&mut self, cluster: &mut SimCluster) {
         for (_, mend) in std::mem::take(&mut self.mends) {
