@@ -336,6 +336,11 @@ impl SimCluster {
         self.look_at(n, |node| node.replica().consensus().view())
     }
 
+    /// Whether a node serves and votes by its log: not while that may lack what it acknowledged (R6, R8).
+    pub fn trusts_its_log(&self, n: usize) -> bool {
+        self.look_at(n, |node| node.replica().consensus().trusts_its_log()).unwrap_or(false)
+    }
+
     /// A node's counters. `None` while it does not serve.
     pub fn stats(&self, n: usize) -> Option<Stats> {
         self.look_at(n, |node| node.replica().stats())

@@ -112,3 +112,32 @@ fn an_older_copy_that_was_let_in_stops_when_it_finds_out() {
     }
     assert!(found_out > 0, "no older copy was let in");
 }
+
+/// A copy of a follower's folder was started elsewhere, and the leader counted on acknowledgements of both: on that of the one for
+/// what only the other had. Storms, seed 923.
+#[test]
+fn a_folder_that_runs_twice_is_counted_once() {
+    for seed in 0..6 {
+        let mut c = SimCluster::new(seed, 3);
+        let leader = c.leader().unwrap();
+        let copied = leader % 3 + 1;
+        let mut client = c.connect(leader);
+        for i in 0..60 {
+            if i == 20 {
+                c.start_twin(copied);
+            }
+            if i == 40 {
+                c.crash_twin();
+            }
+            let reply = c.call(&mut client, &[b"SET", format!("key{i}").as_bytes(), b"1"], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("OK"), "seed {seed}, write {i}");
+            let pause = c.world().rng().u32(..40) * MS;
+            c.run_for(pause);
+        }
+        c.run_for(SECOND);
+        let digests = c.digests();
+        let of = |n: usize| digests.iter().find(|d| d.0 == n).map(|d| (d.1, d.2));
+        let others: Vec<_> = c.numbers().filter(|n| *n != copied).map(of).collect();
+        assert!(others[0].is_some() && others[0] == others[1], "seed {seed}: {digests:?}");
+    }
+}
