@@ -11,6 +11,7 @@ from cluster import binary
 from resp_client import Connection
 
 KINDS = {"kill", "kill-all", "stop", "restart", "transfer", "partition", "one-way", "slow"}
+DISK_KINDS = {"power-loss", "disk-full", "damage"}
 # Judges promises, not the machine: nodes may take their time to start when it is busy.
 PATIENT = ["--heal-within", "120"]
 
@@ -47,9 +48,13 @@ def test_all_faults_and_every_promise_is_kept(tmp_path, figures):
         "session-reads",
         "equal-digests",
         "heals",
+        "no-silent-corruption",
+        "bounded",
     }
     assert sum(report["faults"].values()) >= 6, report["faults"]
-    assert set(report["faults"]) <= KINDS and len(report["faults"]) >= 4, report["faults"]
+    assert set(report["faults"]) <= KINDS | DISK_KINDS and len(report["faults"]) >= 4, report["faults"]
+    assert set(report["faults_left_out"]) <= DISK_KINDS and all(report["faults_left_out"].values())
+    assert 0 < report["memory"]["peak_bytes"] < report["memory"]["limit_bytes"]
     operations = report["operations"]
     assert operations["acknowledged"] > 500 and operations["lost"] == 0, operations
     assert len(operations["by_kind"]) == 13, operations
@@ -63,9 +68,9 @@ def test_writes_that_vanish_are_noticed(tmp_path):
     """Somebody deletes everything behind its back, which looks as if acknowledged writes were lost."""
     process = torture(tmp_path / "run", "--seconds", "8", "--faults", "transfer", "--seed", "2")
     started = process.stderr.readline()
-    port = int(re.search(r"127\.0\.0\.1:(\d+)", started)[1])
+    host, port = re.search(r"first one on ([\d.]+):(\d+)", started).groups()
     time.sleep(4)
-    with Connection(("127.0.0.1", port), 10) as saboteur:
+    with Connection((host, int(port)), 10) as saboteur:
         assert saboteur.call("FLUSHALL") == "OK"
     code, report = result(process)
     assert code == 1

@@ -19,6 +19,10 @@ pub enum Promise {
     EqualDigests,
     /// After faults end, the cluster is whole again by itself.
     Heals,
+    /// What a disk has damaged is refused or repaired, and never shown: nobody sees a value that nobody wrote.
+    NoSilentCorruption,
+    /// A node's memory stays below what its settings and its data explain.
+    Bounded,
 }
 
 impl Promise {
@@ -33,6 +37,8 @@ impl Promise {
             Self::SessionReads => "session-reads",
             Self::EqualDigests => "equal-digests",
             Self::Heals => "heals",
+            Self::NoSilentCorruption => "no-silent-corruption",
+            Self::Bounded => "bounded",
         }
     }
 }

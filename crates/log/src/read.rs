@@ -108,7 +108,7 @@ fn together(entries: &[OnDisk], segment_end: Option<u64>) -> usize {
     let first = &entries[0].place;
     let joins = |pair: &[OnDisk]| {
         let (before, next) = (&pair[0].place, &pair[1].place);
-        next.lsn - before.end() <= GAP_BYTES_MAX
+        next.lsn.checked_sub(before.end()).is_some_and(|gap| gap <= GAP_BYTES_MAX)
             && next.end() - first.lsn <= READ_BYTES_MAX
             && segment_end.is_none_or(|end| next.lsn < end)
     };

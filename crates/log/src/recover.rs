@@ -455,15 +455,32 @@ fn apply(shards: &mut BTreeMap<ShardId, Shard>, lsn: u64, header: &Header) -> Re
         return Err("the log has too many shards");
     }
     let shard = shards.entry(header.shard).or_default();
+    if header.tag == Tag::Truncate && is_planted(Bug::CutSuffixReturns) {
+        return Ok(());
+    }
     if header.tag != Tag::Entry {
         apply_change(shard, header.tag, (header.index, header.term), |_, _| ());
+        return Ok(());
+    }
+    let place = Place { lsn, term: header.term, len: header.len };
+    if is_planted(Bug::CutSuffixReturns) && shard.place(header.index).is_some() {
+        replace_one(shard, header.index, place);
         return Ok(());
     }
     if !shard.may_append(header.index) || header.index == u64::MAX {
         return Err("the entry does not follow the one before it in its shard");
     }
-    shard.push(header.index, Place { lsn, term: header.term, len: header.len });
+    shard.push(header.index, place);
     Ok(())
+}
+
+/// For a planted bug: puts an entry where another one stood, and leaves those behind it.
+fn replace_one(shard: &mut Shard, index: u64, place: Place) {
+    let behind: Vec<Place> = (index + 1..shard.end()).filter_map(|i| shard.place(i).copied()).collect();
+    shard.truncate(index, |_, _| ());
+    for (place, index) in std::iter::once(place).chain(behind).zip(index..) {
+        shard.push(index, place);
+    }
 }
 
 /// The segments of the log, as they name each other.

@@ -4,12 +4,28 @@
 //! `false`, so the question costs nothing and nobody can ask a production build to misbehave. With it, a test plants a
 //! bug with [`plant`] on its own thread: a simulated cluster runs on one thread, and tests beside it are not infected.
 //!
+//! For tests of real processes, a process of such a build plants the bug in all of its threads that an environment variable
+//! names when it starts: [`plant_from_environment`]. That takes a build with debug assertions as well, so that a
+//! release build of the whole workspace, simulator and all, does not listen to the variable either.
+//!
 //! It is a crate of its own because `quorate-keyspace` needs it, too, which depends on nothing that knows of clocks or
 //! disks.
 
-/// A bug that can be planted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
+/// Makes [`Bug`], and the list of all of them for who plants one by its name.
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A bug that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        #[cfg(all(feature = "on", debug_assertions))]
+        const ALL: &[Bug] = &[$(Bug::$name,)*];
+    };
+}
+
+bugs! {
     /// The leader counts a follower as having an entry when it has sent it.
     AcknowledgeBeforeMajority,
     /// An entry counts as being on disk when it has been written and not synced.
@@ -20,6 +36,8 @@ pub enum Bug {
     ReadAfterLease,
     /// The leader's lease is as long as the voters' promise, whatever their clocks do (R3).
     NoLeaseMargin,
+    /// The leader takes a follower's answer from before a standstill for one to what it sent after it (R3).
+    OldAnswerProlongsLease,
     /// A voter that was restarted votes at once, though it may have promised not to (R3).
     VoteAfterRestart,
     /// A vote that was given to a candidate is not stored.
@@ -32,6 +50,9 @@ pub enum Bug {
     ApplyTwiceAfterSnapshot,
     /// A voter elects a candidate whose log lacks what is committed, and then cuts its own.
     TruncateCommitted,
+    /// The record that cuts a suffix of the log is passed over when the log is recovered, and an entry takes the place of
+    /// the one with its index alone: what was cut comes back behind the new entries (R6).
+    CutSuffixReturns,
     /// The checksum of a record's payload is not looked at (R6).
     IgnoreChecksum,
     /// A failed fsync is taken for a successful one (R7).
@@ -42,26 +63,54 @@ pub enum Bug {
     ReadOutOfOrder,
     /// A write that a leader may have appended is reported as not applied (R14).
     DiscardedIsNotApplied,
+    /// A batch that was sent for one term is applied in an entry of a later one (R15).
+    OldTermAccepted,
     /// RANDOMKEY depends on how the table came about, and not only on what is in it (R11).
     RandomPickByLayout,
     /// A key is shown as expired before the log knows the time (R2).
     ExpiryOutsideTheLog,
 }
 
+/// Whether processes of this build plant the bug that the environment names; see [`plant_from_environment`].
+pub const BY_ENVIRONMENT: bool = cfg!(all(feature = "on", debug_assertions));
+
+#[cfg(all(feature = "on", debug_assertions))]
+mod process;
+#[cfg(all(feature = "on", debug_assertions))]
+pub use process::plant_from_environment;
+
+/// The bug of the whole process: none, because only a build with debug assertions can have one.
+#[cfg(all(feature = "on", not(debug_assertions)))]
+mod process {
+    pub(crate) const fn planted() -> Option<super::Bug> {
+        None
+    }
+}
+
+/// Does nothing: only a build for tests, with the feature `on` and debug assertions, plants what the environment names.
+///
+/// # Errors
+/// Never, in this build.
+#[cfg(not(all(feature = "on", debug_assertions)))]
+#[inline(always)]
+pub const fn plant_from_environment() -> Result<Option<String>, String> {
+    Ok(None)
+}
+
 #[cfg(feature = "on")]
 mod on {
     use std::cell::Cell;
 
-    use super::Bug;
+    use super::{Bug, process};
 
     thread_local! {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// Whether this bug is planted on this thread.
+    /// Whether this bug is planted on this thread, or in the whole process.
     #[must_use]
     pub fn is_planted(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
+        PLANTED.get() == Some(bug) || process::planted() == Some(bug)
     }
 
     /// Plants a bug on this thread until what is returned is dropped; `None` plants nothing.

@@ -233,6 +233,7 @@ pub struct Consensus {
     pub(crate) probe: Arc<Mutex<Probe>>,
     proposals: Proposals,
     read_option: LinearizerOption,
+    trust: Arc<Trust>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -297,6 +298,7 @@ impl Consensus {
             raft: raft.clone(),
             env: env.clone(),
             identity: identity.clone(),
+            trust: trust.clone(),
             peers: peers.clone(),
             clock: clock.clone(),
             timing,
@@ -341,6 +343,12 @@ impl Consensus {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(e) => Err(io::Error::other(e.to_string())),
         }
+    }
+
+    /// Whether this node votes by its log: not while that may lack what it acknowledged before a crash (R6, R8).
+    #[must_use]
+    pub fn trusts_its_log(&self) -> bool {
+        self.trust.is_sure()
     }
 
     /// Begins to campaign once no promise of an earlier start can be broken (R3), and, with a log that may lack what

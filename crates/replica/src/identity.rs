@@ -42,19 +42,43 @@ pub struct Identity {
     known: Mutex<Known>,
 }
 
+/// How often a folder was started, and the nonce of that start.
+pub(crate) type Run = (u64, u64);
+
 /// What the cluster has agreed on about its members.
 #[derive(Default)]
 struct Known {
     members: BTreeMap<NodeId, Member>,
     /// Nodes that this one has known as members and that are none any more.
     former: BTreeSet<NodeId>,
-    starts: BTreeMap<NodeId, (u64, u64)>,
-    /// While this node leads: the last entry that each member acknowledged.
-    matched: BTreeMap<NodeId, u64>,
+    starts: BTreeMap<NodeId, Run>,
+    /// The term in which this node leads, or last led, and the last entry that each member acknowledged in it.
+    acknowledged: (u64, BTreeMap<NodeId, u64>),
     /// Tells the last entry of this node's log.
     last: Option<Box<dyn Fn() -> u64 + Send>>,
     /// Starts that this node saw and that are not yet in the replicated record.
-    seen: BTreeMap<NodeId, (u64, u64)>,
+    seen: BTreeMap<NodeId, Run>,
+}
+
+impl Known {
+    /// The latest run of a member that this node has let in or read of.
+    fn newest(&self, id: NodeId) -> Option<Run> {
+        self.starts.get(&id).copied().max(self.seen.get(&id).copied())
+    }
+
+    fn check_run(&self, id: NodeId, run: Run) -> Result<(), String> {
+        if self.newest(id).is_some_and(|newest| is_older(run, newest)) && !is_planted(Bug::ReusedIdentity) {
+            return Err(format!(
+                "node {id} was started anew elsewhere: what its earlier run says counts no more"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a run is not the newest one, nor a later one: an earlier start, or another copy started as often.
+fn is_older(run: Run, newest: Run) -> bool {
+    run.0 < newest.0 || run.0 == newest.0 && run.1 != newest.1
 }
 
 impl Identity {
@@ -118,7 +142,7 @@ impl Identity {
     }
 
     /// This run of the folder: how often it was started, and the nonce of this start.
-    pub(crate) fn run(&self) -> (u64, u64) {
+    pub(crate) fn run(&self) -> Run {
         (self.start(), self.nonce)
     }
 
@@ -170,9 +194,44 @@ impl Identity {
         self.known().last = Some(Box::new(last));
     }
 
-    /// What each member acknowledged to this node, if it leads.
-    pub(crate) fn set_matched(&self, matched: BTreeMap<NodeId, u64>) {
-        self.known().matched = matched;
+    /// Notes, before the leader of `term` counts on it, that a run of member `id` acknowledged its log up to `index`.
+    ///
+    /// # Errors
+    /// If a later run of it was let in meanwhile. That one was asked for what the member had acknowledged until then; what an earlier
+    /// run has on its disk counts no more.
+    pub(crate) fn note_acknowledged(
+        &self,
+        term: u64,
+        id: NodeId,
+        run: Run,
+        index: u64,
+    ) -> Result<(), String> {
+        let mut known = self.known();
+        known.check_run(id, run)?;
+        if term > known.acknowledged.0 {
+            known.acknowledged = (term, BTreeMap::new());
+        }
+        if term == known.acknowledged.0 {
+            let last = known.acknowledged.1.entry(id).or_default();
+            *last = index.max(*last);
+        }
+        Ok(())
+    }
+
+    /// Whether a run of member `id` is the latest one that this node has let in.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn check_run(&self, id: NodeId, run: Run) -> Result<(), String> {
+        self.known().check_run(id, run)
+    }
+
+    /// This node does not lead in `term`: what members acknowledged until then may have been cut off since.
+    pub(crate) fn forget_acknowledged(&self, term: u64) {
+        let mut known = self.known();
+        if known.acknowledged.0 <= term {
+            known.acknowledged = (term, BTreeMap::new());
+        }
     }
 
     /// All numbers of nodes that were ever in use, as far as this node knows.
@@ -181,13 +240,28 @@ impl Identity {
         known.members.keys().chain(known.starts.keys()).copied().collect()
     }
 
-    /// What the replicated record says of a member's last start and its nonce.
-    pub fn set_known_start(&self, id: NodeId, start: u64, nonce: u64) {
+    /// What the replicated record says of a member's last start and its nonce. Errors: it is of this node and of a later
+    /// start than this one, or of another run with the same number. Then this folder is a copy: it may have been let in by
+    /// a node that had been started a moment ago and did not know that yet (R5).
+    pub fn set_known_start(&self, id: NodeId, start: u64, nonce: u64) -> Result<(), String> {
+        let (me, mine) = (self.node_id(), self.run());
+        if id == me
+            && (start > mine.0 || start == mine.0 && nonce != mine.1)
+            && !is_planted(Bug::ReusedIdentity)
+        {
+            return Err(format!(
+                "the data folder of this node ({me}) is a copy: it says start {}, the cluster has seen start {start}. It \
+                 may lack writes that it acknowledged. Run QUORATE NODE REMOVE {me}, empty the folder, and start it \
+                 with --join",
+                mine.0
+            ));
+        }
         let mut known = self.known();
         known.starts.insert(id, (start, nonce));
         if known.seen.get(&id).is_some_and(|s| s.0 <= start) {
             known.seen.remove(&id);
         }
+        Ok(())
     }
 
     /// Starts of members that the replicated record does not hold yet; the leader writes them down.
@@ -224,9 +298,8 @@ impl Identity {
         if is_planted(Bug::ReusedIdentity) {
             return Ok(());
         }
-        let newest = known.starts.get(&id).copied().max(known.seen.get(&id).copied());
-        let old = |(start, nonce)| it.start < start || (it.start == start && it.nonce != nonce);
-        if newest.is_some_and(old) {
+        let newest = known.newest(id);
+        if newest.is_some_and(|newest| is_older((it.start, it.nonce), newest)) {
             return Err(format!(
                 "the data folder of node {id} is an older copy: it says start {}, the cluster has seen start {}. It \
                  may lack writes that it acknowledged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
@@ -235,12 +308,15 @@ impl Identity {
                 newest.expect("checked").0
             ));
         }
-        if known.matched.get(&id).is_some_and(|matched| it.last < *matched) {
+        // The same run cannot have gone back; what it says here may be older than what it acknowledged since.
+        let is_new = newest != Some((it.start, it.nonce));
+        if let Some(acknowledged) = known.acknowledged.1.get(&id).filter(|index| is_new && it.last < **index)
+        {
             return Err(format!(
-                "node {id} comes back with less than it acknowledged: its log ends at {}, it had {} on disk. Its folder \
-                 is an older copy or was damaged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it with \
-                 --join",
-                it.last, known.matched[&id]
+                "node {id} comes back with less than it acknowledged: its log ends at {}, it had {acknowledged} on disk. Its \
+                 folder is an older copy or was damaged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
+                 with --join",
+                it.last
             ));
         }
         if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {

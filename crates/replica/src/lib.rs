@@ -17,6 +17,8 @@
 mod bus;
 mod consensus;
 mod full_digest;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod identity;
 mod line;
 mod machine;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyerror::AnyError;
@@ -90,6 +91,24 @@ pub(crate) struct Client {
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type Appended = Rpc<StreamAppendResult<TypeConfig>>;
+/// What a follower said, and when the message was sent that it said it to.
+type Answer = (Instant, Appended);
+
+/// When a stream last took a request without entries: openraft may credit it with the answer to an earlier one.
+#[derive(Clone, Default)]
+struct Credit(Arc<Mutex<Option<Instant>>>);
+
+impl Credit {
+    fn request_taken(&self) {
+        *self.0.lock().expect("not poisoned") = Some(Instant::now());
+    }
+
+    /// Whether the answer to a message sent at `sent` would be credited to a request that is younger by [`CREDIT_MAX`].
+    fn exceeds(&self, sent: Instant) -> bool {
+        let newest = *self.0.lock().expect("not poisoned");
+        newest.is_some_and(|newest| newest >= sent + CREDIT_MAX) && !is_planted(Bug::OldAnswerProlongsLease)
+    }
+}
 
 fn unreachable(e: &io::Error) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::new(e))
@@ -156,15 +175,19 @@ impl RaftNetworkV2<TypeConfig> for Client {
             let (tx, rx) = mpsc::channel(PIPELINE_MAX);
             let (peers, target) = (self.peers.clone(), self.target);
             let eager = move || peers.is_waiting(target);
+            let credit = Credit::default();
+            let taken = credit.clone();
+            let (identity, run) = (self.peers.identity().clone(), connection.run);
+            let note = move |term, index| {
+                identity.note_acknowledged(term, target, run, index).map_err(io::Error::other)
+            };
             // Ends with the stream: a dropped receiver ends the task, and the connection with it.
             tokio::spawn(async move {
-                if let Err(error) = pump(connection, input, &tx, eager).await {
-                    let _ = tx.send(Err(unreachable(&error))).await;
+                if let Err(error) = pump(connection, input, &tx, &taken, eager, note).await {
+                    let _ = tx.send((Instant::now(), Err(unreachable(&error)))).await;
                 }
             });
-            let stream =
-                futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|r| (r, rx)) });
-            Ok(stream.boxed())
+            Ok(in_time(rx, credit, self.target).boxed())
         })
     }
 
@@ -226,21 +249,43 @@ struct OnTheWire {
     /// The requests that travel with it: those only told of a commit.
     companions: Vec<Option<LogId>>,
     sent: Instant,
+    /// Of the leader that made it.
+    term: u64,
     /// How long the answer may take.
     patience: Duration,
 }
 
-/// Sends requests as they come and yields their answers in order.
+/// The answers of one stream, up to the first one that would be credited to a request made much later: the process may
+/// have stood still, with that answer received or not. A new stream begins without unanswered requests.
+fn in_time(
+    answers: mpsc::Receiver<Answer>,
+    credit: Credit,
+    peer: NodeId,
+) -> impl Stream<Item = Appended> + Send {
+    futures_util::stream::unfold((answers, credit), move |(mut answers, credit)| async move {
+        let (sent, mut answer) = answers.recv().await?;
+        if answer.is_ok() && credit.exceeds(sent) {
+            tracing::debug!(peer, "an answer from before a standstill: connecting anew");
+            answer = Err(unreachable(&io::ErrorKind::TimedOut.into()));
+        }
+        Some((answer, (answers, credit)))
+    })
+}
+
+/// Sends requests as they come and yields their answers in order. `note` takes the term and the index of each before openraft
+/// does; its error ends the stream.
 async fn pump<S>(
     connection: Connection,
     mut input: S,
-    answers: &mpsc::Sender<Appended>,
+    answers: &mpsc::Sender<Answer>,
+    credit: &Credit,
     eager: impl Fn() -> bool,
+    note: impl Fn(u64, u64) -> io::Result<()>,
 ) -> io::Result<()>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
 {
-    let Connection { mut reader, mut writer } = connection;
+    let Connection { mut reader, mut writer, .. } = connection;
     // For each message on the wire, the requests that travel with it: those only told of a commit. What the
     // follower says after it has taken the message holds for them, too, and was said later than they were made.
     let mut outstanding: VecDeque<OnTheWire> = VecDeque::new();
@@ -256,21 +301,30 @@ where
             biased;
             message = reader.next(), if !outstanding.is_empty() => {
                 let mut next = Some(message?.ok_or(io::ErrorKind::UnexpectedEof)?);
+                let mut late = false;
                 while let Some(message) = next {
-                    let with = outstanding.pop_front().ok_or(io::ErrorKind::InvalidData)?;
-                    if !answer(answers, with.companions, decode_append_reply(&message)?).await {
+                    let to = outstanding.pop_front().ok_or(io::ErrorKind::InvalidData)?;
+                    late |= to.sent.elapsed() >= CREDIT_MAX / 2;
+                    let result = decode_append_reply(&message)?;
+                    if let Ok(Some(last)) = &result {
+                        note(to.term, last.index)?;
+                    }
+                    if !answer(answers, to, result).await {
                         return Ok(());
                     }
                     next = reader.buffered()?;
+                }
+                // openraft looks at a late answer before it makes the next request, which it would be credited to.
+                let waits = late && !is_planted(Bug::OldAnswerProlongsLease);
+                if waits && answers.reserve_many(PIPELINE_MAX).await.is_err() {
+                    return Ok(());
                 }
                 continue;
             }
             request = input.next(), if open && takes && outstanding.len() < PIPELINE_MAX => {
                 let Some(request) = request else { open = false; continue };
-                // The process may have stood still since `takes` was looked at: an answer given before that must not
-                // be credited to a request made after it. A new stream begins without unanswered requests.
-                if request.entries.is_empty() && outstanding.front().is_some_and(|o| o.sent.elapsed() >= CREDIT_MAX) {
-                    return Err(io::ErrorKind::TimedOut.into());
+                if request.entries.is_empty() {
+                    credit.request_taken();
                 }
                 if let Some(earlier) = held.take() {
                     companions.push(earlier.prev_log_id);
@@ -291,11 +345,13 @@ where
         encode_append(&mut writer, &send);
         let patience = STALL_TIMEOUT + Duration::from_nanos(writer.gathered() as u64 * NS_PER_BYTE);
         let companions = std::mem::take(&mut companions);
-        outstanding.push_back(OnTheWire { companions, sent: Instant::now(), patience });
+        let sent = Instant::now();
+        let term = send.vote.leader_id().term;
+        outstanding.push_back(OnTheWire { companions, sent, term, patience });
         quorate_env::timeout(patience, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
         if is_planted(Bug::AcknowledgeBeforeMajority) {
             let last = send.entries.last().map(|e| e.log_id).or(send.prev_log_id);
-            answer(answers, Vec::new(), Ok(last)).await;
+            answer(answers, OnTheWire { companions: Vec::new(), sent, term, patience }, Ok(last)).await;
         }
     }
     Ok(())
@@ -303,19 +359,19 @@ where
 
 /// Passes on what a follower said to a message and to those that travelled with it. False ends the stream.
 async fn answer(
-    answers: &mpsc::Sender<Appended>,
-    companions: Vec<Option<LogId>>,
+    answers: &mpsc::Sender<Answer>,
+    to: OnTheWire,
     result: StreamAppendResult<TypeConfig>,
 ) -> bool {
     if result.is_ok() {
-        for last in companions {
-            if answers.send(Ok(Ok(last))).await.is_err() {
+        for last in to.companions {
+            if answers.send((to.sent, Ok(Ok(last)))).await.is_err() {
                 return false;
             }
         }
     }
     let go_on = result.is_ok();
-    answers.send(Ok(result)).await.is_ok() && go_on
+    answers.send((to.sent, Ok(result))).await.is_ok() && go_on
 }
 
 async fn send_snapshot(
@@ -328,7 +384,7 @@ async fn send_snapshot(
     let mut c = peers.dial(to, Class::Snapshot).await?;
     let _sending = store.send();
     let file = snapshot.snapshot;
-    let bytes = file.bytes;
+    let (bytes, last) = (file.bytes, snapshot.meta.last_log_id.map(|last| last.index));
     tracing::info!(peer = to, bytes, "sending a snapshot");
     c.writer.push(&[&encode(&SnapshotHeader { vote, meta: snapshot.meta, bytes })]);
     let mut offset = 0;
@@ -343,5 +399,35 @@ async fn send_snapshot(
         tokio::task::yield_now().await;
     }
     let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    decode::<Result<Vote, String>>(&answer)?.map_err(io::Error::other)
+    let answer = decode::<Result<Vote, String>>(&answer)?.map_err(io::Error::other)?;
+    if let (true, Some(last)) = (answer == vote, last) {
+        let term = vote.leader_id().term;
+        peers.identity().note_acknowledged(term, to, c.run, last).map_err(io::Error::other)?;
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of the answer to a message of that age, with a request without entries made now.
+    async fn passes(age: Duration, with_request: bool) -> bool {
+        let (tx, rx) = mpsc::channel(1);
+        let credit = Credit::default();
+        tx.send((Instant::now() - age, Ok(Ok(None)))).await.expect("there is room");
+        if with_request {
+            credit.request_taken();
+        }
+        let mut answers = std::pin::pin!(in_time(rx, credit, 2));
+        answers.next().await.expect("there is one").is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_before_a_standstill_is_not_credited_to_a_request_made_after_it() {
+        let second = Duration::from_secs(1);
+        assert!(!passes(second, true).await, "a lease would be a second too long");
+        assert!(passes(second, false).await, "a slow follower prolongs no lease beyond its own answer");
+        assert!(passes(Duration::ZERO, true).await);
+    }
 }

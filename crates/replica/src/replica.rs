@@ -251,7 +251,7 @@ impl Replica {
             released: RefCell::default(),
         };
         let this = Self { shared: Rc::new(shared) };
-        this.shared.inner.borrow_mut().follow_directory();
+        this.shared.inner.borrow_mut().follow_directory()?;
         Ok((
             this.clone(),
             Runner { replica: this, rhythm: Rhythm::default(), events: feed.events, answers: answers_rx },
@@ -838,11 +838,9 @@ impl Replica {
         probe.leader = leads;
         let view = self.shared.consensus.view();
         probe.last = view.last;
-        self.shared.consensus.identity.set_matched(if view.is_leader {
-            view.matched.clone()
-        } else {
-            BTreeMap::new()
-        });
+        if !view.is_leader {
+            self.shared.consensus.identity.forget_acknowledged(view.term);
+        }
         probe.matched = view.matched;
     }
 
@@ -993,9 +991,7 @@ impl Replica {
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
         inner.stats.installs += 1;
         inner.directory_seen = None;
-        inner.follow_directory();
-        drop(inner);
-        Ok(())
+        inner.follow_directory()
     }
 }
 
@@ -1063,7 +1059,7 @@ impl Inner {
         self.stats.writes += host.writes;
         self.stats.reads += host.reads;
         let pause = Duration::from_millis(host.pause_ms);
-        self.follow_directory();
+        self.follow_directory()?;
         match applied.outcome {
             Outcome::Applied | Outcome::Damaged => {}
             Outcome::WrongTerm | Outcome::OutOfSequence => self.outbox.passed_over(&header),
@@ -1073,7 +1069,8 @@ impl Inner {
     }
 
     /// Tells whoever follows the directory that it has changed.
-    fn follow_directory(&mut self) {
+    /// Errors: this node's folder is a copy.
+    fn follow_directory(&mut self) -> io::Result<()> {
         let now = Some(self.keyspace.directory_changes());
         if now != self.directory_seen {
             self.directory_seen = now;
@@ -1083,10 +1080,11 @@ impl Inner {
                 let value = String::from_utf8_lossy(value);
                 let fields = value.split_once(' ').map(|(start, nonce)| (start.parse(), nonce.parse()));
                 if let (Ok(id), Some((Ok(start), Ok(nonce)))) = (id.parse(), fields) {
-                    self.identity.set_known_start(id, start, nonce);
+                    self.identity.set_known_start(id, start, nonce).map_err(io::Error::other)?;
                 }
             }
         }
+        Ok(())
     }
 
     fn apply_blank(&mut self, index: u64, term: u64) -> Duration {

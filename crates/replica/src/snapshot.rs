@@ -16,7 +16,7 @@ use crate::storage::{decode, encode};
 use crate::types::{SnapshotMeta, term_of};
 
 /// What a snapshot file begins with; the last byte is the format.
-const MAGIC: &[u8; 8] = b"QUORSNP\x01";
+pub(crate) const MAGIC: &[u8; 8] = b"QUORSNP\x01";
 /// How much may be on its way to the disk.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 /// So much is written between two syncs: the disk is never left with gigabytes to write at once, behind which the fsync

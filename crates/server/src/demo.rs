@@ -47,6 +47,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         port: free_ports(NODES)?,
         sets: Vec::new(),
         announced: None,
+        places: Vec::new(),
+        own_disks: false,
     };
     let tour = Tour { cluster: LocalCluster::new(&plan)?, stop };
     match tour.run() {

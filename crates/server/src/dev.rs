@@ -73,7 +73,15 @@ fn plan(command: &cli::Dev) -> anyhow::Result<Plan> {
         Some(last) => again(command, &last)?,
         None => (command.nodes.unwrap_or(NODES), command.port.unwrap_or(PORT)),
     };
-    Ok(Plan { dir, nodes, port, sets: command.set.clone(), announced: None })
+    Ok(Plan {
+        dir,
+        nodes,
+        port,
+        sets: command.set.clone(),
+        announced: None,
+        places: Vec::new(),
+        own_disks: false,
+    })
 }
 
 /// The same cluster again, perhaps with more nodes.

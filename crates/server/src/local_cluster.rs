@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use quorate_env::real::BOOT_ID_FILE;
 use quorate_env::{Instant, wall_ms};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -23,6 +24,7 @@ use crate::client::Client;
 use crate::cluster_file::{ClusterFile, NodeEntry};
 use crate::parent;
 use crate::shutdown::{Interrupted, StopFlag};
+use crate::torture;
 
 /// The bus and HTTP listen this far above the client port.
 const PORT_OFFSETS: [u16; 3] = [0, 10_000, 3_000];
@@ -69,6 +71,19 @@ pub(crate) struct Plan {
     /// Where a network that can be broken is between the nodes: node i announces this port + i - 1, so that the others
     /// look for its bus 10,000 above that.
     pub(crate) announced: Option<u16>,
+    /// Where the nodes run, if not all on this machine's own address.
+    pub(crate) places: Vec<Place>,
+    /// Whether each node has a disk of its own, which somebody has mounted: its data are there, its report is not.
+    pub(crate) own_disks: bool,
+}
+
+/// Where a node runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its address.
+    pub(crate) host: String,
+    /// A command that runs another one there: put in front of the node's.
+    pub(crate) through: Vec<String>,
 }
 
 /// The processes. Dropping it kills those that still run.
@@ -82,9 +97,14 @@ pub(crate) struct LocalCluster {
 #[derive(Debug)]
 pub(crate) struct LocalNode {
     pub(crate) id: u64,
+    /// Its number in the cluster: its id, unless it has begun anew.
+    pub(crate) number: u64,
     pub(crate) addr: String,
     pub(crate) http: String,
     pub(crate) data_dir: PathBuf,
+    log: PathBuf,
+    /// What names the boot of its machine, if that is not the kernel's business.
+    boot_id: Option<PathBuf>,
     argv: Vec<String>,
     /// Whether its folder was there before: then it belongs to a cluster already.
     has_history: bool,
@@ -180,6 +200,22 @@ impl LocalCluster {
     /// Runs a node's command line again. See [`Self::start`] for the thread.
     pub(crate) fn restart(&mut self, id: u64) -> anyhow::Result<()> {
         self.node_mut(id).start()
+    }
+
+    /// Prepares a node that was removed from its cluster, and does not run, to join it as a new one: its data are
+    /// gone, and it has a number that no node had.
+    pub(crate) fn begin_anew(&mut self, id: u64) -> anyhow::Result<()> {
+        let others: Vec<String> =
+            self.nodes.iter().filter(|node| node.id != id).map(|node| node.addr.clone()).collect();
+        let node = self.node_mut(id);
+        fs::remove_dir_all(&node.data_dir).with_context(|| node.data_dir.display().to_string())?;
+        node.number += torture::NUMBERS;
+        let at = node.argv.iter().position(|arg| arg == "--node-id").context("every node has a number")?;
+        node.argv[at + 1] = node.number.to_string();
+        if node.number == id + torture::NUMBERS {
+            node.argv.extend(others.into_iter().flat_map(|addr| ["--join".to_owned(), addr]));
+        }
+        Ok(())
     }
 
     /// Which nodes have ended since it was last asked, and how.
@@ -304,17 +340,25 @@ fn missing(members: &[Member], wanted: usize) -> Option<String> {
 
 impl LocalNode {
     fn new(plan: &Plan, program: &str, id: u16) -> anyhow::Result<Self> {
-        let addr = |port: u16| format!("127.0.0.1:{port}");
+        let place = |id: u16| plan.places.get(usize::from(id) - 1);
+        let host = |id: u16| place(id).map_or("127.0.0.1", |place| &place.host);
+        let addr = |port: u16| format!("{}:{port}", host(id));
         let port = plan.port + id - 1;
-        let data_dir = plan.dir.join(format!("node-{id}"));
+        let own = plan.dir.join(format!("node-{id}"));
+        let (data_dir, boot_id) = if plan.own_disks {
+            (torture::data_folder(&own), Some(torture::boot_id_file(&own)))
+        } else {
+            (own.clone(), None)
+        };
         let folder = data_dir.to_str().context("the folder of the cluster is not UTF-8")?;
-        let mut argv: Vec<String> =
+        let mut argv = place(id).map_or_else(Vec::new, |place| place.through.clone());
+        argv.extend(
             [program, "server", "--listen", &addr(port), "--data-dir", folder, "--node-id"]
-                .map(str::to_owned)
-                .to_vec();
+                .map(str::to_owned),
+        );
         argv.push(id.to_string());
         if id > 1 {
-            argv.extend(["--join".to_owned(), addr(plan.port)]);
+            argv.extend(["--join".to_owned(), format!("{}:{}", host(1), plan.port)]);
         }
         if let Some(announced) = plan.announced {
             let http = addr(port + PORT_OFFSETS[2]);
@@ -331,9 +375,12 @@ impl LocalNode {
         let has_history = data_dir.exists();
         Ok(Self {
             id: id.into(),
+            number: id.into(),
             addr: addr(port),
             http: addr(port + PORT_OFFSETS[2]),
             data_dir,
+            log: own.join("quorate.log"),
+            boot_id,
             argv,
             has_history,
             pid: 0,
@@ -343,7 +390,7 @@ impl LocalNode {
 
     /// Where its reports go.
     pub(crate) fn log_path(&self) -> PathBuf {
-        self.data_dir.join("quorate.log")
+        self.log.clone()
     }
 
     /// Its process; of the last one if none runs.
@@ -379,6 +426,7 @@ impl LocalNode {
         command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A group of its own: Ctrl-C at the terminal goes to the tool, which then stops its nodes.
         command.process_group(0);
+        command.envs(self.boot_id.as_ref().map(|path| (BOOT_ID_FILE, path)));
         parent::bind(&mut command);
         let child = command.spawn().with_context(|| format!("starting {}", self.argv[0]))?;
         self.pid = child.id();
@@ -387,7 +435,7 @@ impl LocalNode {
     }
 
     fn open_log(&self) -> io::Result<File> {
-        File::options().append(true).create(true).open(self.log_path())
+        File::options().append(true).create(true).open(&self.log)
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {
@@ -414,7 +462,15 @@ mod tests {
     use super::*;
 
     fn plan(nodes: u16, port: u16) -> Plan {
-        Plan { dir: "/tmp/x".into(), nodes, port, sets: vec!["appendfsync=everysec".into()], announced: None }
+        Plan {
+            dir: "/tmp/x".into(),
+            nodes,
+            port,
+            sets: vec!["appendfsync=everysec".into()],
+            announced: None,
+            places: Vec::new(),
+            own_disks: false,
+        }
     }
 
     fn members(roles: &[&str]) -> Vec<Member> {

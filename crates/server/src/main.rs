@@ -55,6 +55,10 @@ fn server(command: &cli::Server) -> anyhow::Result<()> {
     parent::follow()?;
     let args = args::NodeArgs::resolve(command)?;
     logging::start(&args.config)?;
+    // A constant "none" in every build but those for tests.
+    if let Some(warning) = quorate_planted::plant_from_environment().map_err(anyhow::Error::msg)? {
+        tracing::error!("{warning}");
+    }
     args.report();
     node::run(args)
 }

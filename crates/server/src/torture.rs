@@ -1,7 +1,7 @@
 //! `quorate torture`: real processes, real kills, pauses and partitions, and a verdict for every promise.
 //!
 //! [`torture/clients.rs`](clients) drives a mixed workload and writes down what it was told; [`faults`] breaks things
-//! meanwhile, the network through [`proxy`]; [`watcher`] asks the nodes who leads and what they hold; [`verdict`] checks the
+//! meanwhile, the [`network`] through [`proxy`] or [`netns`] and the disks through [`disks`]; [`watcher`] asks the nodes who leads and what they hold; [`verdict`] checks the
 //! history, [`report`] tells it. [`target`] is what is attacked: Quorate, or Redis with Sentinel ([`sentinel`]).
 #![allow(
     clippy::disallowed_types,
@@ -10,12 +10,16 @@
 )]
 
 mod clients;
+mod disks;
 mod faults;
 mod history;
 mod keys;
+mod netns;
+mod network;
 mod proxy;
 mod remains;
 mod report;
+mod selection;
 mod sentinel;
 mod target;
 mod verdict;
@@ -37,18 +41,27 @@ use quorate_env::{Instant, wall_ms};
 use crate::admin;
 use crate::cli;
 use crate::client::Client;
-use crate::local_cluster::{LocalCluster, Plan, bus_port, free_ports};
+use crate::local_cluster::{LocalCluster, Plan, free_ports};
 use crate::shutdown::{Interrupted, StopFlag, stop_flag};
 use clients::{Control, Diary, Worker};
+use disks::Disks;
+pub(crate) use disks::{boot_id_file, data_folder};
 pub(crate) use faults::FaultKind;
 use faults::{Record, Storm};
-use proxy::{Callers, Door, Network};
-use report::Report;
+pub(crate) use network::NetworkKind;
+use network::{Links, Note, Wires};
+pub(crate) use proxy::NUMBERS;
+use report::{Memory, Report};
+use selection::Selection;
 use sentinel::Redis;
 use target::{Machines, Route};
 use verdict::{Findings, Remains};
 use watcher::{Sight, Watcher};
 
+/// Parameters of the nodes, unless `--set` says otherwise. Queues so small that a leak shows; a log so small that a run of a
+/// minute sees many snapshots, purges and new files.
+const SETS: [&str; 4] =
+    ["queue-memory-limit=64mb", "segment-size=1mb", "snapshot-log-size=2mb", "log-keep-size=1mb"];
 const TICK: Duration = Duration::from_millis(20);
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -152,6 +165,14 @@ struct Attack<'a> {
     dir: PathBuf,
 }
 
+/// What is attacked, and how.
+struct Field<'a> {
+    machines: &'a mut dyn Machines,
+    network: &'a dyn Links,
+    disks: Option<&'a Disks>,
+    kinds: &'a [FaultKind],
+}
+
 /// What the clients saw, what was done to the nodes, and what was found at once.
 struct Course {
     diaries: Vec<Diary>,
@@ -171,25 +192,49 @@ struct Evidence {
 
 impl Attack<'_> {
     fn quorate(&self) -> anyhow::Result<(Report, Evidence)> {
+        let mut selection = Selection::new(self.command, &self.dir, self.seed)?;
+        let disks = selection.disks.take();
+        let outcome = self.attack_nodes(&selection, disks.as_ref());
+        let passed = matches!(&outcome, Ok((report, _)) if report.violations == 0);
+        if let Some(disks) = disks
+            && (!passed || self.command.keep.is_some())
+        {
+            disks.export()?;
+        }
+        outcome
+    }
+
+    fn attack_nodes(
+        &self,
+        selection: &Selection,
+        disks: Option<&Disks>,
+    ) -> anyhow::Result<(Report, Evidence)> {
         let nodes = self.command.nodes;
         let first = free_ports(nodes * 2)?;
-        let announced = first + nodes;
-        let mut sets = vec![format!("replication-factor={nodes}")];
+        let mut sets: Vec<String> = SETS.iter().map(|pair| (*pair).to_owned()).collect();
+        sets.push(format!("replication-factor={nodes}"));
         sets.extend(self.command.set.iter().cloned());
-        let plan = Plan { dir: self.dir.clone(), nodes, port: first, sets, announced: Some(announced) };
-        let at = |port: u16| format!("127.0.0.1:{port}");
-        let door = |id: u16| Door {
-            node: (id + 1).into(),
-            listen: at(bus_port(announced + id)),
-            upstream: at(bus_port(first + id)),
+        let mut plan = Plan {
+            dir: self.dir.clone(),
+            nodes,
+            port: first,
+            sets,
+            announced: None,
+            places: Vec::new(),
+            own_disks: disks.is_some(),
         };
-        let network = Network::start((0..nodes).map(door).collect(), Callers::Greeting)?;
+        let (wires, note) = Wires::new(self.command, first, first + nodes)?;
+        wires.fit(&mut plan);
         let mut cluster = LocalCluster::new(&plan)?;
-        cluster.start(START_TIME, &self.stop)?;
+        cluster.start(START_TIME, &self.stop).map_err(|error| match error.is::<Interrupted>() {
+            true => error,
+            false => error.context(wires.hint()),
+        })?;
         self.say(&format!(
-            "{nodes} nodes run in {}, the first one on {}; {} clients, {} s, seed {}",
+            "{nodes} nodes run in {}, the first one on {}; network: {}; {} clients, {} s, seed {}",
             self.dir.display(),
-            at(first),
+            cluster.nodes()[0].addr,
+            note.name,
             self.command.clients,
             self.command.seconds,
             self.seed
@@ -198,6 +243,9 @@ impl Attack<'_> {
             cluster.nodes().iter().map(|node| (node.id, node.addr.clone())).collect();
         let route = Route::nodes(addrs.clone());
         open_accounts(&route)?;
+        if let Some(disks) = disks.filter(|_| self.command.ignore_fsync) {
+            disks.ignore_fsync();
+        }
         let watcher = Watcher::default();
         let control = Control::new();
         let (mut course, remains) = thread::scope(|scope| {
@@ -207,7 +255,9 @@ impl Attack<'_> {
             }
             let leader = || watcher.leader();
             let works = || addrs.iter().find_map(|(id, addr)| why_not_working(*id, addr));
-            let outcome = self.drive(&mut cluster, &network, &route, &control, &leader, &works);
+            let field =
+                Field { machines: &mut cluster, network: wires.links(), disks, kinds: &selection.kinds };
+            let outcome = self.drive(field, &route, &control, &leader, &works);
             let outcome =
                 outcome.and_then(|course| Ok((self.read_remains(&route, &control, &course)?, course)));
             watcher.stop();
@@ -227,10 +277,12 @@ impl Attack<'_> {
                 diary.strange.iter().map(|what| Violation::new(Promise::HonestErrors, what.as_str()));
             course.violations.extend(strange);
         }
-        Ok(self.conclude(course, &remains, Some(watcher.sight())))
+        Ok(self.conclude(course, note, &selection.left_out, &remains, Some(watcher.sight())))
     }
 
     fn redis(&self) -> anyhow::Result<(Report, Evidence)> {
+        ensure!(self.command.network != NetworkKind::Namespaces, "--network namespaces is only for Quorate");
+        let selection = Selection::new(self.command, &self.dir, self.seed)?;
         let (mut redis, network) = Redis::start(&self.dir, self.command.nodes, &self.stop)?;
         self.say(&format!(
             "{} and {} sentinels run in {}; {} clients, {} s, seed {}",
@@ -247,16 +299,16 @@ impl Attack<'_> {
         let lookup = redis.lookup();
         let leader = || lookup.primary();
         let works = || lookup.why_not_working();
-        let course = self.drive(&mut redis, &network, &route, &control, &leader, &works)?;
+        let field = Field { machines: &mut redis, network: &network, disks: None, kinds: &selection.kinds };
+        let course = self.drive(field, &route, &control, &leader, &works)?;
         let remains = self.read_remains(&route, &control, &course)?;
-        Ok(self.conclude(course, &remains, None))
+        Ok(self.conclude(course, Note::proxy(), &selection.left_out, &remains, None))
     }
 
     /// Lets the clients work while faults come and go, then waits until everything works again.
     fn drive(
         &self,
-        machines: &mut dyn Machines,
-        network: &Network,
+        field: Field<'_>,
         route: &Route,
         control: &Control,
         leader: &dyn Fn() -> Option<u64>,
@@ -266,7 +318,7 @@ impl Attack<'_> {
             let clients: Vec<_> = (0..self.command.clients)
                 .map(|number| scope.spawn(move || Worker::new(number, self.seed, route, control).run()))
                 .collect();
-            let mut storm = Storm::new(machines, network, &self.command.faults(), self.seed);
+            let mut storm = Storm::new(field, self.seed);
             let mut violations = Vec::new();
             let outcome = self
                 .storm(&mut storm, control, leader)
@@ -391,13 +443,22 @@ impl Attack<'_> {
     }
 
     /// Checks everything.
-    fn conclude(&self, course: Course, remains: &Remains, sight: Option<Sight>) -> (Report, Evidence) {
+    fn conclude(
+        &self,
+        course: Course,
+        network: Note,
+        left_out: &BTreeMap<&'static str, String>,
+        remains: &Remains,
+        sight: Option<Sight>,
+    ) -> (Report, Evidence) {
         let Course { diaries, faults, mut violations, end, healed } = course;
         let events: Vec<_> = diaries.iter().flat_map(|diary| diary.events.iter().cloned()).collect();
         let findings = verdict::judge(&events, remains);
         violations.extend(findings.violations.iter().cloned());
         let terms = sight.as_ref().map_or(0, |sight| sight.terms);
-        let checked = checked(&findings, sight.as_ref(), healed, self.command.heal_within);
+        let memory = sight.as_ref().map(|sight| Memory::new(sight, &events));
+        violations.extend(memory.as_ref().and_then(Memory::violation));
+        let checked = checked(&findings, sight.as_ref(), memory.as_ref(), healed, self.command.heal_within);
         violations.extend(sight.into_iter().flat_map(|sight| sight.violations));
         let mut errors: BTreeMap<String, u64> = BTreeMap::new();
         for (code, count) in diaries.iter().flat_map(|diary| &diary.errors) {
@@ -420,7 +481,11 @@ impl Attack<'_> {
             verdicts: report::verdicts(checked, &violations),
             violations: violations.len() as u64,
             operations: report::operations(&events, errors, &findings),
+            network: network.name,
+            network_reason: network.reason,
             faults: kinds,
+            faults_left_out: left_out.clone(),
+            memory,
             pauses: report::pauses(&events, &faults, end),
             terms,
             healed_ms: healed.map(report::millis),
@@ -444,6 +509,7 @@ impl Attack<'_> {
 fn checked(
     findings: &Findings,
     sight: Option<&Sight>,
+    memory: Option<&Memory>,
     healed: Option<Duration>,
     limit: u64,
 ) -> Vec<(Promise, String)> {
@@ -470,7 +536,9 @@ fn checked(
                 f.refused, f.unknown, f.unknown_and_there
             ),
         ),
+        (Promise::NoSilentCorruption, format!("{} values that were read", f.values)),
     ];
+    checked.extend(memory.map(|memory| (Promise::Bounded, memory.to_string())));
     if let Some(sight) = sight {
         checked.push((Promise::OneLeader, format!("{} terms with a leader", sight.terms)));
         checked.push((Promise::SessionReads, format!("{} READONLY connections", f.sessions)));
@@ -509,7 +577,8 @@ violations.txt  all violations
 history.jsonl   every operation, one JSON object a line: who, on which connection, to which node, when it was sent and
                 answered (nanoseconds since the clients began), what was asked and what was answered
 faults.jsonl    what was done to the nodes, and when
-node-*/         the data folders, as the nodes left them; quorate.log in each is what the node reported
+node-*/         of each node: quorate.log, what it reported, and the data folder as the node left it; disk/data, where
+                disks were broken
 
 How to look for the reason
 --------------------------
@@ -526,15 +595,18 @@ Please report it, with this folder: a broken promise is the worst bug that there
 
 impl Evidence {
     fn write(&self, dir: &Path, report: &Report, command: &cli::Torture) -> anyhow::Result<()> {
-        let faults: Vec<&str> = command.faults().iter().map(|kind| kind.name()).collect();
+        let all = FaultKind::value_variants().iter().map(|kind| kind.name());
+        let faults: Vec<&str> = all.filter(|kind| !report.faults_left_out.contains_key(kind)).collect();
         let again = format!(
-            "quorate torture --seconds {} --nodes {} --clients {} --seed {} --target {} --faults {}",
+            "quorate torture --seconds {} --nodes {} --clients {} --seed {} --target {} --network {} --faults {}{}",
             report.seconds,
             report.nodes,
             report.clients,
             report.seed,
             report.target,
-            faults.join(",")
+            report.network,
+            faults.join(","),
+            if command.ignore_fsync { " --ignore-fsync" } else { "" }
         );
         fs::write(dir.join("README.txt"), format!("{README}\nThe same attack:\n    {again}\n"))?;
         fs::write(dir.join("report.json"), serde_json::to_string_pretty(report)? + "\n")?;

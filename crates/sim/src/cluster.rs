@@ -64,6 +64,8 @@ pub struct SimCluster {
     world: World,
     settings: Settings,
     machines: Vec<Machine>,
+    /// A machine for a copy of some node's folder.
+    twin: Option<Machine>,
     clients: NodeId,
     digests: Digests,
     leaders: Leaders,
@@ -82,6 +84,21 @@ struct Machine {
     main: Option<Task<io::Result<()>>>,
     /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
     member: Option<u64>,
+}
+
+impl Machine {
+    fn new(world: &mut World, n: usize) -> Self {
+        let id = world.add_node(&format!("n{n}"), ip(n));
+        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64) }
+    }
+
+    /// Starts a process that listens at the addresses of machine `at`.
+    fn start(&mut self, world: &mut World, at: usize, join: Vec<String>, config: Config) {
+        let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
+        (self.node, self.stop) = (place.clone(), stop.clone());
+        let args = start_args(at, self.member, join, &config);
+        self.main = Some(world.start(self.id, move |env| run(env, args, config, place, stop)));
+    }
 }
 
 impl SimCluster {
@@ -114,18 +131,11 @@ impl SimCluster {
     /// cluster when it is [started](Self::start).
     pub fn down(seed: u64, nodes: usize, settings: Settings) -> Self {
         let mut world = World::new(seed, settings.world.clone());
-        let machines = (1..=nodes).map(|n| Machine {
-            id: world.add_node(&format!("n{n}"), ip(n)),
-            node: Rc::default(),
-            stop: Rc::default(),
-            main: None,
-            member: Some(n as u64),
-        });
-        let machines: Vec<_> = machines.collect();
+        let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n)).collect();
         let clients = world.add_client("clients");
         let (digests, leaders, violations, next_look) = Default::default();
-        let is_founded = false;
-        Self { world, settings, machines, clients, digests, leaders, violations, next_look, is_founded }
+        let (is_founded, twin) = (false, None);
+        Self { world, settings, machines, twin, clients, digests, leaders, violations, next_look, is_founded }
     }
 
     /// Gives the one member that does not vote a vote.
@@ -186,17 +196,34 @@ impl SimCluster {
 
     /// The same with parameters, `(name, value)`, of this node alone.
     pub fn start_with(&mut self, n: usize, own: &[(&str, &str)]) {
-        let join = if n == 1 && !self.is_founded {
-            Vec::new()
-        } else {
-            self.numbers().filter(|other| *other != n).map(bus).collect()
-        };
+        let join = if n == 1 && !self.is_founded { Vec::new() } else { self.others(n) };
         let config = self.config(own);
-        let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
-        let machine = &mut self.machines[n - 1];
-        (machine.node, machine.stop) = (place.clone(), stop.clone());
-        let args = start_args(n, machine.member, join, &config);
-        machine.main = Some(self.world.start(machine.id, move |env| run(env, args, config, place, stop)));
+        self.machines[n - 1].start(&mut self.world, n, join, config);
+    }
+
+    fn others(&self, n: usize) -> Vec<String> {
+        self.numbers().filter(|other| *other != n).map(bus).collect()
+    }
+
+    /// Starts a copy of the folder of a node on a machine of its own, while the node may run on: two processes with one
+    /// identity (R5). There is one such machine; what ran on it before is killed.
+    pub fn start_twin(&mut self, n: usize) {
+        let (join, config, at) = (self.others(n), self.config(&[]), self.machines.len() + 1);
+        let (image, member) = (self.data_disk(n).image(DATA_DIR), self.machines[n - 1].member);
+        self.crash_twin();
+        let mut twin = self.twin.take().unwrap_or_else(|| Machine::new(&mut self.world, at));
+        twin.member = member;
+        self.world.disk(twin.id).restore(DATA_DIR, &image).expect("no process uses the folder");
+        twin.start(&mut self.world, at, join, config);
+        self.twin = Some(twin);
+    }
+
+    /// The process that [`start_twin`](Self::start_twin) has started dies, if it still runs.
+    pub fn crash_twin(&mut self) {
+        if let Some(twin) = &mut self.twin {
+            twin.main = None;
+            self.world.crash(twin.id);
+        }
     }
 
     /// The process dies (SIGKILL), if one runs.
@@ -307,6 +334,11 @@ impl SimCluster {
     /// What a node's consensus sees. `None` while it does not serve.
     pub fn view(&self, n: usize) -> Option<View> {
         self.look_at(n, |node| node.replica().consensus().view())
+    }
+
+    /// Whether a node serves and votes by its log: not while that may lack what it acknowledged (R6, R8).
+    pub fn trusts_its_log(&self, n: usize) -> bool {
+        self.look_at(n, |node| node.replica().consensus().trusts_its_log()).unwrap_or(false)
     }
 
     /// A node's counters. `None` while it does not serve.

@@ -86,7 +86,7 @@ fn nodes_that_start_together_form_a_cluster() {
 
 #[test]
 fn same_seed_same_history() {
-    let run = |seed| storm::run(Plan { duration: 3 * SECOND, ..Plan::everything(seed) });
+    let run = |seed| storm::run(Plan { duration: 4 * SECOND, ..Plan::everything(seed) });
     let first = run(5);
     assert!(first.acknowledged > 100, "{}", first.acknowledged);
     let second = run(5);

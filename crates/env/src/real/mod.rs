@@ -7,7 +7,7 @@ mod random;
 use std::io;
 use std::sync::Arc;
 
-pub use disk::RealDisk;
+pub use disk::{BOOT_ID_FILE, RealDisk};
 pub use net::RealNetwork;
 pub use random::RealRandom;
 

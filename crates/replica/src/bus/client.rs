@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, Welcome};
-use crate::identity::Identity;
+use crate::identity::{Identity, Run};
 use crate::machine::Event;
 use crate::storage::{decode, encode};
 use crate::types::{Member, NodeId};
@@ -35,6 +35,8 @@ const CALLS_MAX: usize = 1024;
 pub(crate) struct Connection {
     pub(crate) reader: MessageReader<ReadHalf<Stream>>,
     pub(crate) writer: MessageWriter<WriteHalf<Stream>>,
+    /// Which run of the other node this is.
+    pub(crate) run: Run,
 }
 
 fn denied(why: String) -> io::Error {
@@ -46,13 +48,19 @@ async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::
     let attempt = async {
         let stream = env.net.connect_with(addr, hello.class.liveness()).await?;
         let (r, w) = tokio::io::split(stream);
-        let mut c =
-            Connection { reader: MessageReader::new(r, HELLO_BYTES_MAX), writer: MessageWriter::new(w) };
+        let mut c = Connection {
+            reader: MessageReader::new(r, HELLO_BYTES_MAX),
+            writer: MessageWriter::new(w),
+            run: (0, 0),
+        };
         c.writer.push(&[&encode(hello)]);
         c.writer.flush().await?;
         let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         match decode::<Welcome>(&answer)? {
-            Welcome::Ok(credentials) => identity.check(hello.to, &credentials).map_err(denied)?,
+            Welcome::Ok(credentials) => {
+                identity.check(hello.to, &credentials).map_err(denied)?;
+                c.run = (credentials.start, credentials.nonce);
+            }
             Welcome::Refused(why) => return Err(denied(why)),
         }
         c.reader.set_limit(MESSAGE_BYTES_MAX);
@@ -106,6 +114,11 @@ impl Peers {
         Self { dialer, links: Arc::default() }
     }
 
+    /// Who this node is, and what it knows of the others.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.dialer.identity
+    }
+
     /// The present address of a member; connections made from now on use it.
     pub(crate) fn set_addr(&self, id: NodeId, member: &Member) {
         let mut links = self.links.lock().expect("not poisoned");
@@ -145,7 +158,11 @@ impl Peers {
     /// Sends a control request and waits for its answer.
     pub(crate) async fn call(&self, to: NodeId, request: Request, limit: Duration) -> io::Result<Response> {
         let control = self.peer(to)?.control;
-        timeout(limit, control.call(encode(&request))).await.map_err(|_| io::ErrorKind::TimedOut)?
+        let term = match &request {
+            Request::Heartbeat(request) => request.vote.leader_id().term,
+            _ => 0,
+        };
+        timeout(limit, control.call(encode(&request), term)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Opens a connection of its own.
@@ -158,6 +175,8 @@ impl Peers {
 /// A control request on its way.
 struct Call {
     request: Bytes,
+    /// Of the leader whose log the answer may acknowledge; 0 if it is about something else.
+    term: u64,
     answer: oneshot::Sender<io::Result<Response>>,
 }
 
@@ -183,10 +202,10 @@ impl Rpc {
         Self { calls: tx, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 
-    async fn call(&self, request: Bytes) -> io::Result<Response> {
+    async fn call(&self, request: Bytes, term: u64) -> io::Result<Response> {
         let (answer, rx) = oneshot::channel();
         let busy = |_| io::Error::new(io::ErrorKind::WouldBlock, "too many requests wait for this peer");
-        self.calls.try_send(Call { request, answer }).map_err(busy)?;
+        self.calls.try_send(Call { request, term, answer }).map_err(busy)?;
         rx.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?
     }
 }
@@ -198,7 +217,14 @@ async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls
         match dialer.dial(to, &target, Class::Control).await {
             Ok(connection) => {
                 refused.clear();
-                let error = run_connection(connection, first, &mut calls).await;
+                let run = connection.run;
+                let note = |term: u64, answer: &Response| match answer {
+                    Response::Append(Ok(Some(last))) => {
+                        dialer.identity.note_acknowledged(term, to, run, last.index)
+                    }
+                    _ => dialer.identity.check_run(to, run),
+                };
+                let error = run_connection(connection, first, &mut calls, note).await;
                 tracing::debug!(peer = to, %error, "control connection ended");
             }
             Err(error) => {
@@ -231,9 +257,16 @@ fn report_refusal(to: NodeId, addr: &str, error: &io::Error, last: &mut String) 
     }
 }
 
-async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<Call>) -> io::Error {
-    let Connection { mut reader, mut writer } = c;
-    let mut waiting: BTreeMap<u64, oneshot::Sender<io::Result<Response>>> = BTreeMap::new();
+/// `note` takes each answer, and the term of the leader whose log it may acknowledge, before the caller does; its error ends
+/// the connection.
+async fn run_connection(
+    c: Connection,
+    first: Call,
+    calls: &mut mpsc::Receiver<Call>,
+    note: impl Fn(u64, &Response) -> Result<(), String>,
+) -> io::Error {
+    let Connection { mut reader, mut writer, .. } = c;
+    let mut waiting: BTreeMap<u64, (u64, oneshot::Sender<io::Result<Response>>)> = BTreeMap::new();
     let mut next = 0u64;
     let mut send = Some(first);
     let mut heard = Instant::now();
@@ -244,7 +277,7 @@ async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<C
             }
             next += 1;
             writer.push(&[&next.to_le_bytes(), &call.request]);
-            waiting.insert(next, call.answer);
+            waiting.insert(next, (call.term, call.answer));
             // Callers that gave up leave their entry behind: the answer or the end of the link clears it.
             match timeout(SILENCE_MAX, writer.flush()).await {
                 Ok(Ok(())) => {}
@@ -260,7 +293,10 @@ async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<C
                     heard = Instant::now();
                     let id = u64::from_le_bytes(m[..8].try_into().expect("eight bytes"));
                     match decode(&m[8..]) {
-                        Ok(answer) => if let Some(tx) = waiting.remove(&id) {
+                        Ok(answer) => if let Some((term, tx)) = waiting.remove(&id) {
+                            if let Err(why) = note(term, &answer) {
+                                return io::Error::other(why);
+                            }
                             let _ = tx.send(Ok(answer));
                         },
                         Err(e) => return e,
@@ -271,7 +307,7 @@ async fn run_connection(c: Connection, first: Call, calls: &mut mpsc::Receiver<C
             },
             // TCP would not notice for minutes that nobody is there; callers that gave up do.
             () = silence, if !waiting.is_empty() => {
-                if waiting.values().any(oneshot::Sender::is_closed) {
+                if waiting.values().any(|(_, tx)| tx.is_closed()) {
                     return io::ErrorKind::TimedOut.into();
                 }
                 heard = Instant::now();
@@ -342,7 +378,7 @@ async fn forward_over(
     batches: &mut mpsc::UnboundedReceiver<Bytes>,
     on_event: &(impl Fn(Event) + Send),
 ) -> io::Error {
-    let Connection { mut reader, mut writer } = c;
+    let Connection { mut reader, mut writer, .. } = c;
     loop {
         tokio::select! {
             biased;

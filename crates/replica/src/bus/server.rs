@@ -24,7 +24,7 @@ use super::{
     SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals, matched};
-use crate::identity::Identity;
+use crate::identity::{Identity, Run};
 use crate::snapshot::SnapshotStore;
 use crate::storage::{decode, encode};
 use crate::types::{NodeId, Raft, Snapshot, TypeConfig, log_id};
@@ -61,6 +61,13 @@ pub(crate) struct Server {
     pub(crate) refused: std::sync::Mutex<BTreeMap<NodeId, String>>,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Default)]
+struct Caller {
+    id: NodeId,
+    run: Run,
+}
+
 /// Accepts connections of other nodes for ever.
 pub(crate) async fn serve(server: Arc<Server>, mut listener: Box<dyn Listener>) {
     loop {
@@ -95,8 +102,9 @@ impl Server {
         }
         writer.push(&[&encode(&Welcome::Ok(self.identity.credentials()))]);
         writer.flush().await?;
+        let caller = Caller { id: hello.from, run: (hello.caller.start, hello.caller.nonce) };
         match hello.class {
-            Class::Join => self.control(0, reader, writer).await,
+            Class::Join => self.control(Caller::default(), reader, writer).await,
             class => {
                 reader.set_limit(MESSAGE_BYTES_MAX);
                 // What the leader sends is needed to make room; what other nodes forward can wait.
@@ -105,14 +113,19 @@ impl Server {
                     return Err(io::Error::other(VOTE_LOST));
                 }
                 match class {
-                    Class::Control => self.control(hello.from, reader, writer).await,
-                    Class::Log => self.log(reader, writer).await,
-                    Class::Forward => self.forward(hello.from, reader, writer).await,
+                    Class::Control => self.control(caller, reader, writer).await,
+                    Class::Log => self.log(caller, reader, writer).await,
+                    Class::Forward => self.forward(caller, reader, writer).await,
                     Class::Snapshot => self.snapshot(reader, writer).await,
                     Class::Join => unreachable!("handled above"),
                 }
             }
         }
+    }
+
+    /// Whether the caller is still the latest run of its folder: of one that runs twice, the other may have come (R5).
+    fn check_run(&self, caller: Caller) -> io::Result<()> {
+        self.identity.check_run(caller.id, caller.run).map_err(io::Error::other)
     }
 
     /// Tells the operator once: who is refused tries again fifty times a second.
@@ -153,7 +166,7 @@ impl Server {
 
     async fn control<R, W>(
         self: Arc<Self>,
-        from: NodeId,
+        from: Caller,
         mut reader: MessageReader<R>,
         mut writer: MessageWriter<W>,
     ) -> io::Result<()>
@@ -172,11 +185,12 @@ impl Server {
                 }
                 message = reader.next() => {
                     let Some(m) = message? else { return Ok(()) };
+                    self.check_run(from)?;
                     let id = m.get(..8).ok_or(io::ErrorKind::InvalidData)?;
                     let id = u64::from_le_bytes(id.try_into().expect("eight bytes"));
                     let request = decode::<Request>(&m[8..])?;
                     if matches!(request, Request::ReadIndex) {
-                        self.peers.note_waiting(from);
+                        self.peers.note_waiting(from.id);
                     }
                     let (server, tx) = (self.clone(), tx.clone());
                     tokio::spawn(async move {
@@ -273,6 +287,7 @@ impl Server {
 
     async fn log<R, W>(
         self: Arc<Self>,
+        from: Caller,
         mut reader: MessageReader<R>,
         mut writer: MessageWriter<W>,
     ) -> io::Result<()>
@@ -313,6 +328,7 @@ impl Server {
                 message = async { let room = tx.reserve().await; (room, reader.next().await) } => {
                     let (Ok(room), message) = message else { return Ok(()) };
                     let Some(m) = message? else { return Ok(()) };
+                    self.check_run(from)?;
                     let mut request = decode_append(m)?;
                     for entry in &mut request.entries {
                         if let EntryPayload::Normal(batch) = &mut entry.payload {
@@ -329,7 +345,7 @@ impl Server {
     /// again, here or to another leader (R15).
     async fn forward<R, W>(
         self: Arc<Self>,
-        from: NodeId,
+        from: Caller,
         mut reader: MessageReader<R>,
         mut writer: MessageWriter<W>,
     ) -> io::Result<()>
@@ -348,7 +364,8 @@ impl Server {
                 }
                 message = reader.next_message() => {
                     let Some(batch) = message? else { return Ok(()) };
-                    self.peers.note_waiting(from);
+                    self.check_run(from)?;
+                    self.peers.note_waiting(from.id);
                     let refused = refused.clone();
                     let header = Bytes::copy_from_slice(&batch.bytes[..batch.bytes.len().min(HEADER_LEN)]);
                     let on_refused = move || {

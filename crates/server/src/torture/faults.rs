@@ -7,7 +7,10 @@ use clap::ValueEnum;
 use rustix::process::Signal;
 use serde::Serialize;
 
-use super::proxy::{Network, Way};
+use super::Field;
+use super::disks::Disks;
+use super::network::Links;
+use super::proxy::Way;
 use super::target::Machines;
 
 /// The time between the beginnings of two faults, milliseconds.
@@ -21,6 +24,11 @@ const TOGETHER_MAX: usize = 2;
 const TOGETHER_ONE_IN: u32 = 3;
 /// How long a node has to end after SIGTERM, before it is a violation.
 const TERM_TIME: Duration = Duration::from_secs(20);
+/// How long after its disk was full a node may still end because of that.
+const FULL_DISK_TIME: Duration = Duration::from_secs(5);
+/// How long a node with damaged data may take for each step on its way back, and how often it is looked at.
+const REPAIR_TIME: Duration = Duration::from_secs(30);
+const REPAIR_PAUSE: Duration = Duration::from_millis(200);
 /// The delay of a slow node's messages, milliseconds.
 const SLOW_MS: std::ops::Range<u64> = 5..60;
 
@@ -44,6 +52,12 @@ pub(crate) enum FaultKind {
     OneWay,
     /// What a node sends and gets arrives late
     Slow,
+    /// The machine of a node loses its power, or all of them do: what was not synced is dropped, torn or out of order. Needs root and FUSE
+    PowerLoss,
+    /// The disk of a node takes no more writes for a while. Needs root and FUSE
+    DiskFull,
+    /// A bit turns on a node's disk while it is down; if it refuses to go on, it is replaced. Needs root and FUSE
+    Damage,
 }
 
 impl FaultKind {
@@ -58,17 +72,25 @@ impl FaultKind {
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::Slow => "slow",
+            Self::PowerLoss => "power-loss",
+            Self::DiskFull => "disk-full",
+            Self::Damage => "damage",
         }
     }
 
+    /// Whether the disks must be of the kind that can be broken.
+    pub(super) fn needs_disks(self) -> bool {
+        matches!(self, Self::PowerLoss | Self::DiskFull | Self::Damage)
+    }
+
     /// Whether it needs a second node.
-    fn needs_others(self) -> bool {
+    pub(super) fn needs_others(self) -> bool {
         matches!(self, Self::Transfer | Self::Partition | Self::OneWay | Self::Slow)
     }
 
     /// Whether it happens to the process of a node, and not to the network.
     fn hits_processes(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Stop | Self::Restart)
+        matches!(self, Self::Kill | Self::KillAll | Self::Stop | Self::Restart) || self.needs_disks()
     }
 }
 
@@ -92,12 +114,34 @@ pub(super) struct Record {
 enum Undo {
     Start(Vec<u64>),
     Continue(u64),
+    MakeRoom(u64),
+    Repair(Repair),
     Heal {
         ways: Vec<Way>,
         breaks: bool,
     },
     /// Nothing is to be done.
     Nothing,
+}
+
+/// A node whose data were damaged, on its way back.
+#[derive(Debug, Clone, Copy)]
+struct Repair {
+    id: u64,
+    step: Step,
+    /// Since when it is at this step.
+    since: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Down,
+    /// Started on the damaged data: it repairs them or refuses.
+    Started,
+    /// It refused, and is being removed from its cluster.
+    Refused,
+    /// Started as a new node.
+    Joining,
 }
 
 #[derive(Debug)]
@@ -112,7 +156,8 @@ struct Active {
 /// All faults of a run.
 pub(super) struct Storm<'a> {
     machines: &'a mut dyn Machines,
-    network: &'a Network,
+    network: &'a dyn Links,
+    disks: Option<&'a Disks>,
     rng: fastrand::Rng,
     kinds: Vec<FaultKind>,
     /// What is still to be drawn before kinds repeat.
@@ -122,28 +167,26 @@ pub(super) struct Storm<'a> {
     records: Vec<Record>,
     /// Nodes that were told to end, and since when.
     ending: BTreeMap<u64, Duration>,
+    /// Nodes whose disk is full, or was until a moment ago, and until when that is a reason for them to end (R7).
+    excused: BTreeMap<u64, Duration>,
     problems: Vec<String>,
 }
 
 impl<'a> Storm<'a> {
-    pub(super) fn new(
-        machines: &'a mut dyn Machines,
-        network: &'a Network,
-        kinds: &[FaultKind],
-        seed: u64,
-    ) -> Self {
-        let count = machines.count();
-        let kinds = kinds.iter().copied().filter(|kind| count > 1 || !kind.needs_others()).collect();
+    pub(super) fn new(field: Field<'a>, seed: u64) -> Self {
+        let Field { machines, network, disks, kinds } = field;
         Self {
             machines,
             network,
+            disks,
             rng: fastrand::Rng::with_seed(seed),
-            kinds,
+            kinds: kinds.to_vec(),
             bag: Vec::new(),
             active: Vec::new(),
             next: Duration::from_secs(1),
             records: Vec::new(),
             ending: BTreeMap::new(),
+            excused: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -196,7 +239,14 @@ impl<'a> Storm<'a> {
             if self.ending.remove(&id).is_some() {
                 continue;
             }
-            self.problems.push(format!("node {id} ended by itself ({how}) at {:.1} s", now.as_secs_f64()));
+            match self.excused.get(&id) {
+                // It is started when there is room again.
+                Some(&Duration::MAX) => continue,
+                Some(until) if now < *until => {}
+                _ => self
+                    .problems
+                    .push(format!("node {id} ended by itself ({how}) at {:.1} s", now.as_secs_f64())),
+            }
             if let Err(error) = self.machines.start(id) {
                 self.problems.push(format!("node {id} could not be started again: {error:#}"));
             }
@@ -224,7 +274,8 @@ impl<'a> Storm<'a> {
         let free: Vec<u64> = (1..=self.machines.count()).filter(|id| !busy.contains(id)).collect();
         let network_is_busy = self.active.iter().any(|active| matches!(active.undo, Undo::Heal { .. }));
         let blocked = match kind {
-            FaultKind::KillAll => !busy.is_empty(),
+            FaultKind::KillAll | FaultKind::Damage => !busy.is_empty(),
+            FaultKind::PowerLoss if self.takes_all_power(pick) => !busy.is_empty(),
             kind if kind.hits_processes() => free.is_empty(),
             FaultKind::Transfer => leader.is_none_or(|id| busy.contains(&id)),
             _ => network_is_busy,
@@ -242,7 +293,9 @@ impl<'a> Storm<'a> {
         let record = Record {
             kind,
             what,
-            hits_leader: kind == FaultKind::KillAll || leader == Some(node),
+            hits_leader: leader == Some(node)
+                || kind == FaultKind::KillAll
+                || kind == FaultKind::PowerLoss && nodes.len() > 1,
             alone: self.active.is_empty(),
             begin: nanos(now),
             end: nanos(now),
@@ -251,6 +304,12 @@ impl<'a> Storm<'a> {
         let until = if matches!(undo, Undo::Nothing) { now } else { now + hold };
         self.active.push(Active { record: self.records.len() - 1, until, nodes, undo });
         Ok(())
+    }
+
+    /// Whether a power loss hits all nodes. Where fsync means nothing, only that shows what is lost: a single node that
+    /// has less than it acknowledged is found out by the others (R5).
+    fn takes_all_power(&self, pick: u64) -> bool {
+        pick.is_multiple_of(3) || self.disks.is_some_and(Disks::ignores_fsync)
     }
 
     /// Carries a fault out.
@@ -278,6 +337,43 @@ impl<'a> Storm<'a> {
                 }
                 ("all nodes killed".into(), all.iter().copied().collect(), Undo::Start(all))
             }
+            FaultKind::PowerLoss => {
+                let hit = if self.takes_all_power(pick) { all } else { vec![node] };
+                for id in &hit {
+                    self.machines.kill(*id)?;
+                }
+                let Some(disks) = self.disks else { return Ok(None) };
+                for id in &hit {
+                    disks.lose_power(*id)?;
+                }
+                let what = if hit.len() > 1 {
+                    "power loss of all nodes".to_owned()
+                } else {
+                    format!("{role}node {node}, power loss")
+                };
+                (what, hit.iter().copied().collect(), Undo::Start(hit))
+            }
+            FaultKind::DiskFull => {
+                let Some(disks) = self.disks else { return Ok(None) };
+                disks.set_full(node, true);
+                self.excused.insert(node, Duration::MAX);
+                (format!("{role}node {node}, disk full"), one, Undo::MakeRoom(node))
+            }
+            FaultKind::Damage => {
+                let Some(disks) = self.disks else { return Ok(None) };
+                self.machines.kill(node)?;
+                let what = match disks.damage(node) {
+                    Some(place) => format!("{role}node {node}, killed, and a bit turned in {place}"),
+                    None => format!("{role}node {node}, killed; there was nothing to damage"),
+                };
+                self.excused.insert(node, Duration::MAX);
+                // A second failure at the same time may cost the majority for good.
+                (
+                    what,
+                    all.into_iter().collect(),
+                    Undo::Repair(Repair { id: node, step: Step::Down, since: now }),
+                )
+            }
             FaultKind::Stop => {
                 self.machines.signal(node, Signal::STOP)?;
                 (format!("{role}node {node}, stopped"), one, Undo::Continue(node))
@@ -297,34 +393,34 @@ impl<'a> Storm<'a> {
             FaultKind::Partition if pick.is_multiple_of(3) => {
                 let other = others[usize::try_from(pick / 3 % others.len() as u64)?];
                 let ways = vec![(node, other), (other, node)];
-                self.cut(format!("{role}node {node}, cut off from node {other}"), ways, pick)
+                self.cut(format!("{role}node {node}, cut off from node {other}"), ways, pick)?
             }
             FaultKind::Partition => {
                 let ways = others.iter().flat_map(|other| [(node, *other), (*other, node)]).collect();
-                self.cut(format!("{role}node {node}, cut off"), ways, pick)
+                self.cut(format!("{role}node {node}, cut off"), ways, pick)?
             }
             FaultKind::OneWay if pick.is_multiple_of(2) => {
                 let ways = others.iter().map(|other| (node, *other)).collect();
-                self.cut(format!("{role}node {node}, not heard"), ways, pick)
+                self.cut(format!("{role}node {node}, not heard"), ways, pick)?
             }
             FaultKind::OneWay => {
                 let ways = others.iter().map(|other| (*other, node)).collect();
-                self.cut(format!("{role}node {node}, deaf"), ways, pick)
+                self.cut(format!("{role}node {node}, deaf"), ways, pick)?
             }
             FaultKind::Slow => {
                 let ways: Vec<Way> =
                     others.iter().flat_map(|other| [(node, *other), (*other, node)]).collect();
-                self.network.slow(&ways, slow);
+                self.network.slow(&ways, slow)?;
                 let what = format!("{role}node {node}, slow by {} ms", slow.as_millis());
                 (what, BTreeSet::new(), Undo::Heal { ways, breaks: false })
             }
         }))
     }
 
-    fn cut(&self, what: String, ways: Vec<Way>, pick: u64) -> (String, BTreeSet<u64>, Undo) {
-        self.network.cut(&ways);
+    fn cut(&self, what: String, ways: Vec<Way>, pick: u64) -> anyhow::Result<(String, BTreeSet<u64>, Undo)> {
+        self.network.cut(&ways)?;
         // Now and then the connections do not outlive it.
-        (what, BTreeSet::new(), Undo::Heal { ways, breaks: pick % 5 < 2 })
+        Ok((what, BTreeSet::new(), Undo::Heal { ways, breaks: pick % 5 < 2 }))
     }
 
     fn end(&mut self, active: Active, now: Duration) -> anyhow::Result<()> {
@@ -332,7 +428,23 @@ impl<'a> Storm<'a> {
         match active.undo {
             Undo::Nothing => {}
             Undo::Continue(id) => self.machines.signal(id, Signal::CONT)?,
-            Undo::Heal { ways, breaks } => self.network.heal(&ways, breaks),
+            Undo::MakeRoom(id) => {
+                if let Some(disks) = self.disks {
+                    disks.set_full(id, false);
+                }
+                self.excused.insert(id, now + FULL_DISK_TIME);
+                if !self.machines.runs(id) {
+                    self.machines.start(id)?;
+                }
+            }
+            Undo::Repair(repair) => {
+                if let Some(next) = self.repair(repair, active.record, now)? {
+                    let since = if next == repair.step { repair.since } else { now };
+                    let undo = Undo::Repair(Repair { step: next, since, ..repair });
+                    self.active.push(Active { until: now + REPAIR_PAUSE, undo, ..active });
+                }
+            }
+            Undo::Heal { ways, breaks } => self.network.heal(&ways, breaks)?,
             Undo::Start(ids) => {
                 let waits = ids.iter().any(|id| self.machines.runs(*id));
                 let since = ids.iter().filter_map(|id| self.ending.get(id)).min().copied();
@@ -356,6 +468,51 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
+    /// Does the next thing for a damaged node, as its operator would; none if it works again or cannot be helped.
+    fn repair(&mut self, repair: Repair, record: usize, now: Duration) -> anyhow::Result<Option<Step>> {
+        let Repair { id, step, since } = repair;
+        let late = now > since + REPAIR_TIME;
+        let runs = self.machines.runs(id);
+        if matches!(step, Step::Started | Step::Joining) && runs && self.machines.works(id) {
+            self.excused.remove(&id);
+            if step == Step::Started {
+                self.records[record].what.push_str("; it went on, or put it right");
+            }
+            return Ok(None);
+        }
+        Ok(match step {
+            Step::Down => {
+                self.machines.start(id)?;
+                Some(Step::Started)
+            }
+            Step::Started if runs && !late => Some(Step::Started),
+            Step::Started => {
+                self.machines.kill(id)?;
+                let how = if runs { "did not serve" } else { "refused to serve" };
+                self.records[record].what.push_str(&format!("; it {how}"));
+                Some(Step::Refused)
+            }
+            Step::Refused if self.machines.remove(id) => {
+                let name = self.machines.begin_anew(id)?;
+                self.records[record].what.push_str(&format!(" and was replaced by {name}"));
+                self.machines.start(id)?;
+                Some(Step::Joining)
+            }
+            Step::Joining if !runs => {
+                // Those that it was to join had no leader, perhaps.
+                self.machines.start(id)?;
+                Some(Step::Joining)
+            }
+            Step::Refused | Step::Joining if !late => Some(step),
+            Step::Refused | Step::Joining => {
+                self.problems
+                    .push(format!("node {id}, whose data were damaged, could not be replaced ({step:?})"));
+                self.excused.remove(&id);
+                None
+            }
+        })
+    }
+
     /// Whether something still has to end.
     pub(super) fn is_calm(&self) -> bool {
         self.active.is_empty()
@@ -368,7 +525,7 @@ fn nanos(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proxy::Callers;
+    use super::super::proxy::{Callers, Network};
     use super::*;
 
     /// Machines that remember what was done to them.
@@ -378,6 +535,9 @@ mod tests {
         down: BTreeSet<u64>,
         terminated: BTreeSet<u64>,
         dies: bool,
+        /// Whether what is started on damaged data never serves, and how often the others were asked to remove it.
+        refuses: bool,
+        removals: u32,
     }
 
     impl Machines for Dummies {
@@ -423,6 +583,22 @@ mod tests {
             self.log.push(format!("transfer {leader}"));
             Ok(())
         }
+
+        fn works(&self, id: u64) -> bool {
+            !self.down.contains(&id) && !self.refuses
+        }
+
+        fn remove(&mut self, id: u64) -> bool {
+            self.log.push(format!("remove {id}"));
+            self.removals += 1;
+            self.removals > 2
+        }
+
+        fn begin_anew(&mut self, id: u64) -> anyhow::Result<String> {
+            self.refuses = false;
+            self.log.push(format!("begin anew {id}"));
+            Ok("node 102".into())
+        }
     }
 
     const ALL: &[FaultKind] = &[
@@ -436,10 +612,14 @@ mod tests {
         FaultKind::Slow,
     ];
 
+    fn field<'a>(machines: &'a mut Dummies, network: &'a Network) -> Field<'a> {
+        Field { machines, network, disks: None, kinds: ALL }
+    }
+
     fn run(seed: u64) -> (Vec<Record>, Vec<String>, Dummies) {
         let network = Network::start(Vec::new(), Callers::Address).unwrap();
         let mut machines = Dummies::default();
-        let mut storm = Storm::new(&mut machines, &network, ALL, seed);
+        let mut storm = Storm::new(field(&mut machines, &network), seed);
         let mut now = Duration::ZERO;
         while now < Duration::from_secs(120) {
             storm.turn(now, &|| Some(1)).unwrap();
@@ -475,10 +655,45 @@ mod tests {
     fn a_node_that_ends_by_itself_is_noticed_and_started_again() {
         let network = Network::start(Vec::new(), Callers::Address).unwrap();
         let mut machines = Dummies { dies: true, ..Dummies::default() };
-        let mut storm = Storm::new(&mut machines, &network, ALL, 1);
+        let mut storm = Storm::new(field(&mut machines, &network), 1);
         storm.turn(Duration::ZERO, &|| Some(1)).unwrap();
         let (_, problems) = storm.finish();
         assert!(problems[0].contains("node 2 ended by itself"), "{problems:?}");
         assert!(machines.down.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_node_is_started_and_replaced_if_it_refuses() {
+        for refuses in [false, true] {
+            let network = Network::start(Vec::new(), Callers::Address).unwrap();
+            let mut machines = Dummies { refuses, ..Dummies::default() };
+            machines.down.insert(2);
+            let mut storm = Storm::new(field(&mut machines, &network), 1);
+            storm.records.push(Record {
+                kind: FaultKind::Damage,
+                what: "damage".into(),
+                hits_leader: false,
+                alone: true,
+                begin: 0,
+                end: 0,
+            });
+            let undo = Undo::Repair(Repair { id: 2, step: Step::Down, since: Duration::ZERO });
+            storm.active.push(Active { record: 0, until: Duration::ZERO, nodes: BTreeSet::from([2]), undo });
+            let mut now = Duration::ZERO;
+            while !storm.is_calm() {
+                storm.calm(now).unwrap();
+                now += Duration::from_millis(500);
+            }
+            let (records, problems) = storm.finish();
+            assert_eq!(problems, [""; 0]);
+            let (what, log) = (&records[0].what, machines.log.join(", "));
+            if refuses {
+                assert!(what.ends_with("replaced by node 102") && now > REPAIR_TIME, "{what}");
+                assert_eq!(log, "start 2, kill 2, remove 2, remove 2, remove 2, begin anew 2, start 2");
+            } else {
+                assert!(what.ends_with("it went on, or put it right"), "{what}");
+                assert_eq!(log, "start 2");
+            }
+        }
     }
 }

@@ -21,6 +21,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// A node that begins anew as another member of the cluster adds this to its number: a number is never used twice.
+pub(crate) const NUMBERS: u64 = 100;
 /// What is carried at a time, bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How long a caller has to say who it is.
@@ -169,13 +171,18 @@ fn by_address(address: IpAddr) -> u64 {
     }
 }
 
+/// The node that has, or once had, this number in the cluster.
+pub(crate) fn id_of(number: u64) -> u64 {
+    number % NUMBERS
+}
+
 async fn greet(stream: &mut TcpStream, greeting: &mut Vec<u8>) -> io::Result<u64> {
     while greeting.len() < GREETING_BYTES {
         if stream.read_buf(greeting).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if let Some((from, _)) = quorate_replica::caller(greeting)? {
-            return Ok(from);
+            return Ok(id_of(from));
         }
     }
     Err(io::ErrorKind::InvalidData.into())

@@ -1,7 +1,7 @@
 //! What the run came to, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use quorate_checkers::{Availability, Fate, Promise, Violation};
@@ -9,12 +9,18 @@ use serde::Serialize;
 
 use super::faults::Record;
 use super::history::Event;
+use super::selection::NOT_ASKED_FOR;
 use super::verdict::Findings;
+use super::watcher::Sight;
 
 /// A gap between two acknowledged writes that counts as a pause.
 const GRAIN: Duration = Duration::from_millis(100);
 /// How soon after a fault a pause begins that is its doing.
 const CAUSE: Duration = Duration::from_millis(500);
+/// What a node may hold apart from its data and its queues, bytes: the program, its threads, caches of the log.
+const PROGRAM_MEMORY: u64 = 192 << 20;
+/// What it may hold for each write of the clients, bytes: the key, the value (all are short), the entry of the log.
+const WRITE_MEMORY: u64 = 1 << 10;
 /// Violations that are shown of each promise.
 const SHOWN: usize = 5;
 
@@ -29,8 +35,16 @@ pub(super) struct Report {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) violations: u64,
     pub(super) operations: Operations,
+    /// What was between the nodes.
+    pub(super) network: &'static str,
+    /// Why it was not network namespaces, if those were to be had.
+    pub(super) network_reason: Option<String>,
     /// Faults by kind.
     pub(super) faults: BTreeMap<&'static str, u64>,
+    /// The other kinds, and why they were left out.
+    pub(super) faults_left_out: BTreeMap<&'static str, String>,
+    /// The memory of the nodes, if they tell.
+    pub(super) memory: Option<Memory>,
     pub(super) pauses: Pauses,
     /// Terms in which somebody led: elections and transfers.
     pub(super) terms: usize,
@@ -66,6 +80,65 @@ pub(super) struct Operations {
     pub(super) lost: u64,
     /// Of how many.
     pub(super) unique_acknowledged: u64,
+}
+
+/// How much memory a node held, and how much it may.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Memory {
+    /// The most that any node held.
+    pub(super) peak_bytes: u64,
+    pub(super) node: u64,
+    pub(super) samples: u64,
+    /// [`PROGRAM_MEMORY`], what queues may take, and [`WRITE_MEMORY`] for each write that was not refused.
+    pub(super) limit_bytes: u64,
+    pub(super) queue_limit_bytes: u64,
+    pub(super) writes: u64,
+}
+
+impl Memory {
+    pub(super) fn new(sight: &Sight, events: &[Event]) -> Self {
+        let writes =
+            events.iter().filter(|event| event.call.writes() && event.answer.fate() != Fate::Refused);
+        let (writes, queues) = (writes.count() as u64, sight.memory.queue_limit);
+        Self {
+            peak_bytes: sight.memory.peak,
+            node: sight.memory.node,
+            samples: sight.memory.samples,
+            limit_bytes: PROGRAM_MEMORY + queues + writes * WRITE_MEMORY,
+            queue_limit_bytes: queues,
+            writes,
+        }
+    }
+
+    pub(super) fn violation(&self) -> Option<Violation> {
+        (self.peak_bytes > self.limit_bytes).then(|| {
+            let what = format!(
+                "node {} held {} MB, and {} MB are the limit",
+                self.node,
+                mb(self.peak_bytes),
+                mb(self.limit_bytes)
+            );
+            Violation::new(Promise::Bounded, what)
+        })
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "at most {} MB in a node; the limit is {} MB: {} MB, {} MB of queues (queue-memory-limit), {} KB a write",
+            mb(self.peak_bytes),
+            mb(self.limit_bytes),
+            mb(PROGRAM_MEMORY),
+            mb(self.queue_limit_bytes),
+            WRITE_MEMORY >> 10
+        )
+    }
+}
+
+fn mb(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// When writes paused. A pause is a gap of more than 100 ms between two acknowledged writes, all clients taken together.
@@ -191,11 +264,11 @@ impl Report {
         out
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, out: &mut String) -> fmt::Result {
         let o = &self.operations;
         writeln!(out)?;
         for verdict in &self.verdicts {
-            writeln!(out, "{:<15} {:<7} {}", verdict.promise, verdict.verdict, verdict.checked)?;
+            writeln!(out, "{:<20} {:<7} {}", verdict.promise, verdict.verdict, verdict.checked)?;
             for example in &verdict.examples {
                 writeln!(out, "    {example}")?;
             }
@@ -206,7 +279,7 @@ impl Report {
         let p = &self.pauses;
         writeln!(
             out,
-            "{:<15} {:<7} longest pause of writes {}, {} pauses over {} ms, {:.2} % available ({:.1} nines)",
+            "{:<20} {:<7} longest pause of writes {}, {} pauses over {} ms, {:.2} % available ({:.1} nines)",
             "fast-failover",
             "figures",
             seconds(p.longest_ms),
@@ -228,6 +301,11 @@ impl Report {
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let count: u64 = self.faults.values().sum();
         writeln!(out, "{count} faults: {}", faults.join(", "))?;
+        let reason = self.network_reason.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        writeln!(out, "network between the nodes: {}{reason}", self.network)?;
+        for (kind, reason) in self.faults_left_out.iter().filter(|(_, reason)| *reason != NOT_ASKED_FOR) {
+            writeln!(out, "    left out: {kind} ({reason})")?;
+        }
         writeln!(
             out,
             "{} operations: {} acknowledged, {} refused (not applied), {} unknown",

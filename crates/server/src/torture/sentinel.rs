@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use quorate_env::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -312,6 +312,19 @@ impl Machines for Redis {
         let mut client = Client::connect(sentinel, None, ANSWER_TIME)?;
         client.expect(&["SENTINEL", "FAILOVER", PRIMARY])?;
         Ok(())
+    }
+
+    fn works(&self, _: u64) -> bool {
+        self.lookup().why_not_working().is_none()
+    }
+
+    /// Sentinels have no command for it.
+    fn remove(&mut self, _: u64) -> bool {
+        false
+    }
+
+    fn begin_anew(&mut self, _: u64) -> anyhow::Result<String> {
+        bail!("only a node of Quorate is replaced")
     }
 }
 

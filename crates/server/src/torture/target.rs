@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use quorate_resp::Value;
 use rustix::process::Signal;
 
+use crate::admin;
 use crate::client::Client;
 use crate::local_cluster::LocalCluster;
 
 /// How long a machine has to answer what is asked beside the workload.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The same, where it is asked again and again.
+const SHORT_TIME: Duration = Duration::from_millis(500);
 /// How long a sentinel has.
 const SENTINEL_TIME: Duration = Duration::from_millis(500);
 /// The name of the primary, as sentinels know it.
@@ -31,6 +35,13 @@ pub(super) trait Machines {
     fn ended(&mut self) -> Vec<(u64, String)>;
     /// Asks for another leader; `to` if it is given.
     fn transfer(&mut self, leader: u64, to: Option<u64>) -> anyhow::Result<()>;
+    /// Whether it takes writes.
+    fn works(&self, id: u64) -> bool;
+    /// Asks the others to remove it from their cluster; true when it is no member any more.
+    fn remove(&mut self, id: u64) -> bool;
+    /// Takes the data of a machine that was removed, so that it joins as a new one when it is started. The answer tells
+    /// under which name.
+    fn begin_anew(&mut self, id: u64) -> anyhow::Result<String>;
 }
 
 impl Machines for LocalCluster {
@@ -65,6 +76,44 @@ impl Machines for LocalCluster {
             None => client.expect(&["QUORATE", "FAILOVER"])?,
         };
         Ok(())
+    }
+
+    fn works(&self, id: u64) -> bool {
+        let attempt = self
+            .connect(id, SHORT_TIME)
+            .and_then(|mut client| client.expect(&["SET", "torture:works", &id.to_string()]));
+        attempt.is_ok()
+    }
+
+    fn remove(&mut self, id: u64) -> bool {
+        let number = self.nodes().iter().find(|node| node.id == id).map_or(id, |node| node.number);
+        let others: Vec<u64> = self
+            .nodes()
+            .iter()
+            .map(|node| node.id)
+            .filter(|other| *other != id && Self::runs(self, *other))
+            .collect();
+        others.into_iter().any(|other| {
+            let Ok(mut client) = self.connect(other, ANSWER_TIME) else { return false };
+            match admin::members(&mut client) {
+                // What a node sees may be old; only one that can still commit counts.
+                Ok(members) if members.iter().all(|member| member.id != number) => {
+                    client.expect(&["SET", "torture:removed", &number.to_string()]).is_ok()
+                }
+                Ok(_) => {
+                    // It may be refused for a moment: another change is under way, or there is no leader.
+                    let _ = client.expect(&["QUORATE", "NODE", "REMOVE", &number.to_string()]);
+                    false
+                }
+                Err(_) => false,
+            }
+        })
+    }
+
+    fn begin_anew(&mut self, id: u64) -> anyhow::Result<String> {
+        Self::begin_anew(self, id)?;
+        let node = self.nodes().iter().find(|node| node.id == id).context("a node of this cluster")?;
+        Ok(format!("node {}", node.number))
     }
 }
 

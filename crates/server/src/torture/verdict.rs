@@ -44,6 +44,8 @@ pub(super) struct Findings {
     pub(super) keys: usize,
     /// Sessions on followers.
     pub(super) sessions: usize,
+    /// Values that were read, while it ran and in the end.
+    pub(super) values: u64,
 }
 
 /// Puts the operations of each key together and checks them.
@@ -57,6 +59,7 @@ pub(super) fn judge(events: &[Event], remains: &Remains) -> Findings {
     expiry(events, &mut findings);
     pipelines(events, &mut findings);
     sessions(events, &mut findings);
+    values(events, remains, &mut findings);
     findings
 }
 
@@ -262,6 +265,63 @@ fn pipelines(events: &[Event], findings: &mut Findings) {
     }
 }
 
+/// Looks at every value that was read: did anybody write it, with whatever outcome?
+fn values(events: &[Event], remains: &Remains, findings: &mut Findings) {
+    let mut written = BTreeSet::new();
+    for event in events {
+        match event.call {
+            Call::Write { register, value } => written.extend([(Place::Register(register), value)]),
+            Call::Append { list, value } => written.extend([(Place::List(list), value)]),
+            Call::Transfer { number, .. } => written.extend([(Place::Journal, number)]),
+            Call::Pipeline { key } => written.extend([0, 1].map(|at| (Place::Pipeline(key), key * 2 + at))),
+            _ => {}
+        }
+    }
+    let mut see = |place: Place, values: &[u64], by: &dyn Fn() -> String| {
+        findings.values += values.len() as u64;
+        for value in values.iter().filter(|value| !written.contains(&(place, **value))) {
+            let what = format!("{place:?} showed {value}, which nobody wrote there, to {}", by());
+            findings.violations.push(Violation::new(Promise::NoSilentCorruption, what));
+        }
+    };
+    for event in events {
+        let by = || {
+            format!("client {} at node {}, {:.3} s", event.client, event.node, event.answered().as_secs_f64())
+        };
+        match (&event.call, &event.answer) {
+            (Call::Read { register }, Answer::Value(Some(value))) => {
+                see(Place::Register(*register), &[*value], &by);
+            }
+            (Call::List { list }, Answer::Values(values)) => see(Place::List(*list), values, &by),
+            (Call::Pipeline { key }, Answer::Each(answers)) => {
+                for answer in answers {
+                    if let Answer::Value(Some(value)) = answer {
+                        see(Place::Pipeline(*key), &[*value], &by);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let by = || "the last read".to_owned();
+    for (register, value) in &remains.registers {
+        see(Place::Register(*register), value.as_slice(), &by);
+    }
+    for (list, values) in &remains.lists {
+        see(Place::List(*list), values, &by);
+    }
+    see(Place::Journal, &remains.journal, &by);
+}
+
+/// Where values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Register(u64),
+    List(u64),
+    Pipeline(u64),
+    Journal,
+}
+
 fn sessions(events: &[Event], findings: &mut Findings) {
     let mut sessions: BTreeMap<(u64, u64), Vec<SessionStep>> = BTreeMap::new();
     for event in events {
@@ -386,6 +446,20 @@ mod tests {
         assert_eq!(with_remains(|r| assert!(r.counters.insert(1, 3).is_some())), [HonestErrors]);
         assert_eq!(with_remains(|r| r.lists.clear()), [NoLostAck, Linearizable]);
         assert_eq!(with_remains(|r| r.journal.clear()), [NoLostAck, Linearizable]);
+    }
+
+    #[test]
+    fn values_that_nobody_wrote_are_found() {
+        let shows = |promises: Vec<Promise>| promises.contains(&Promise::NoSilentCorruption);
+        assert!(shows(with_remains(|r| r.journal.push(99))));
+        assert!(shows(with_remains(|r| r.lists.insert(1, vec![7, 8]).map(drop).unwrap())));
+        assert!(shows(with_event(event(30, Call::Read { register: 1 }, Answer::Value(Some(11))))));
+        assert!(shows(with_event(event(30, Call::List { list: 1 }, Answer::Values(vec![6])))));
+        let other =
+            Answer::Each(vec![Answer::Done, Answer::Value(Some(8)), Answer::Done, Answer::Value(Some(9))]);
+        assert!(shows(with_event(event(30, Call::Pipeline { key: 9 }, other))));
+        let read = event(30, Call::Read { register: 1 }, Answer::Value(Some(10)));
+        assert!(!shows(with_event(read)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quorate_checkers::{Leaders, Promise, Violation};
 
+use super::proxy::id_of;
 use crate::admin;
 use crate::client::Client;
 
@@ -16,6 +17,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// How many digests are kept to be compared: more than entries that nodes can be apart while both answer.
 const DIGESTS_MAX: usize = 20_000;
+
+/// Looks between two questions about a node's memory.
+const MEMORY_EVERY: u32 = 10;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -32,7 +36,19 @@ struct Seen {
     /// By index: the digest, and who had it.
     digests: BTreeMap<u64, (String, u64)>,
     compared: u64,
+    memory: MemorySight,
     violations: Vec<Violation>,
+}
+
+/// The memory of nodes, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MemorySight {
+    /// The most that a node held, and which one.
+    pub(super) peak: u64,
+    pub(super) node: u64,
+    /// What its queues may take, as it says itself.
+    pub(super) queue_limit: u64,
+    pub(super) samples: u64,
 }
 
 /// What all of it came to.
@@ -41,6 +57,7 @@ pub(super) struct Sight {
     pub(super) terms: usize,
     /// Digests of two nodes at one index that were compared.
     pub(super) compared: u64,
+    pub(super) memory: MemorySight,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -48,10 +65,15 @@ impl Watcher {
     /// Watches one node until told to stop.
     pub(super) fn watch(&self, id: u64, addr: &str) {
         let mut client = None;
+        let mut looks = 0;
         while !self.stop.load(Ordering::Relaxed) {
             client = client
                 .or_else(|| Client::connect(addr, None, ANSWER_TIME).ok())
-                .and_then(|client| self.look(id, client));
+                .and_then(|client| self.look(id, client))
+                .and_then(
+                    |client| if looks % MEMORY_EVERY == 0 { self.weigh(id, client) } else { Some(client) },
+                );
+            looks += 1;
             thread::sleep(PAUSE);
         }
     }
@@ -60,10 +82,24 @@ impl Watcher {
     fn look(&self, id: u64, mut client: Client) -> Option<Client> {
         let view = admin::node_view(&mut client).ok()?;
         let digest = admin::digest(&mut client).ok()?;
-        if view.leader == Some(id) {
+        // It may have begun anew under another number.
+        if view.leader.map(id_of) == Some(id) {
             self.claim(view.term, id);
         }
         self.compare(digest.index, digest.hex, id);
+        Some(client)
+    }
+
+    /// Asks for its memory.
+    fn weigh(&self, id: u64, mut client: Client) -> Option<Client> {
+        let reply = client.expect(&["INFO", "memory"]).ok()?;
+        let (resident, queue_limit) = memory(reply.as_str()?)?;
+        let mut seen = self.seen.lock().expect("not poisoned");
+        let memory = &mut seen.memory;
+        memory.samples += 1;
+        if resident > memory.peak {
+            (memory.peak, memory.node, memory.queue_limit) = (resident, id, queue_limit);
+        }
         Some(client)
     }
 
@@ -108,14 +144,30 @@ impl Watcher {
         Sight {
             terms: seen.leaders.terms(),
             compared: seen.compared,
+            memory: seen.memory,
             violations: std::mem::take(&mut seen.violations),
         }
     }
 }
 
+/// Resident bytes and the limit of all queues, from the answer of INFO.
+fn memory(info: &str) -> Option<(u64, u64)> {
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')?.parse().ok())
+    };
+    Some((field("used_memory_rss")?, field("quorate_queue_limit")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_read_from_info() {
+        let info = "# Memory\r\nused_memory:1\r\nused_memory_rss:42\r\nquorate_queue_limit:7\r\n";
+        assert_eq!(memory(info), Some((42, 7)));
+        assert_eq!(memory("used_memory_rss:42\r\n"), None);
+    }
 
     #[test]
     fn two_leaders_and_two_states_are_noticed() {

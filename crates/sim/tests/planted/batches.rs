@@ -116,10 +116,38 @@ pub(crate) fn leader_ahead_dies(seed: u64) -> Vec<Violation> {
     lab.judge(&[1, 2, 3])
 }
 
+/// A follower's write is long on its way to the leader. Another node leads meanwhile, and refuses the write because it is
+/// about to hand leadership back; the follower has applied an entry of its term by then, and gives the write up as NOT
+/// applied. When the first node leads again, what was sent to it first arrives, two terms later.
+pub(crate) fn write_arrives_two_terms_later(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, Settings::default().with("write-timeout", "400"));
+    let [first, second, origin] = lab.roles()[..] else { unreachable!("three nodes") };
+    let (line, back) = (lab.connect(origin), lab.connect(second));
+    lab.write(line, "u:before");
+    lab.delay(origin, first, 1500 * MS);
+    lab.delay(origin, second, 20 * MS);
+    lab.set(line, "u:late");
+    lab.run_for(2 * MS);
+    lab.hand_over(second);
+    // The first node is asked to lead again, and nobody hears it.
+    lab.block(first, second);
+    lab.block(first, origin);
+    lab.ask_to_hand_over(back, first);
+    lab.run_for(520 * MS);
+    lab.heal();
+    lab.run_for(400 * MS);
+    lab.hand_over(first);
+    lab.run_for(SECOND);
+    lab.no_delays();
+    lab.run_for(SECOND);
+    lab.judge(&[1, 2, 3])
+}
+
 /// The bug that each scenario is for.
 pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::ReadOutOfOrder, pipelines, 1),
     (Bug::DiscardedIsNotApplied, deaf_leader, 2),
+    (Bug::OldTermAccepted, write_arrives_two_terms_later, 12),
     (Bug::ApplyTwiceAfterSnapshot, resent_over_a_snapshot, 3),
     (Bug::RandomPickByLayout, picks_after_a_snapshot, 2),
     (Bug::ExpiryOutsideTheLog, leader_ahead_dies, 3),

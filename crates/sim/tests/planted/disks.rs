@@ -169,6 +169,39 @@ pub(crate) fn candidate_is_behind(seed: u64) -> Vec<Violation> {
     lab.judge(&[1, 2, 3])
 }
 
+/// The log of a node that has led ends with entries that nobody else has. The next leader cuts them off and writes fewer
+/// of its own, the last one to this node alone. Then it dies, and this node starts anew.
+pub(crate) fn suffix_was_cut(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, Settings::default().with("write-timeout", "500"));
+    let leader = lab.roles()[0];
+    let line = lab.connect(leader);
+    lab.write(line, "u:before");
+    lab.isolate(leader);
+    // Each is so large that it becomes an entry of its own.
+    lab.padding = 130 << 10;
+    for key in names("u:cut").take(4) {
+        lab.set(line, &key);
+        lab.run_for(5 * MS);
+    }
+    lab.padding = 0;
+    lab.run_for(SECOND);
+    lab.heal();
+    lab.run_for(300 * MS);
+    let next = lab.roles()[0];
+    let behind = lab.c.numbers().find(|n| *n != next && *n != leader).expect("three nodes");
+    let line = lab.connect(next);
+    lab.isolate(behind);
+    lab.write(line, "u:acknowledged");
+    lab.c.power_loss(next);
+    lab.c.crash(leader);
+    lab.heal();
+    lab.c.start(leader);
+    lab.run_for(2 * SECOND);
+    lab.c.start(next);
+    lab.run_for(SECOND);
+    lab.judge(&[1, 2, 3])
+}
+
 /// The leader is cut off with a write that nobody else has, and then dies.
 pub(crate) fn cut_off_leader_dies(seed: u64) -> Vec<Violation> {
     let mut lab = Lab::new(seed, 3, Settings::default().with("write-timeout", "1000"));
@@ -216,6 +249,7 @@ pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::GoOnAfterFailedFsync, syncs_fail, 3),
     (Bug::ReusedIdentity, older_copy, 2),
     (Bug::TailCutTooFar, rotten_log, 2),
+    (Bug::CutSuffixReturns, suffix_was_cut, 2),
     (Bug::IgnoreChecksum, rotten_value, 1),
     (Bug::TruncateCommitted, candidate_is_behind, 4),
     (Bug::ReplyBeforeApply, apply_waits, 2),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate_resp::Value;
 use quorate_sim::checkers::{Act, Call, History, Promise, Seen, Violation, number};
-use quorate_sim::{Settings, SimClient, SimCluster};
+use quorate_sim::{Link, Settings, SimClient, SimCluster};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -155,6 +155,44 @@ impl Lab {
     /// Ends all habits.
     pub(crate) fn stop_habits(&mut self) {
         self.habits.clear();
+    }
+
+    /// Asks a leader to hand over to another node, through its own connection. Does not wait.
+    pub(crate) fn ask_to_hand_over(&mut self, line: usize, to: usize) {
+        self.lines[line].client.send(&[b"QUORATE", b"FAILOVER", b"TO", to.to_string().as_bytes()]);
+    }
+
+    /// Asks whoever leads to hand over, until that node leads.
+    pub(crate) fn hand_over(&mut self, to: usize) {
+        for _ in 0..10 {
+            let leader = self.roles()[0];
+            let line = self.connect(leader);
+            self.ask_to_hand_over(line, to);
+            for _ in 0..4000 {
+                if self.c.view(to).is_some_and(|v| v.is_leader) {
+                    return;
+                }
+                self.c.world().run_for(MS / 10);
+            }
+        }
+        panic!("node {to} does not take over{}", self.c.describe());
+    }
+
+    /// What one node sends to another takes that long.
+    pub(crate) fn delay(&mut self, from: usize, to: usize, time: Duration) {
+        let (from, to) = (self.c.machine(from), self.c.machine(to));
+        let link = Link { latency: time..=time, ..Link::default() };
+        self.c.world().network().set_link(from, to, Some(link));
+    }
+
+    /// Nothing is delayed any more.
+    pub(crate) fn no_delays(&mut self) {
+        let machines: Vec<_> = self.c.numbers().map(|n| self.c.machine(n)).collect();
+        for from in &machines {
+            for to in &machines {
+                self.c.world().network().set_link(*from, *to, None);
+            }
+        }
     }
 
     /// Lets time pass, and takes replies every millisecond.

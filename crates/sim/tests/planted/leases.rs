@@ -109,10 +109,44 @@ pub(crate) fn cut_off_follower(seed: u64) -> Vec<Violation> {
     lab.judge(&[1, 2, 3])
 }
 
+/// The leader's machine is suspended while the followers' answers are on their way to it. The others elect and write;
+/// the new leader dies, clients ask the old one, and its machine goes on: it finds the answers first.
+pub(crate) fn suspended_leader(seed: u64) -> Vec<Violation> {
+    let mut settings = Settings::default().with("appendfsync", "everysec");
+    settings.world.link.latency = MS..=5 * MS;
+    let mut lab = Lab::new(seed, 3, settings);
+    for round in ["r0", "r1", "r2", "r3"] {
+        let [leader, other, _] = lab.roles()[..] else { unreachable!("three nodes") };
+        let asking = [lab.connect(leader), lab.connect(leader), lab.connect(leader)];
+        lab.write(asking[0], round);
+        (0..4).for_each(|_| lab.keep_writing(leader, "w"));
+        let moment = lab.c.world().rng().u32(50..70) * MS;
+        lab.run_for(moment);
+        let machine = lab.c.machine(leader);
+        lab.c.world().suspend(machine);
+        lab.run_for(10 * MS);
+        lab.keep_writing(other, round);
+        lab.run_for(SECOND);
+        lab.stop_habits();
+        let next = lab.roles()[0];
+        lab.c.crash(next);
+        for line in asking {
+            lab.send(line, Act::Get, round);
+        }
+        lab.run_for(10 * MS);
+        lab.c.world().resume(machine);
+        lab.run_for(50 * MS);
+        lab.c.start(next);
+        lab.run_for(500 * MS);
+    }
+    lab.judge(&[1, 2, 3])
+}
+
 /// The bug that each scenario is for.
 pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::ReadAfterLease, cut_off_leader, 1),
     (Bug::NoLeaseMargin, lost_voter_with_drift, 3),
+    (Bug::OldAnswerProlongsLease, suspended_leader, 8),
     (Bug::VoteAfterRestart, lost_voter_restarts, 3),
     (Bug::ForgetVote, voter_dies_after_its_vote, 8),
     (Bug::FollowerReadWithoutIndex, cut_off_follower, 1),

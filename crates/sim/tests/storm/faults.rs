@@ -1,20 +1,31 @@
 //! What goes wrong in a storm, and when it is mended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
 use quorate_sim::{DiskProfile, FolderImage, Link, NodeId, OpKind, SimCluster};
 
 use super::operator::Operator;
-use super::{DATA, MS, SECOND, damage};
+use super::{DATA, MS, SECOND, WINDOW, damage};
 
 /// Clocks differ by at most 5 % in speed: `clock-drift`.
 const DRIFT_PPM: i64 = 24_000;
 
-/// A kind of fault. Each can be switched off: see [`Plan::faults`](super::Plan).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FaultKind {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// A kind of fault. Each can be switched off: see [`Plan::faults`](super::Plan).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum FaultKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        /// All of them.
+        pub(crate) const EVERYTHING: &[FaultKind] = &[$(FaultKind::$kind,)*];
+    };
+}
+
+kinds! {
     CrashLeader,
     Crash,
     CrashAll,
@@ -27,6 +38,7 @@ pub(crate) enum FaultKind {
     /// The leader, right after it was told to hand over.
     CrashInTransfer,
     PowerLoss,
+    /// Under `everysec` at most once, and the last second may be gone with it (R8).
     PowerLossAll,
     Isolate,
     IsolateLeader,
@@ -58,6 +70,8 @@ pub(crate) enum FaultKind {
     RolledBack,
     /// The folder of another node.
     Copied,
+    /// A copy of a node's folder is started elsewhere, beside the node.
+    Twin,
     Transfer,
     /// A node is removed and joins anew, under load.
     Replace,
@@ -65,54 +79,18 @@ pub(crate) enum FaultKind {
 
 use FaultKind::*;
 
-/// All of them.
-pub(crate) const EVERYTHING: &[FaultKind] = &[
-    CrashLeader,
-    Crash,
-    CrashAll,
-    RestartAtOnce,
-    CrashAtFiles,
-    CrashInChange,
-    CrashInTransfer,
-    PowerLoss,
-    PowerLossAll,
-    Isolate,
-    IsolateLeader,
-    Deaf,
-    Mute,
-    Cut,
-    CutOneWay,
-    Halves,
-    SlowLinks,
-    SlowOneWay,
-    LossyLinks,
-    Resets,
-    Disconnects,
-    Pause,
-    PauseLeader,
-    LongPause,
-    Suspend,
-    Drift,
-    StepWall,
-    SlowDisk,
-    DiskFull,
-    FailedWrite,
-    FailedSync,
-    FailedChange,
-    BitFlips,
-    Emptied,
-    RolledBack,
-    Copied,
-    Transfer,
-    Replace,
-];
-
 /// About half of all, another half for each seed: what a fault does is easier to see where others are missing, and some
 /// hide what others would do.
 pub(crate) fn drawn(seed: u64) -> Vec<FaultKind> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xfa17);
     let all = rng.u8(..4) == 0;
-    EVERYTHING.iter().copied().filter(|_| all || rng.bool()).collect()
+    usual().into_iter().filter(|_| all || rng.bool()).collect()
+}
+
+/// Everything but what no database bears: of two processes with copies of one folder each may count as the member, for nodes that
+/// have not heard of the other, so that the member votes twice. `QUORATE_SIM_FAULTS=Twin` shows it.
+pub(crate) fn usual() -> Vec<FaultKind> {
+    EVERYTHING.iter().copied().filter(|kind| *kind != Twin).collect()
 }
 
 /// Those that tempt an old leader to answer by a lease that is over (R3).
@@ -137,6 +115,8 @@ enum Mend {
     Unblock(usize, usize),
     Links,
     Disk(usize),
+    /// The process that runs with a copy of this node's folder.
+    Twin(usize),
 }
 
 /// A crash that waits for its moment.
@@ -166,6 +146,10 @@ pub(crate) struct Faults {
     /// Older copies of folders.
     backups: Vec<Option<FolderImage>>,
     operator: Operator,
+    /// Under `everysec`: up to where was committed, lately.
+    committed: VecDeque<(Duration, u64)>,
+    /// When all machines lost power under `everysec`, and the last second with it.
+    lost_second: Option<Duration>,
     wants_disconnect: bool,
     story: Vec<String>,
     usual_disk: DiskProfile,
@@ -191,6 +175,8 @@ impl Faults {
             failing: BTreeSet::new(),
             backups: vec![None; nodes + 1],
             operator: Operator::default(),
+            committed: VecDeque::new(),
+            lost_second: None,
             wants_disconnect: false,
             story: Vec::new(),
             usual_disk,
@@ -213,6 +199,11 @@ impl Faults {
         self.died[n]
     }
 
+    /// When all machines lost power under `everysec`, if they did.
+    pub(crate) fn lost_second(&self) -> Option<Duration> {
+        self.lost_second
+    }
+
     /// Whether a client is to leave in the middle. Told once.
     pub(crate) fn wants_disconnect(&mut self) -> bool {
         std::mem::take(&mut self.wants_disconnect)
@@ -222,11 +213,11 @@ impl Faults {
     pub(crate) fn ended(&mut self, cluster: &mut SimCluster, n: usize, how: &io::Result<()>) {
         self.tell(cluster, &format!("node {n} has stopped by itself: {how:?}"));
         assert!(
-            how.is_err() && (self.failing.contains(&n) || self.operator.suspects(n)),
+            how.is_err() && (self.failing.contains(&n) || self.operator.doubts(n)),
             "node {n} stopped by itself: {how:?}"
         );
         self.died[n] = Some(cluster.now());
-        if self.operator.suspects(n) {
+        if self.operator.doubts(n) {
             self.operator.replace(cluster, n);
         } else {
             self.later(cluster, Mend::Start(n));
@@ -239,6 +230,19 @@ impl Faults {
             self.tell(cluster, &line);
         }
         self.operator.is_busy() || !self.operator.suspects_nobody()
+    }
+
+    /// Replaces the nodes whose folders are in doubt. Whether there are any.
+    pub(crate) fn replace_the_refused(&mut self, cluster: &SimCluster) -> bool {
+        let doubted: Vec<usize> = cluster.numbers().filter(|n| self.operator.doubts(*n)).collect();
+        for n in &doubted {
+            self.tell(
+                cluster,
+                &format!("the folder of node {n} was in doubt, and others refuse it: it is replaced"),
+            );
+            self.operator.replace(cluster, *n);
+        }
+        !doubted.is_empty()
     }
 
     /// For the time in which nothing breaks any more: whoever has stopped is started without delay.
@@ -260,11 +264,32 @@ impl Faults {
         }
         self.crash_if_armed(cluster);
         self.operate(cluster);
+        self.note_committed(cluster);
         if now >= self.next {
             if !self.next.is_zero() {
                 self.break_something(cluster);
             }
             self.next = now + cluster.world().rng().u32(50..900) * MS;
+        }
+    }
+
+    /// Keeps in mind what was committed when the last fsync under `everysec` began.
+    fn note_committed(&mut self, cluster: &SimCluster) {
+        if !self.everysec {
+            return;
+        }
+        let (now, last) = (cluster.now(), self.committed.back().map_or(0, |(_, index)| *index));
+        let committed = cluster.numbers().filter_map(|n| Some(cluster.view(n)?.committed)).max();
+        self.committed.push_back((now, last.max(committed.unwrap_or(0))));
+        while self.committed.get(1).is_some_and(|(time, _)| *time + WINDOW <= now) {
+            self.committed.pop_front();
+        }
+    }
+
+    /// Disks fail no longer. What they were doing may still fail.
+    pub(crate) fn mend_disks(&mut self, cluster: &mut SimCluster) {
+        for n in self.failing.clone() {
+            self.repair_disk(cluster, n);
         }
     }
 
@@ -275,9 +300,8 @@ impl Faults {
         }
         self.armed.clear();
         cluster.world().network().heal();
-        for n in std::mem::take(&mut self.failing) {
-            self.repair_disk(cluster, n);
-        }
+        // A node whose disk has failed may find out only when it next commits something.
+        self.mend_disks(cluster);
         for n in cluster.numbers() {
             if !cluster.is_running(n) {
                 self.carry_out(cluster, Mend::Start(n));
@@ -344,7 +368,15 @@ impl Faults {
                     self.operator.suspect(cluster, any);
                 }
             }
-            PowerLossAll => all.iter().for_each(|n| self.crash(cluster, *n, true)),
+            PowerLossAll => {
+                if self.everysec {
+                    self.lost_second = Some(cluster.now());
+                    // What was committed before the last fsync must come back as it was.
+                    let kept = self.committed.front().map_or(0, |(_, index)| *index);
+                    cluster.forget_entries_behind(kept);
+                }
+                all.iter().for_each(|n| self.crash(cluster, *n, true));
+            }
             Isolate => self.isolate(cluster, any, true, true),
             IsolateLeader => self.isolate(cluster, leader, true, true),
             Deaf => self.isolate(cluster, any, true, false),
@@ -458,9 +490,15 @@ impl Faults {
                 damage::disk(cluster, any).restore(DATA, &image).expect("nobody uses it");
                 self.operator.suspect(cluster, any);
             }
+            Twin if self.mends.iter().all(|(_, mend)| !matches!(mend, Mend::Twin(_))) => {
+                self.tell(cluster, &format!("a copy of the folder of node {any} is started elsewhere"));
+                cluster.start_twin(any);
+                self.operator.suspect(cluster, any);
+                self.later(cluster, Mend::Twin(any));
+            }
             Transfer => self.transfer(cluster, any),
             Replace => self.replace(cluster, any),
-            Cut | CutOneWay => {}
+            Cut | CutOneWay | Twin => {}
         }
     }
 
@@ -468,11 +506,13 @@ impl Faults {
     /// unsure of theirs asks for an operator who accepts a loss.
     fn is_fair(&self, cluster: &SimCluster, kind: FaultKind) -> bool {
         match kind {
-            BitFlips | Emptied | RolledBack | Copied => self.nodes >= 3 && self.is_whole(cluster),
-            Replace | CrashInChange => self.nodes >= 3 && self.is_whole(cluster),
-            // Under everysec the last second is gone where everybody loses power (`unsure.rs`); of one nothing may be.
+            BitFlips | Emptied | RolledBack | Copied | Twin => self.nodes >= 3 && self.is_whole(cluster),
+            Replace | CrashInChange => self.nodes >= 2 && self.is_whole(cluster),
+            // Of one nothing may be lost.
             PowerLoss if self.everysec => self.nodes >= 3 && self.is_whole(cluster),
-            PowerLossAll if self.everysec => false,
+            PowerLossAll if self.everysec => {
+                self.lost_second.is_none() && cluster.now() > 2 * WINDOW && self.is_whole(cluster)
+            }
             PowerLoss | PowerLossAll => self.operator.suspects_nobody(),
             _ => true,
         }
@@ -495,6 +535,7 @@ impl Faults {
             && cluster.numbers().all(|n| {
                 self.undisturbed_since(cluster, n).is_some_and(|since| cluster.now() > since + SECOND / 2)
                     && cluster.member_id(n).is_some()
+                    && cluster.trusts_its_log(n)
                     && cluster.view(n).is_some_and(|v| v.leader == view.leader)
             })
     }
@@ -645,6 +686,11 @@ impl Faults {
                 cluster.world().network().unblock(a, b);
             }
             Mend::Links => set_links(cluster, None),
+            Mend::Twin(n) => {
+                cluster.crash_twin();
+                // The cluster may have taken the copy for the node, which is no member then.
+                self.operator.suspect(cluster, n);
+            }
             Mend::Disk(n) => set_disk(cluster, n, self.usual_disk.clone()),
         }
     }

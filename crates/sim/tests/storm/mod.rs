@@ -19,8 +19,15 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// After everything is mended, writes must be taken by every node within this time.
 const RECOVERY_MAX: Duration = Duration::from_secs(8);
+/// When nodes that still take no write make the operator read why: of a folder that ran twice, one is refused.
+const REFUSED: Duration = Duration::from_secs(4);
 /// How long the operator may need to replace nodes, once nothing else is broken.
 const REPLACING_MAX: Duration = Duration::from_secs(40);
+/// Under `everysec`, what was acknowledged within this time before all machines lose power may be lost: a second between two
+/// fsyncs, and what they take on slow disks.
+const WINDOW: Duration = Duration::from_millis(1200);
+/// How long what a disk is doing may take.
+const DISK_MAX: Duration = Duration::from_millis(200);
 /// The data folder of each node, on its own disk.
 const DATA: &str = "data";
 
@@ -155,14 +162,24 @@ impl Storm {
 
     /// Mends everything and waits until all nodes take writes again; how long that took.
     fn mend(&mut self) -> Duration {
+        self.faults.mend_disks(&mut self.cluster);
+        let end = self.cluster.now() + DISK_MAX;
+        while self.cluster.now() < end {
+            self.step(false);
+        }
         self.faults.mend(&mut self.cluster);
         self.replace_nodes();
-        let begin = self.cluster.now();
+        let mut begin = self.cluster.now();
         let nodes: Vec<usize> = self.cluster.numbers().collect();
         let mut writing: Vec<(usize, u32, Option<quorate_sim::SimClient>)> =
             nodes.iter().map(|n| (*n, 0, None)).collect();
         while !writing.is_empty() {
             self.step(false);
+            self.faults.start_whoever_stopped(&mut self.cluster);
+            if self.cluster.now() - begin > REFUSED && self.faults.replace_the_refused(&self.cluster) {
+                self.replace_nodes();
+                begin = self.cluster.now();
+            }
             assert!(
                 self.cluster.now() - begin < RECOVERY_MAX,
                 "{RECOVERY_MAX:?} after everything was mended, nodes {:?} have not taken a write",
@@ -216,7 +233,7 @@ impl Storm {
         assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "who leads? {leaders:?}");
         let keys = self.workers.keys();
         let values = self.read_everything(&keys);
-        verdict::judge(self.workers.ops(), &values, self.cluster.now());
+        verdict::judge(self.workers.ops(), &values, self.cluster.now(), self.faults.lost_second());
     }
 
     /// Reads keys from all nodes in turn.

@@ -1,7 +1,7 @@
 //! What an operator does while it storms: replaces nodes whose folders are no longer what they were, as the messages of
 //! the nodes say (`QUORATE NODE REMOVE`, an empty folder, `--join`), and moves leadership.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_sim::{SimClient, SimCluster};
@@ -19,6 +19,8 @@ pub(crate) struct Operator {
     jobs: Vec<Job>,
     /// Nodes whose folders are not what they were, and when that happened.
     suspects: BTreeMap<usize, Duration>,
+    /// Nodes whose folders were changed and not replaced since: these may find out later, and stop.
+    doubts: BTreeSet<usize>,
     transfers: Vec<(Duration, SimClient, bool)>,
 }
 
@@ -50,6 +52,11 @@ impl Operator {
         self.suspects.contains_key(&n)
     }
 
+    /// Whether this node's folder was changed, and not replaced since: it may stop when it finds out.
+    pub(crate) fn doubts(&self, n: usize) -> bool {
+        self.doubts.contains(&n)
+    }
+
     /// Whether all folders are as the nodes have left them.
     pub(crate) fn suspects_nobody(&self) -> bool {
         self.suspects.is_empty()
@@ -58,6 +65,7 @@ impl Operator {
     /// The folder of a node is not what it was.
     pub(crate) fn suspect(&mut self, cluster: &SimCluster, n: usize) {
         self.suspects.insert(n, cluster.now());
+        self.doubts.insert(n);
     }
 
     /// Removes a node and lets it join anew.
@@ -92,6 +100,7 @@ impl Operator {
         for n in &done {
             said.push(format!("node {n} votes again, as node {:?} of the cluster", cluster.member_id(*n)));
             self.suspects.remove(n);
+            self.doubts.remove(n);
         }
         self.jobs.retain(|job| !done.contains(&job.n));
         said

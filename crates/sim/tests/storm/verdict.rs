@@ -7,12 +7,46 @@ use quorate_resp::Value;
 use quorate_sim::history::{self, Action, Count};
 
 use super::workers::{Kind, Op};
+use super::{MS, WINDOW};
 
 /// What was read from each key in the end.
 pub(crate) type Values = BTreeMap<String, Option<String>>;
 
-/// Panics if a promise was broken.
-pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration) {
+/// What all machines lost when they lost power under `everysec`: writes that were acknowledged within the last second (R8).
+#[derive(Clone, Copy)]
+struct Loss(Duration);
+
+impl Loss {
+    /// Whether this may be gone.
+    fn may_take(self, op: &Op) -> bool {
+        op.begin < self.0 && op.end.is_none_or(|end| end + WINDOW >= self.0)
+    }
+
+    /// The operations before and after it.
+    fn split<'a>(self, ops: &[&'a Op]) -> (Vec<&'a Op>, Vec<&'a Op>) {
+        ops.iter().partition(|op| op.begin < self.0)
+    }
+
+    /// What one key may hold afterwards: nothing, or what was written and not overwritten before the last second.
+    fn remains(self, before: &[&Op]) -> Vec<Option<u64>> {
+        let written = |op: &Op| match op.kind {
+            Kind::Write(value) | Kind::Bulk(value) | Kind::PrivateWrite(value) if !op.is_not_applied() => {
+                Some(value)
+            }
+            _ => None,
+        };
+        let writes: Vec<(&Op, u64)> = before.iter().filter_map(|op| Some((*op, written(op)?))).collect();
+        let certain = || writes.iter().filter(|(op, _)| op.is_acknowledged() && !self.may_take(op));
+        let is_over = |op: &Op, by: &Op| op.is_acknowledged() && op.end.is_some_and(|end| end < by.begin);
+        let held = writes.iter().filter(|(op, _)| !certain().any(|(by, _)| is_over(op, by)));
+        let nothing = certain().next().is_none().then_some(None);
+        nothing.into_iter().chain(held.map(|(_, value)| Some(*value))).collect()
+    }
+}
+
+/// Panics if a promise was broken. `lost_second`: when all machines lost power under `everysec`.
+pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration, lost_second: Option<Duration>) {
+    let loss = lost_second.map(Loss);
     let mut keys: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
     for op in ops {
         keys.entry(&op.key).or_default().push(op);
@@ -20,11 +54,11 @@ pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration) {
     for (key, ops) in keys {
         let last = values[key].as_deref();
         let verdict = match &key[..1] {
-            "u" => unique(ops[0], last),
-            "c" => counter(&ops, last),
-            "r" => register(&ops, last, now),
-            "b" => bulk(last).and_then(|last| register(&ops, last, now)),
-            _ => private(&ops, last),
+            "u" => unique(ops[0], last, loss),
+            "c" => counter(&ops, last, loss),
+            "r" => register(&ops, last, now, loss),
+            "b" => bulk(last).and_then(|last| register(&ops, last, now, loss)),
+            _ => private(&ops, last, loss),
         };
         if let Err(why) = verdict {
             let ops: Vec<String> = ops.iter().rev().take(60).rev().map(|op| format!("\n  {op}")).collect();
@@ -34,32 +68,42 @@ pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration) {
     }
 }
 
-fn unique(op: &Op, last: Option<&str>) -> Result<(), String> {
+fn unique(op: &Op, last: Option<&str>, loss: Option<Loss>) -> Result<(), String> {
     match last {
-        None if op.is_acknowledged() => Err("an acknowledged write is lost (no-lost-ack)".to_owned()),
+        None if op.is_acknowledged() && !loss.is_some_and(|loss| loss.may_take(op)) => {
+            Err("an acknowledged write is lost (no-lost-ack)".to_owned())
+        }
         Some(_) if op.is_not_applied() => Err("it was said to be NOT applied, and it was (R14)".to_owned()),
         Some(value) if value != op.key => Err("another value than was written".to_owned()),
         _ => Ok(()),
     }
 }
 
-fn counter(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
+fn counter(ops: &[&Op], last: Option<&str>, loss: Option<Loss>) -> Result<(), String> {
     let increments = || ops.iter().filter(|op| op.kind == Kind::Increment);
-    let least = increments().filter(|op| op.is_acknowledged()).count() as u64;
-    let most = least + increments().filter(|op| op.is_unknown()).count() as u64;
+    let acknowledged = || increments().filter(|op| op.is_acknowledged());
+    let most = (acknowledged().count() + increments().filter(|op| op.is_unknown()).count()) as u64;
+    let lost = acknowledged().filter(|op| loss.is_some_and(|loss| loss.may_take(op))).count();
+    let least = (acknowledged().count() - lost) as u64;
     let last: u64 = last.map_or(0, |l| l.parse().expect("a number"));
     if !(least..=most).contains(&last) {
         return Err(format!(
-            "{last} increments were applied; {least} were acknowledged, at most {most} may have been"
+            "{last} increments were applied; {least} were acknowledged for good, at most {most} may have been"
         ));
     }
-    let counts = ops.iter().filter(|op| op.is_acknowledged()).map(|op| Count {
-        begin: op.begin,
-        end: op.end.expect("answered"),
-        increments: op.kind == Kind::Increment,
-        value: number(op.reply.as_ref()).unwrap_or(0),
-    });
-    history::check_counter(&counts.collect::<Vec<_>>())
+    let only_grows = |ops: Vec<&Op>| {
+        let counts = ops.into_iter().filter(|op| op.is_acknowledged()).map(|op| Count {
+            begin: op.begin,
+            end: op.end.expect("answered"),
+            increments: op.kind == Kind::Increment,
+            value: number(op.reply.as_ref()).unwrap_or(0),
+        });
+        history::check_counter(&counts.collect::<Vec<_>>())
+    };
+    match loss.map(|loss| loss.split(ops)) {
+        None => only_grows(ops.to_vec()),
+        Some((before, after)) => only_grows(before).and_then(|()| only_grows(after)),
+    }
 }
 
 /// The number in a large value, which must be whole.
@@ -81,7 +125,29 @@ fn number(reply: Option<&Value>) -> Option<u64> {
     }
 }
 
-fn register(ops: &[&Op], last: Option<&str>, now: Duration) -> Result<(), String> {
+fn register(ops: &[&Op], last: Option<&str>, now: Duration, loss: Option<Loss>) -> Result<(), String> {
+    let read = |value| history::Op { begin: now, end: Some(now), action: Action::Read(value) };
+    let last = read(last.map(|l| l.parse().expect("a number")));
+    let Some(loss) = loss else {
+        let mut history = seen(ops);
+        history.push(last);
+        let acknowledged = ops.iter().filter(|op| op.is_acknowledged()).count();
+        assert!(acknowledged < 10 || history::has_order(&history), "such a history proves nothing");
+        return history::check_register(&history);
+    };
+    let (before, after) = loss.split(ops);
+    history::check_register(&seen(&before))?;
+    let (began, mut after) = (loss.0 - MS, seen(&after));
+    after.push(last);
+    any_of(loss.remains(&before), |value| {
+        let held = value.map(|v| history::Op { begin: began, end: Some(began), action: Action::Write(v) });
+        let history: Vec<_> = held.into_iter().chain(after.iter().cloned()).collect();
+        history::check_register(&history)
+    })
+}
+
+/// What clients saw of a register. What was not applied is none of it.
+fn seen(ops: &[&Op]) -> Vec<history::Op> {
     let of = |op: &&Op| {
         let end = op.end.filter(|_| op.is_acknowledged());
         let action = match op.kind {
@@ -90,17 +156,34 @@ fn register(ops: &[&Op], last: Option<&str>, now: Duration) -> Result<(), String
         };
         history::Op { begin: op.begin, end, action }
     };
-    let mut history: Vec<_> = ops.iter().filter(|op| !op.is_not_applied()).map(of).collect();
-    let last = last.map(|l| l.parse().expect("a number"));
-    history.push(history::Op { begin: now, end: Some(now), action: Action::Read(last) });
-    let acknowledged = ops.iter().filter(|op| op.is_acknowledged()).count();
-    assert!(acknowledged < 10 || history::has_order(&history), "such a history proves nothing");
-    history::check_register(&history)
+    ops.iter().filter(|op| !op.is_not_applied()).map(of).collect()
+}
+
+/// Whether one of these values explains what is checked; otherwise what is wrong with the last one.
+fn any_of(values: Vec<Option<u64>>, check: impl Fn(Option<u64>) -> Result<(), String>) -> Result<(), String> {
+    let mut verdict = Err("nothing may have been there after the power loss".to_owned());
+    for value in &values {
+        verdict = check(*value);
+        if verdict.is_ok() {
+            return verdict;
+        }
+    }
+    verdict.map_err(|why| {
+        format!("after the power loss it may have been any of {values:?}; with the last one: {why}")
+    })
 }
 
 /// Reads see the writes before them in their pipeline (R1).
-fn private(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
-    let mut present = None;
+fn private(ops: &[&Op], last: Option<&str>, loss: Option<Loss>) -> Result<(), String> {
+    let last = Some(last.map(|l| l.parse().expect("a number")));
+    let Some(loss) = loss else { return in_order(ops, None, last) };
+    let (before, after) = loss.split(ops);
+    in_order(&before, None, None)?;
+    any_of(loss.remains(&before), |value| in_order(&after, value, last))
+}
+
+/// The same, where it was `present` in the beginning and is `last` in the end, if that is known.
+fn in_order(ops: &[&Op], mut present: Option<u64>, last: Option<Option<u64>>) -> Result<(), String> {
     let mut floating = BTreeSet::new();
     let see = |present: &mut Option<u64>, floating: &mut BTreeSet<u64>, value: Option<u64>| {
         if value == *present {
@@ -126,5 +209,5 @@ fn private(ops: &[&Op], last: Option<&str>) -> Result<(), String> {
             _ => {}
         }
     }
-    see(&mut present, &mut floating, last.map(|l| l.parse().expect("a number")))
+    last.map_or(Ok(()), |last| see(&mut present, &mut floating, last))
 }
