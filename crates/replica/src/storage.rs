@@ -171,7 +171,12 @@ impl RaftLogReader<TypeConfig> for Storage {
         self.vote()
     }
 
+    /// For what is sent to a follower. A leader keeps what it sends; one that leads no more may purge while a stream of
+    /// its old term still reads, and an error here would stop the node. Nothing is sent instead, and openraft asks again.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        if self.log.state(self.shard).purged.is_some_and(|(index, _)| start <= index) {
+            return Ok(Vec::new());
+        }
         self.read(start, end, APPEND_BYTES_MAX).await
     }
 }
