@@ -43,8 +43,9 @@ impl AsyncRead for Pieces<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let at = self.at;
-        let end = self.cuts.iter().copied().find(|cut| *cut > at).unwrap_or(self.bytes.len());
-        let piece = &self.bytes[at..end.min(at + buf.remaining())];
+        let next_cut = self.cuts.iter().copied().find(|cut| *cut > at).unwrap_or(usize::MAX);
+        let end = next_cut.min(self.bytes.len()).min(at + buf.remaining());
+        let piece = &self.bytes[at..end];
         buf.put_slice(piece);
         self.at += piece.len();
         Poll::Ready(Ok(()))
