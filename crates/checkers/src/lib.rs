@@ -5,8 +5,11 @@
 //! effect at any time after it began, or never. The simulator and `quorate torture` use the same ones.
 //!
 //! - [`check_register`]: keys that are written and read (`linearizable`).
+//! - [`check_cell`]: members of sets, fields of hashes and the like, which are set, taken away and asked for (`linearizable`).
 //! - [`check_counter`]: keys that are only incremented (`linearizable`).
 //! - [`check_list`]: lists that are only appended to (`linearizable`, `no-lost-ack`, `honest-errors`).
+//! - [`check_queue`]: elements that are pushed and popped, with and without waiting (`no-lost-ack`, `linearizable`).
+//! - [`check_group`]: entries of a stream that a group of consumers takes and acknowledges (the same).
 //! - [`check_bank`]: MULTI/EXEC with WATCH (`linearizable`: strict serializability).
 //! - [`check_pipeline`]: commands that one connection sent together (`linearizable`: program order).
 //! - [`check_expiry`]: keys that expire (`linearizable`).
@@ -17,24 +20,31 @@
 
 mod availability;
 mod bank;
+mod cell;
 mod counter;
 mod expiry;
+mod group;
 mod leaders;
 mod list;
 mod pipeline;
 mod promise;
+mod queue;
 mod register;
+mod search;
 mod session;
 mod unique;
 
 pub use availability::Availability;
 pub use bank::{Audit, Transfer, check_bank};
+pub use cell::{CellAct, CellOp, Told, check_cell};
 pub use counter::{Count, check_counter};
 pub use expiry::{Mortal, Sighting, check_expiry};
+pub use group::{GroupAct, GroupEnd, GroupOp, check_group};
 pub use leaders::Leaders;
 pub use list::{Append, Listing, check_list};
 pub use pipeline::{Step as PipelineStep, check_pipeline};
 pub use promise::{Fate, Promise, Violation};
+pub use queue::{Queue, QueueAct, QueueOp, check_queue};
 pub use register::{Action, Op, check_register, has_order};
 pub use session::{Step as SessionStep, check_session};
 pub use unique::check_unique;

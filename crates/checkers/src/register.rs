@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::search::{Timed, explain};
+
 /// What an operation on a register did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -30,9 +32,18 @@ impl Op {
     }
 }
 
+impl Timed for Op {
+    fn begin(&self) -> Duration {
+        self.begin
+    }
+
+    fn end(&self) -> Option<Duration> {
+        self.end
+    }
+}
+
 /// Looks for an order of all operations that explains every answer: each takes effect at one moment between its
-/// call and its answer (the search of Wing and Gong, 1993, with Lowe's memory of configurations, 2017). The
-/// register has no value at first. The error says how far an explanation reaches.
+/// call and its answer. The register has no value at first. The error says how far an explanation reaches.
 pub fn check_register(ops: &[Op]) -> Result<(), String> {
     let read: BTreeSet<u64> = ops.iter().filter_map(read_value).collect();
     // What nobody has seen of an unknown outcome explains nothing and contradicts nothing.
@@ -51,103 +62,16 @@ pub fn check_register(ops: &[Op]) -> Result<(), String> {
     if let Some(op) = ops.iter().find(|op| read_value(op).is_some_and(|value| !writes.contains(&value))) {
         return Err(format!("{op:?} read what nobody can have written"));
     }
-    Search { ops: &ops, seen: BTreeSet::new() }.run()
+    explain(&ops, None, |value, op| match op.action {
+        Action::Write(written) => Some(Some(written)),
+        Action::Read(read) => (read == *value).then_some(*value),
+    })
 }
 
 fn read_value(op: &Op) -> Option<u64> {
     match op.action {
         Action::Read(value) => value,
         Action::Write(_) => None,
-    }
-}
-
-/// How far an order of operations has come: the operations before `base` and those of `beyond` are in it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Progress {
-    base: usize,
-    beyond: BTreeSet<usize>,
-    value: Option<u64>,
-}
-
-struct Search<'a> {
-    ops: &'a [Op],
-    seen: BTreeSet<Progress>,
-}
-
-impl Search<'_> {
-    fn run(&mut self) -> Result<(), String> {
-        let mut stack = vec![Progress { base: 0, beyond: BTreeSet::new(), value: None }];
-        let mut furthest = stack[0].clone();
-        while let Some(at) = stack.pop() {
-            let candidates = self.candidates(&at);
-            if candidates.iter().all(|i| self.ops[*i].end.is_none()) && self.is_complete(&at) {
-                return Ok(());
-            }
-            if (at.base, at.beyond.len()) > (furthest.base, furthest.beyond.len()) {
-                furthest = at.clone();
-            }
-            // A read of the present value may always come now: it can hinder nothing.
-            let free = candidates.iter().find(|i| self.ops[**i].action == Action::Read(at.value));
-            let next: Vec<usize> = match free {
-                Some(i) => vec![*i],
-                None => candidates
-                    .into_iter()
-                    .filter(|i| matches!(self.ops[*i].action, Action::Write(_)))
-                    .collect(),
-            };
-            for i in next {
-                let progress = self.after(&at, i);
-                if self.seen.insert(progress.clone()) {
-                    stack.push(progress);
-                }
-            }
-        }
-        Err(self.describe(&furthest))
-    }
-
-    /// The operations that may come next: nothing that is still missing was over when they began.
-    fn candidates(&self, at: &Progress) -> Vec<usize> {
-        let mut candidates: Vec<usize> = Vec::new();
-        let mut first_end = Duration::MAX;
-        for i in (at.base..self.ops.len()).filter(|i| !at.beyond.contains(i)) {
-            if self.ops[i].begin > first_end {
-                break;
-            }
-            first_end = first_end.min(self.ops[i].end.unwrap_or(Duration::MAX));
-            candidates.push(i);
-        }
-        let ops = self.ops;
-        candidates.retain(|i| ops[*i].begin <= first_end);
-        candidates
-    }
-
-    fn is_complete(&self, at: &Progress) -> bool {
-        (at.base..self.ops.len()).all(|i| at.beyond.contains(&i) || self.ops[i].end.is_none())
-    }
-
-    fn after(&self, at: &Progress, i: usize) -> Progress {
-        let mut next = at.clone();
-        if let Action::Write(value) = self.ops[i].action {
-            next.value = Some(value);
-        }
-        next.beyond.insert(i);
-        while next.beyond.remove(&next.base) {
-            next.base += 1;
-        }
-        next
-    }
-
-    fn describe(&self, furthest: &Progress) -> String {
-        let missing = (furthest.base..self.ops.len()).filter(|i| !furthest.beyond.contains(i));
-        let lines: Vec<_> = missing.take(12).map(|i| format!("\n    {:?}", self.ops[i])).collect();
-        let ops = &self.ops[furthest.base.saturating_sub(6)..furthest.base];
-        let before: Vec<_> = ops.iter().map(|op| format!("\n    {op:?}")).collect();
-        format!(
-            "no order explains the answers; the last ones explained:{}\n  the register then holds {:?}, and next would be:{}",
-            before.concat(),
-            furthest.value,
-            lines.concat()
-        )
     }
 }
 

@@ -22,7 +22,7 @@ use quorate_keyspace::glob;
 
 use kind::Setting;
 
-pub use getters::{Appendfsync, LogLevel};
+pub use getters::{Appendfsync, DebugAccess, LogLevel};
 pub use kind::{Kind, Unit};
 pub use markdown::markdown;
 pub use output_limits::{OutputLimit, OutputLimits};
@@ -81,6 +81,13 @@ pub struct Change {
     pub value: String,
 }
 
+impl Change {
+    fn of(at: usize, setting: &Setting) -> Self {
+        let parameter = &PARAMETERS[at];
+        Self { name: parameter.name, scope: parameter.scope, value: parameter.kind.show(setting) }
+    }
+}
+
 /// Why a node cannot start with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -118,6 +125,12 @@ pub enum ConfigError {
 
 fn hint(nearest: &Option<&'static str>) -> String {
     nearest.map(|name| format!(": did you mean '{name}'?")).unwrap_or_default()
+}
+
+/// The reply's text when CONFIG SET cannot set a parameter.
+fn set_failed(at: usize, reason: &str) -> String {
+    let name = PARAMETERS[at].name;
+    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 }
 
 impl Default for Config {
@@ -192,7 +205,11 @@ impl Config {
     #[must_use]
     pub fn get_matching<P: AsRef<[u8]>>(&self, patterns: &[P]) -> Vec<(&'static str, String)> {
         let matches = |name: &str| {
-            patterns.iter().any(|pattern| glob::matches_ignoring_case(pattern.as_ref(), name.as_bytes()))
+            let is_hidden = parameters::HIDDEN.contains(&name);
+            patterns.iter().map(AsRef::as_ref).any(|pattern: &[u8]| match is_hidden {
+                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
+                false => glob::matches_ignoring_case(pattern, name.as_bytes()),
+            })
         };
         let aliases = parameters::ALIASES.iter().filter(|(alias, _)| matches(alias));
         PARAMETERS
@@ -215,17 +232,8 @@ impl Config {
     /// Changes of the [cluster](Scope::Cluster) are checked and handed back, to be proposed; if proposing them
     /// fails, those of the node stay in force.
     pub fn set_all<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Vec<Change>, String> {
-        if args.is_empty() {
-            return Err("ERR wrong number of arguments for 'config|set' command".into());
-        }
-        if !args.len().is_multiple_of(2) {
-            return Err("ERR syntax error".into());
-        }
         let guard = self.lock();
-        let mut accepted: Vec<(usize, Setting)> = Vec::with_capacity(args.len() / 2);
-        for pair in args.chunks_exact(2) {
-            accepted.push(self.accept(pair[0].as_ref(), pair[1].as_ref(), &accepted)?);
-        }
+        let accepted = self.accept_all(args)?;
         let changes: Vec<Change> = accepted.into_iter().map(|(at, setting)| self.put(at, setting)).collect();
         drop(guard);
         for change in changes.iter().filter(|change| change.scope == Scope::Node) {
@@ -234,37 +242,60 @@ impl Config {
         Ok(changes)
     }
 
-    /// One pair of CONFIG SET: where it goes and what, or the reply's text.
-    fn accept(
-        &self,
-        name: &[u8],
-        value: &[u8],
-        before: &[(usize, Setting)],
-    ) -> Result<(usize, Setting), String> {
+    /// What [`Self::set_all`] would change, which is not changed yet.
+    ///
+    /// # Errors
+    /// The reply's text.
+    pub fn check_all<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Vec<Change>, String> {
+        let accepted = self.accept_all(args)?;
+        Ok(accepted.iter().map(|(at, setting)| Change::of(*at, setting)).collect())
+    }
+
+    fn accept_all<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Vec<(usize, Setting)>, String> {
+        if args.is_empty() {
+            return Err("ERR wrong number of arguments for 'config|set' command".into());
+        }
+        if !args.len().is_multiple_of(2) {
+            return Err("ERR syntax error".into());
+        }
+        // All names are judged before the first value, as in Redis.
+        let mut found = Vec::with_capacity(args.len() / 2);
+        for pair in args.chunks_exact(2) {
+            let at = self.find_changeable(pair[0].as_ref(), pair[1].as_ref())?;
+            if found.contains(&at) {
+                return Err(set_failed(at, "duplicate parameter"));
+            }
+            found.push(at);
+        }
+        let values = args.chunks_exact(2).map(|pair| pair[1].as_ref());
+        found.into_iter().zip(values).map(|(at, value)| Ok((at, self.accept(at, value)?))).collect()
+    }
+
+    /// The parameter that CONFIG SET names, or the reply's text.
+    fn find_changeable(&self, name: &[u8], value: &[u8]) -> Result<usize, String> {
         let name = String::from_utf8_lossy(name);
         let at = parameters::position_of(&name)
             .ok_or_else(|| format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))?;
-        let failed = |reason: &str| {
-            format!(
-                "ERR CONFIG SET failed (possibly related to argument '{}') - {reason}",
-                PARAMETERS[at].name
-            )
-        };
-        if PARAMETERS[at].changes == Changes::AtStart {
-            return Err(failed("can't set immutable config"));
+        let parameter = &PARAMETERS[at];
+        // What Redis lets change and Quorate does not may still be set to what it is: tools write back what they have read.
+        let is_already = || self.accept(at, value) == Ok(self.shared.slots[at].load(parameter));
+        if parameter.changes == Changes::AtStart
+            && (parameters::IMMUTABLE.contains(&parameter.name) || !is_already())
+        {
+            return Err(set_failed(at, "can't set immutable config"));
         }
-        if before.iter().any(|(earlier, _)| *earlier == at) {
-            return Err(failed("duplicate parameter"));
-        }
-        let value = str::from_utf8(value).map_err(|_| failed("argument must be UTF-8 text"))?;
-        self.parse(at, value).map(|setting| (at, setting)).map_err(|reason| failed(&reason))
+        Ok(at)
+    }
+
+    /// A value for CONFIG SET, or the reply's text.
+    fn accept(&self, at: usize, value: &[u8]) -> Result<Setting, String> {
+        let value = str::from_utf8(value).map_err(|_| set_failed(at, "argument must be UTF-8 text"))?;
+        self.parse(at, value).map_err(|reason| set_failed(at, &reason))
     }
 
     fn put(&self, at: usize, setting: Setting) -> Change {
-        let parameter = &PARAMETERS[at];
-        let change =
-            Change { name: parameter.name, scope: parameter.scope, value: parameter.kind.show(&setting) };
-        if parameter.scope == Scope::Node {
+        let change = Change::of(at, &setting);
+        if change.scope == Scope::Node {
             self.shared.slots[at].store(setting);
         }
         change

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_cluster::config::{
     Appendfsync, Change, Changes, Config, LogLevel, PARAMETERS, Scope, find, nearest,
 };
+use quorate_keyspace::Rules;
 
 #[test]
 fn every_row_is_complete_and_its_default_is_valid() {
@@ -15,7 +16,7 @@ fn every_row_is_complete_and_its_default_is_valid() {
     for parameter in PARAMETERS {
         assert!(names.insert(parameter.name), "{} stands twice", parameter.name);
         assert!(
-            parameter.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+            parameter.name.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)),
             "{}",
             parameter.name
         );
@@ -26,6 +27,20 @@ fn every_row_is_complete_and_its_default_is_valid() {
         assert_eq!(config.get(parameter.name).unwrap(), shown);
     }
     config.check().unwrap();
+}
+
+/// Those that the configuration shows hold for a state in which nobody has set any.
+#[test]
+fn how_values_are_kept_has_one_set_of_defaults() {
+    let config = Config::default();
+    for (name, default) in Rules::DEFAULTS {
+        assert_eq!(find(name).unwrap().scope, Scope::Cluster, "{name}");
+        assert_eq!(config.get(name).unwrap(), default.to_string(), "{name}");
+    }
+    // As the documentation of Redis 7.2 has them.
+    let documented = [512, 64, 512, 128, 64, 128, 64, -2, 4096, 100, 3000];
+    let ours = Rules::DEFAULTS.map(|(_, default)| default);
+    assert_eq!(ours[..documented.len()], documented);
 }
 
 #[test]
@@ -103,7 +118,7 @@ fn errors_of_the_file_name_what_is_wrong() {
         error("write_timeout = 1"),
         "unknown parameter 'write_timeout': did you mean 'write-timeout'?"
     );
-    assert_eq!(error("lua-time-limit = 1"), "unknown parameter 'lua-time-limit'");
+    assert_eq!(error("rename-command = 'x y'"), "unknown parameter 'rename-command'");
     assert_eq!(error("port = 70000"), "port = \"70000\": argument must be between 1 and 55535 inclusive");
     assert_eq!(
         error("[port]\nx = 1"),
@@ -155,7 +170,13 @@ fn config_get_takes_patterns() {
         names(&["election-timeout-m[ai]?", "port", "port"]),
         ["port", "election-timeout-min", "election-timeout-max"]
     );
-    assert_eq!(names(&["*"]).len(), PARAMETERS.len());
+    let all = names(&["*"]);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each once");
+    let hidden = PARAMETERS.iter().filter(|parameter| !all.contains(&parameter.name));
+    let hidden: Vec<&str> = hidden.map(|parameter| parameter.name).collect();
+    assert!(hidden.contains(&"key-load-delay") && hidden.len() < 10, "{hidden:?}");
+    assert_eq!(names(&["Key-Load-Delay"]), ["key-load-delay"]);
+    assert_eq!(names(&["*of"]), ["replicaof", "slaveof"]);
     assert!(names(&["nothing"]).is_empty());
     assert_eq!(config.get_matching(&["appendfsync"]), [("appendfsync", "always".to_owned())]);
 }
@@ -216,12 +237,46 @@ fn fixed_parameters_accept_what_they_are() {
         }
     }
     for (name, value) in
-        [("save", "900 1"), ("appendonly", "no"), ("maxmemory", "1gb"), ("maxmemory-policy", "allkeys-lru")]
+        [("daemonize", "yes"), ("appendonly", "no"), ("maxmemory", "1gb"), ("maxmemory-policy", "allkeys-lru")]
     {
         let error = config.set(name, value).unwrap_err();
         assert!(error.starts_with("ERR CONFIG SET failed (possibly related to argument '"), "{error}");
         assert_eq!(config.get(name), Config::default().get(name));
     }
+}
+
+/// Tools read the configuration, and write back what they have read.
+#[test]
+fn what_is_in_force_can_be_set_again() {
+    let config = Config::default();
+    for (name, value) in config.get_matching(&["*"]) {
+        let is_taken = config.set(name, &value).is_ok();
+        let is_immutable = ["databases", "enable-debug-command", "logfile", "tcp-backlog"].contains(&name);
+        assert_eq!(is_taken, !is_immutable, "{name} {value}");
+        assert_eq!(config.get(name), Some(value), "{name}");
+    }
+    assert!(config.set("port", "6380").unwrap_err().ends_with("can't set immutable config"));
+}
+
+#[test]
+fn save_points_come_in_pairs() {
+    let config = Config::default();
+    for (given, kept) in [("3600 1  300 100", "3600 1 300 100"), ("", ""), ("60 0", "60 0")] {
+        config.set("save", given).unwrap();
+        assert_eq!(config.get("save").unwrap(), kept);
+    }
+    for bad in ["3600", "0 1", "60 -1", "a b"] {
+        assert!(config.set("save", bad).unwrap_err().ends_with("Invalid save parameters"), "{bad}");
+    }
+}
+
+#[test]
+fn names_are_judged_before_values() {
+    let config = Config::default();
+    let error = |args: &[&str]| config.set_all(args).unwrap_err();
+    assert!(error(&["maxclients", "x", "maxclients", "2"]).ends_with("duplicate parameter"));
+    assert!(error(&["maxclients", "x", "foo", "2"]).contains("Unknown option"));
+    assert!(error(&["maxclients", "x", "databases", "2"]).ends_with("immutable config"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use quorate_planted::{Bug, is_planted};
 
 use crate::{
+    database::Database,
     error::CommandError,
     keyspace::{Expiry, Keyspace, is_past},
     random::Random,
@@ -194,6 +195,12 @@ impl<'a> ReadCtx<'a> {
         if let Some(deadline_ms) = database.first_deadline_after(self.time_ms()) {
             self.note_deadline(deadline_ms);
         }
+    }
+
+    /// Says that the reply depends on every key there is.
+    pub(crate) fn all_databases(&self) {
+        let first = |database: &Database| database.first_deadline_after(self.time_ms());
+        self.keyspace.databases.iter().filter_map(first).for_each(|deadline_ms| self.note_deadline(deadline_ms));
     }
 
     /// The deadline that the log must reach before this reply may be given.

@@ -44,7 +44,7 @@ impl Keyspace {
         seed: u64,
         reply: &mut Reply<'_>,
     ) -> ReadOutcome {
-        match command::resolve(args) {
+        match command::resolve_asked(args) {
             Ok(command) => self.read_command(command, db, args, now_ms, seed, reply),
             Err(error) => {
                 reply.error(&error);

@@ -11,7 +11,7 @@ use crate::{
     digest::ContentDigest,
     key::Key,
     rules::Rules,
-    script::{Library, Scripts},
+    script::{Library, LogLine, Scripts, Sha},
     snapshot::Snapshot,
     table::{Record, Table},
     types::string::Str,
@@ -535,10 +535,15 @@ impl Keyspace {
     }
 
     /// Keeps the source of a script.
-    pub(crate) fn remember_script(&mut self, sha: &str, code: &[u8], loaded: bool) {
+    pub(crate) fn remember_script(&mut self, sha: Sha, code: &[u8], loaded: bool) {
         if self.scripts.remember(sha, code, loaded) {
             self.change(Effect::Script, 0, u64::from(loaded));
         }
+    }
+
+    /// What scripts have said to the log of this node since the last call: only those whose clients wait here.
+    pub fn take_script_lines(&mut self) -> Vec<LogLine> {
+        self.scripts.lines.take()
     }
 
     /// Forgets the sources of all scripts.

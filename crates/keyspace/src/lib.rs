@@ -21,7 +21,7 @@
 //! | `counters` | what a node counts of its own work; not part of the state |
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
 //! | `waiters`, `serve` | commands that wait for a key; how they are served |
-//! | `snapshot`, `restore` | the whole state in slices, and back |
+//! | `snapshot`, `restore`, `reload` | the whole state in slices, and back; proving that both agree |
 //! | `digest` | a hash over the whole state in slices |
 //! | `warm` | bringing what commands will need closer to the processor |
 //! | `listpack`, `rdb` | values as Redis packs them: nodes of streams, `DUMP` and `RESTORE` |
@@ -69,6 +69,7 @@ mod listpack;
 mod packed;
 mod random;
 mod rdb;
+mod reload;
 mod reply;
 mod restore;
 mod rules;
@@ -92,6 +93,7 @@ pub use self::{
     execute::ReadOutcome,
     keyspace::{DATABASES_DEFAULT, DATABASES_SETTING, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
     random::Random,
+    reload::ReloadError,
     reply::{Mark, Open, Reply},
     restore::{Restore, RestoreError},
     rules::Rules,

@@ -19,6 +19,16 @@ impl Packed {
         Self::default()
     }
 
+    /// Those that [`Self::into_bytes`] gave.
+    pub(crate) fn from_bytes(bytes: Box<[u8]>) -> Self {
+        Self(bytes)
+    }
+
+    /// The allocation itself: its first byte is [`FIRST_BYTE_MAX`] at most, and empty it is if there are no strings.
+    pub(crate) fn into_bytes(self) -> Box<[u8]> {
+        self.0
+    }
+
     /// Number of strings.
     pub(crate) fn len(&self) -> usize {
         self.head().0
@@ -38,8 +48,17 @@ impl Packed {
 
     /// All strings in order.
     pub(crate) fn iter(&self) -> Iter<'_> {
-        let (left, head_len) = self.head();
-        Iter { rest: &self.0[head_len..], left }
+        Iter::of(&self.0)
+    }
+
+    /// Up to `count` strings from index `start` on.
+    pub(crate) fn range(&self, start: usize, count: usize) -> Iter<'_> {
+        let mut strings = self.iter();
+        for _ in 0..start.min(strings.len()) {
+            strings.next();
+        }
+        strings.left = strings.left.min(count);
+        strings
     }
 
     /// The index of the first string that equals `wanted`, looking at every `step`-th one from `first` on.
@@ -90,7 +109,7 @@ impl Packed {
 
     /// The number of strings, and how many bytes tell it.
     fn head(&self) -> (usize, usize) {
-        if self.0.is_empty() { (0, 0) } else { decode_len(&self.0) }
+        head(&self.0)
     }
 
     /// Puts strings in the place of `count` others, whose bytes are at `range`.
@@ -139,6 +158,13 @@ impl Packed {
     }
 }
 
+/// The highest first byte: see [`Packed::into_bytes`].
+pub(crate) const FIRST_BYTE_MAX: u8 = 0x80;
+
+fn head(bytes: &[u8]) -> (usize, usize) {
+    if bytes.is_empty() { (0, 0) } else { decode_len(bytes) }
+}
+
 /// Brings what begins at `from` to `to`, and the length to what it needs then.
 fn move_tail(bytes: &mut Vec<u8>, from: usize, to: usize) {
     let len = bytes.len();
@@ -159,26 +185,41 @@ impl fmt::Debug for Packed {
 /// See [`Packed::iter`].
 #[derive(Clone)]
 pub(crate) struct Iter<'a> {
+    /// Begins with the next string; may end behind the last one.
     rest: &'a [u8],
     left: usize,
+}
+
+impl<'a> Iter<'a> {
+    /// The strings of [`Packed::into_bytes`].
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        let (left, head_len) = head(bytes);
+        Self { rest: &bytes[head_len..], left }
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.rest.is_empty() {
-            return None;
-        }
+        self.left = self.left.checked_sub(1)?;
         let (len, head_len) = decode_len(self.rest);
         let (string, rest) = self.rest[head_len..].split_at(len);
         self.rest = rest;
-        self.left -= 1;
         Some(string)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
+    }
+}
+
+/// The last one is found by going through all.
+impl DoubleEndedIterator for Iter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let last = self.clone().last()?;
+        self.left -= 1;
+        Some(last)
     }
 }
 
@@ -201,7 +242,7 @@ fn encode_len(len: usize) -> ([u8; 5], usize) {
         return ([len as u8, 0, 0, 0, 0], 1);
     }
     let [a, b, c, d] = u32::try_from(len).expect("packed strings are short").to_le_bytes();
-    ([0x80, a, b, c, d], 5)
+    ([FIRST_BYTE_MAX, a, b, c, d], 5)
 }
 
 #[cfg(test)]
@@ -279,7 +320,9 @@ mod tests {
             }
             prop_assert_eq!(packed.len(), model.len());
             prop_assert!(packed.iter().eq(model.iter().map(Vec::as_slice)));
+            prop_assert!(packed.iter().rev().eq(model.iter().rev().map(Vec::as_slice)));
             for (i, string) in model.iter().enumerate() {
+                prop_assert!(packed.range(i, 3).eq(model.iter().skip(i).take(3).map(Vec::as_slice)));
                 prop_assert_eq!(packed.iter().nth(i), Some(&string[..]));
                 prop_assert!(packed.find(string, 0, 1) <= Some(i));
             }

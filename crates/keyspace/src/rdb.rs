@@ -17,8 +17,29 @@ use crc::{CRC_64_REDIS, Crc, Table};
 
 use crate::{rules::Rules, value::Value};
 
-/// The version of the format that Redis 7.2 writes.
-const VERSION: u16 = 11;
+/// A version of the format that values are written in. Every later one reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Version {
+    /// Redis 7.0's: no packed sets, and no times at which consumers of streams were active.
+    V10,
+    /// Redis 7.2's.
+    #[default]
+    V11,
+}
+
+impl Version {
+    /// The version of this number.
+    pub(crate) fn from_number(number: i64) -> Option<Self> {
+        [Self::V10, Self::V11].into_iter().find(|version| i64::from(version.number()) == number)
+    }
+
+    fn number(self) -> u16 {
+        match self {
+            Self::V10 => 10,
+            Self::V11 => 11,
+        }
+    }
+}
 
 /// Version and checksum.
 const FOOTER_LEN: usize = 10;
@@ -64,10 +85,10 @@ pub(crate) enum Refused {
 }
 
 /// A value as a payload.
-pub(crate) fn dump(value: &Value) -> Vec<u8> {
+pub(crate) fn dump(value: &Value, version: Version) -> Vec<u8> {
     let mut out = Vec::new();
-    save::put_value(&mut out, value);
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    save::put_value(&mut out, value, version);
+    out.extend_from_slice(&version.number().to_le_bytes());
     let crc = CRC.checksum(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
@@ -75,17 +96,24 @@ pub(crate) fn dump(value: &Value) -> Vec<u8> {
 
 /// The value of a payload, kept as the rules say.
 pub(crate) fn restore(payload: &[u8], rules: &Rules) -> Result<Value, Refused> {
-    let value = check_footer(payload).ok_or(Refused::Footer)?;
+    let value = check_footer(payload, rules.skips_checksums).ok_or(Refused::Footer)?;
     load::take_value(value, rules).ok_or(Refused::Format)
 }
 
+/// Bytes of a value in a payload, without what stands around it.
+pub(crate) fn serialized_len(value: &Value) -> usize {
+    let mut out = Vec::new();
+    save::put_value(&mut out, value, Version::default());
+    out.len() - 1
+}
+
 /// What stands before a footer that fits it.
-fn check_footer(payload: &[u8]) -> Option<&[u8]> {
+fn check_footer(payload: &[u8], skips_checksum: bool) -> Option<&[u8]> {
     let begin = payload.len().checked_sub(FOOTER_LEN)?;
     let (body, crc) = payload.split_last_chunk()?;
     let version = u16::from_le_bytes([payload[begin], payload[begin + 1]]);
-    let is_sound = version <= VERSION && CRC.checksum(body) == u64::from_le_bytes(*crc);
-    is_sound.then(|| &payload[..begin])
+    let is_sound = || skips_checksum || CRC.checksum(body) == u64::from_le_bytes(*crc);
+    (version <= Version::default().number() && is_sound()).then(|| &payload[..begin])
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ enum Element {
     DoubleText,
     Closed,
     Named,
+    Example,
 }
 
 impl<'a> Reply<'a> {
@@ -242,6 +243,35 @@ impl<'a> Reply<'a> {
     pub fn push(&mut self, n: usize) {
         self.take_in_number(Element::Push, n as u64);
         self.write(|w| w.push(n));
+    }
+
+    /// Some text behind an attribute, which RESP2 does not have.
+    pub(crate) fn example_attribute(&mut self) {
+        self.take_in(Element::Example, b"attribute");
+        self.write(|w| {
+            if w.protocol() == Protocol::Resp3 {
+                w.attribute(1);
+                w.bulk(b"key-popularity");
+                w.array(2);
+                w.bulk(b"key:123");
+                w.int(90);
+            }
+            w.bulk(b"Some real reply following the attribute");
+        });
+    }
+
+    /// Some text behind an out-of-band message; an error in RESP2, which has none.
+    pub(crate) fn example_push(&mut self) {
+        self.take_in(Element::Example, b"push");
+        self.write(|w| match w.protocol() {
+            Protocol::Resp2 => w.error("ERR RESP2 is not supported by this command"),
+            Protocol::Resp3 => {
+                w.push(2);
+                w.bulk(b"server-cpu-usage");
+                w.int(42);
+                w.bulk(b"Some real reply following the push reply");
+            }
+        });
     }
 
     /// A floating point number.

@@ -11,7 +11,7 @@ use crate::{
     key::Key,
     keyspace::{Keyspace, Meta, Origin},
     rules::Rules,
-    script::{FunctionInfo, Library, sha1_text},
+    script::{FunctionInfo, Library, Sha},
     snapshot::{SNAPSHOT_FORMAT, frame},
     table::Record,
     types::string::Str,
@@ -287,7 +287,7 @@ fn take_traces(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
 fn take_script(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
     let [loaded] = take_array(&mut body)?;
     let code = take_bytes(&mut body)?;
-    if !body.is_empty() || loaded > 1 || !keyspace.scripts.remember(&sha1_text(code), code, loaded == 1) {
+    if !body.is_empty() || loaded > 1 || !keyspace.scripts.remember(Sha::of(code), code, loaded == 1) {
         return Err(RestoreError::Damaged);
     }
     Ok(())

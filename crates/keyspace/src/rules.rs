@@ -4,6 +4,12 @@ use siphasher::sip::SipHasher13;
 
 use crate::{keyspace::Meta, number::parse_i64, table::SLOT_MASK, types::list::ListpackLimit};
 
+/// Setting: scripts may call DEBUG.
+pub(crate) const SCRIPTS_MAY_DEBUG: &str = "debug.disable-deny-scripts";
+
+/// Setting: RESTORE takes payloads whose checksum is wrong.
+pub(crate) const SKIPS_CHECKSUMS: &str = "debug.skip-checksum-validation";
+
 /// How values are kept. All of it follows from the log (R12): OBJECT ENCODING shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -34,30 +40,53 @@ pub struct Rules {
     /// `script-steps-max`: what a script may spend, in instructions of its interpreter; library functions and commands count
     /// as so many as they take about as long as.
     pub(crate) script_steps_max: u64,
+    /// [`SCRIPTS_MAY_DEBUG`]
+    pub(crate) scripts_may_debug: bool,
+    /// [`SKIPS_CHECKSUMS`]
+    pub(crate) skips_checksums: bool,
 }
 
 impl Rules {
+    /// The settings and what holds for each until it is set: where Redis 7.2 has the same one, its documented default.
+    pub const DEFAULTS: [(&'static str, i64); 12] = [
+        ("hash-max-listpack-entries", 512),
+        ("hash-max-listpack-value", 64),
+        ("set-max-intset-entries", 512),
+        ("set-max-listpack-entries", 128),
+        ("set-max-listpack-value", 64),
+        ("zset-max-listpack-entries", 128),
+        ("zset-max-listpack-value", 64),
+        ("list-max-listpack-size", -2),
+        ("stream-node-max-bytes", 4096),
+        ("stream-node-max-entries", 100),
+        ("hll-sparse-max-bytes", 3000),
+        ("script-steps-max", 500_000_000),
+    ];
+
     /// Those of a state.
     pub(crate) fn of(meta: &Meta) -> Self {
-        let number = |name: &str, default: i64| {
+        let number = |name: &str| {
             let value = meta.directory.get(&format!("config.{name}"));
-            value.and_then(|text| parse_i64(text)).unwrap_or(default)
+            let default = || Self::DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+            value.and_then(|text| parse_i64(text)).or_else(default).expect("every setting has a default")
         };
-        let size = |name: &str, default: i64| usize::try_from(number(name, default)).unwrap_or(0);
+        let size = |name: &str| usize::try_from(number(name)).unwrap_or(0);
         Self {
             hash_key: meta.hash_key,
-            hash_entries_max: size("hash-max-listpack-entries", 512),
-            hash_value_max: size("hash-max-listpack-value", 64),
-            set_ints_max: size("set-max-intset-entries", 512),
-            set_entries_max: size("set-max-listpack-entries", 128),
-            set_value_max: size("set-max-listpack-value", 64),
-            zset_entries_max: size("zset-max-listpack-entries", 128),
-            zset_value_max: size("zset-max-listpack-value", 64),
-            list_limit: ListpackLimit::new(number("list-max-listpack-size", -2)),
-            stream_node_bytes_max: size("stream-node-max-bytes", 4096),
-            stream_node_entries_max: size("stream-node-max-entries", 100),
-            hll_sparse_bytes_max: size("hll-sparse-max-bytes", 3000),
-            script_steps_max: size("script-steps-max", 500_000_000) as u64,
+            hash_entries_max: size("hash-max-listpack-entries"),
+            hash_value_max: size("hash-max-listpack-value"),
+            set_ints_max: size("set-max-intset-entries"),
+            set_entries_max: size("set-max-listpack-entries"),
+            set_value_max: size("set-max-listpack-value"),
+            zset_entries_max: size("zset-max-listpack-entries"),
+            zset_value_max: size("zset-max-listpack-value"),
+            list_limit: ListpackLimit::new(number("list-max-listpack-size")),
+            stream_node_bytes_max: size("stream-node-max-bytes"),
+            stream_node_entries_max: size("stream-node-max-entries"),
+            hll_sparse_bytes_max: size("hll-sparse-max-bytes"),
+            script_steps_max: size("script-steps-max") as u64,
+            scripts_may_debug: meta.directory.contains_key(SCRIPTS_MAY_DEBUG),
+            skips_checksums: meta.directory.contains_key(SKIPS_CHECKSUMS),
         }
     }
 

@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     batch::{SEMANTICS, put_bytes, put_varint},
     contents::{Contents, Sink},
-    database::{TRACES, Traces},
+    database::{Database, TRACES, Traces},
     keyspace::{Keyspace, Meta},
     script::Library,
     waiters::Waiter,
@@ -93,6 +93,48 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
+    /// Of the state as it is now.
+    pub(crate) fn new(keyspace: &Keyspace) -> Self {
+        let mut rest = VecDeque::new();
+        put_rest(keyspace, &keyspace.meta, &mut |frame| rest.push_back(frame.to_vec()));
+        let databases = keyspace.databases.iter().enumerate();
+        let traces = databases.map(|(db, database)| (db, database.traces.clone(), 0)).collect();
+        let contents = Contents::new(Walk::new(keyspace.databases(), keyspace.version()));
+        let waiters = waiters(keyspace);
+        // Even when nobody waits, the next one's number is a part of the state.
+        let next_waiter = keyspace.waiters.next_number();
+        if next_waiter > 0 && waiters.is_empty() {
+            let mut frame = Vec::new();
+            put_waiters(next_waiter, &mut VecDeque::new(), &mut frame);
+            rest.push_back(frame);
+        }
+        Self { contents, rest, traces, waiters, next_waiter, checksum: Xxh3::new(), records: 0 }
+    }
+
+    /// Appends about `budget_bytes` more to `out`. True when it is complete.
+    pub(crate) fn slice(&mut self, databases: &[Database], out: &mut Vec<u8>, budget_bytes: usize) -> bool {
+        let begin = out.len();
+        while self.put_rest(out) {
+            if out.len() - begin >= budget_bytes {
+                self.checksum.update(&out[begin..]);
+                return false;
+            }
+        }
+        let left = budget_bytes.saturating_sub(out.len() - begin);
+        let mut sink = Frames { out, open: None, records: 0 };
+        let done = self.contents.slice(databases, left, &mut sink);
+        sink.close();
+        self.records += sink.records;
+        self.checksum.update(&out[begin..]);
+        if done {
+            let mut body = Vec::new();
+            put_varint(&mut body, self.records);
+            body.extend_from_slice(&self.checksum.digest().to_le_bytes());
+            put_frame(out, frame::END, &body);
+        }
+        done
+    }
+
     /// Appends some of what is no record. False if nothing is left of it.
     fn put_rest(&mut self, out: &mut Vec<u8>) -> bool {
         if let Some(frame) = self.rest.pop_front() {
@@ -117,50 +159,13 @@ impl Keyspace {
     /// Begins a snapshot of the state as it is now. One that is under way is abandoned.
     pub fn snapshot_begin(&mut self) {
         self.snapshot_abort();
-        let mut rest = VecDeque::new();
-        put_rest(self, &self.meta, &mut |frame| rest.push_back(frame.to_vec()));
-        let traces = self
-            .databases
-            .iter()
-            .enumerate()
-            .map(|(db, database)| (db, database.traces.clone(), 0))
-            .collect();
-        let contents = Contents::new(Walk::new(self.databases(), self.version()));
-        let waiters = waiters(self);
-        // Even when nobody waits, the next one's number is a part of the state.
-        let next_waiter = self.waiters.next_number();
-        if next_waiter > 0 && waiters.is_empty() {
-            let mut frame = Vec::new();
-            put_waiters(next_waiter, &mut VecDeque::new(), &mut frame);
-            rest.push_back(frame);
-        }
-        let snapshot =
-            Snapshot { contents, rest, traces, waiters, next_waiter, checksum: Xxh3::new(), records: 0 };
-        self.walks.snapshot = Some(Box::new(snapshot));
+        self.walks.snapshot = Some(Box::new(Snapshot::new(self)));
     }
 
     /// Appends about `budget_bytes` more of the snapshot to `out`. True when it is complete, or if none was begun.
     pub fn snapshot_slice(&mut self, out: &mut Vec<u8>, budget_bytes: usize) -> bool {
         let Some(snapshot) = &mut self.walks.snapshot else { return true };
-        let begin = out.len();
-        while snapshot.put_rest(out) {
-            if out.len() - begin >= budget_bytes {
-                snapshot.checksum.update(&out[begin..]);
-                return false;
-            }
-        }
-        let left = budget_bytes.saturating_sub(out.len() - begin);
-        let mut sink = Frames { out, open: None, records: 0 };
-        let done = snapshot.contents.slice(&self.databases, left, &mut sink);
-        sink.close();
-        snapshot.records += sink.records;
-        snapshot.checksum.update(&out[begin..]);
-        if done {
-            let mut body = Vec::new();
-            put_varint(&mut body, snapshot.records);
-            body.extend_from_slice(&snapshot.checksum.digest().to_le_bytes());
-            put_frame(out, frame::END, &body);
-        }
+        let done = snapshot.slice(&self.databases, out, budget_bytes);
         let tables = snapshot.contents.walk.take_done_with();
         self.throw_away_tables(tables);
         if done {

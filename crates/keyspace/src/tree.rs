@@ -20,6 +20,10 @@ const LEAF_LEN_MAX: usize = 64;
 /// Most children of an inner node.
 const INNER_LEN_MAX: usize = 32;
 
+/// A node that grows reserves so many places at a time, not twice what it has: nodes of random insertions are filled to
+/// two thirds on average, and the last third would be empty memory.
+const GROWTH_STEP: usize = 8;
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Tree<E> {
@@ -147,9 +151,7 @@ impl<E: Clone> Tree<E> {
         if let Some(right) = self.root.insert(position, element, true) {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Arc::default()));
             let left = Child { first: left.first().clone(), len: self.len - right.len, node: left };
-            let mut children = Vec::with_capacity(INNER_LEN_MAX);
-            children.extend([left, right]);
-            self.root = Node::Inner(Arc::new(children));
+            self.root = Node::Inner(Arc::new(vec![left, right]));
         }
     }
 
@@ -285,17 +287,16 @@ impl<E: Clone> Node<E> {
             Self::Leaf(elements) => {
                 let elements = Arc::make_mut(elements);
                 if elements.len() < LEAF_LEN_MAX {
-                    elements.insert(position, element);
+                    insert(elements, position, element);
                     return None;
                 }
                 // What grows at its end leaves full nodes behind.
                 let at = if is_last && position == elements.len() { LEAF_LEN_MAX } else { LEAF_LEN_MAX / 2 };
-                let mut right = Vec::with_capacity(LEAF_LEN_MAX / 2 + 1);
-                right.extend(elements.drain(at..));
+                let mut right = split_off(elements, at);
                 if position > at || at == LEAF_LEN_MAX {
-                    right.insert(position - at, element);
+                    insert(&mut right, position - at, element);
                 } else {
-                    elements.insert(position, element);
+                    insert(elements, position, element);
                 }
                 let first = right[0].clone();
                 Some(Child { first, len: right.len(), node: Self::Leaf(Arc::new(right)) })
@@ -311,28 +312,26 @@ impl<E: Clone> Node<E> {
                 }
                 let right = right?;
                 children[i].len -= right.len;
-                children.insert(i + 1, right);
+                insert(children, i + 1, right);
                 if children.len() <= INNER_LEN_MAX {
                     return None;
                 }
                 let at = if is_last { INNER_LEN_MAX } else { INNER_LEN_MAX / 2 };
-                let mut upper = Vec::with_capacity(INNER_LEN_MAX);
-                upper.extend(children.drain(at..));
-                Some(Child::above(upper))
+                Some(Child::above(split_off(children, at)))
             }
         }
     }
 
     fn remove(&mut self, position: usize) -> E {
         match self {
-            Self::Leaf(elements) => Arc::make_mut(elements).remove(position),
+            Self::Leaf(elements) => remove(Arc::make_mut(elements), position),
             Self::Inner(children) => {
                 let children = Arc::make_mut(children);
                 let (i, before) = child_at(children, position);
                 let element = children[i].node.remove(position - before);
                 children[i].len -= 1;
                 if children[i].len == 0 {
-                    children.remove(i);
+                    remove(children, i);
                     return element;
                 }
                 if position == before {
@@ -375,6 +374,36 @@ impl<E: Clone> Node<E> {
             },
         }
     }
+}
+
+/// Puts an element into a node, reserving no more than [`GROWTH_STEP`] places.
+fn insert<T>(elements: &mut Vec<T>, position: usize, element: T) {
+    if elements.len() == elements.capacity() {
+        elements.reserve_exact(GROWTH_STEP);
+    }
+    elements.insert(position, element);
+}
+
+/// Takes an element out of a node, which gives memory back when half of it is unused.
+fn remove<T>(elements: &mut Vec<T>, position: usize) -> T {
+    let element = elements.remove(position);
+    if elements.capacity() > 2 * elements.len() + GROWTH_STEP {
+        elements.shrink_to(elements.len() + GROWTH_STEP / 2);
+    }
+    element
+}
+
+/// Takes the elements from `at` on out of a node that has become too large. Both parts get new memory, as an allocator
+/// does not take a part of an allocation back.
+fn split_off<T>(elements: &mut Vec<T>, at: usize) -> Vec<T> {
+    let mut right = Vec::with_capacity(elements.len() - at + GROWTH_STEP);
+    right.extend(elements.drain(at..));
+    if elements.capacity() > at + GROWTH_STEP {
+        let mut left = Vec::with_capacity(at + GROWTH_STEP);
+        left.append(elements);
+        *elements = left;
+    }
+    right
 }
 
 /// Lets the children `i` and `i + 1` become one if that is not too wide.

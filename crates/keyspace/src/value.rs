@@ -12,11 +12,11 @@ pub enum Value {
     /// A string of bytes, or a 64-bit integer written as one.
     String(Str),
     /// A list of strings.
-    List(Box<List>),
+    List(List),
     /// A set of strings.
-    Set(Box<Set>),
+    Set(Set),
     /// A map from strings to strings.
-    Hash(Box<Hash>),
+    Hash(Hash),
     /// Strings in the order of their scores.
     SortedSet(SortedSet),
     /// Entries in the order of their times, and who has read them.
@@ -124,9 +124,9 @@ impl Value {
     pub(crate) fn parts(&self) -> Parts<'_> {
         match self {
             Self::String(string) => Parts::String(string),
-            Self::List(list) => Parts::Collection(&**list),
-            Self::Set(set) => Parts::Collection(&**set),
-            Self::Hash(hash) => Parts::Collection(&**hash),
+            Self::List(list) => Parts::Collection(list),
+            Self::Set(set) => Parts::Collection(set),
+            Self::Hash(hash) => Parts::Collection(hash),
             Self::SortedSet(set) => Parts::Collection(set),
             Self::Stream(stream) => Parts::Collection(&**stream),
         }
@@ -179,20 +179,20 @@ impl From<Str> for Value {
     }
 }
 
-macro_rules! boxed {
+impl From<Stream> for Value {
+    fn from(stream: Stream) -> Self {
+        Self::Stream(Box::new(stream))
+    }
+}
+
+macro_rules! in_place {
     ($($variant:ident)*) => {$(
         impl From<$variant> for Value {
             fn from(value: $variant) -> Self {
-                Self::$variant(Box::new(value))
+                Self::$variant(value)
             }
         }
     )*};
 }
 
-boxed!(List Set Hash Stream);
-
-impl From<SortedSet> for Value {
-    fn from(set: SortedSet) -> Self {
-        Self::SortedSet(set)
-    }
-}
+in_place!(List Set Hash SortedSet);

@@ -17,8 +17,11 @@ fn every_record_is_consistent() {
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b"|-_".contains(&b)), "{name}");
         assert!(command.arity != 0 && command.summary.ends_with('.'), "{name}");
         let writes = matches!(command.handler, Handler::Write(_));
-        let whole = ["flushall", "flushdb", "swapdb", "debug"].contains(&name);
-        assert_eq!(command.flags.contains(Flags::WRITE), writes && name != "debug", "{name}");
+        let is_debug = name.starts_with("debug|");
+        let whole = is_debug || ["flushall", "flushdb", "swapdb"].contains(&name);
+        // MIGRATE's writes are commands of their own.
+        let is_write = name == "migrate" || writes && !is_debug;
+        assert_eq!(command.flags.contains(Flags::WRITE), is_write, "{name}");
         assert!(!(writes && command.keys.is_empty()) || whole, "{name} writes which keys?");
         assert!(!(command.flags.contains(Flags::READONLY) && writes), "{name}");
         assert_eq!(
@@ -51,6 +54,8 @@ fn keys_are_found() {
     assert_eq!(keys("OBJECT ENCODING a"), ["a"]);
     assert_eq!(keys("WATCH a b"), ["a", "b"]);
     assert_eq!(keys("RPUSH l x y"), ["l"]);
+    assert_eq!(keys("MIGRATE host 1 a 0 10 COPY"), ["a"]);
+    assert_eq!(keys("MIGRATE host 1  0 10 AUTH keys KEYS a keys b"), ["a", "keys", "b"]);
     assert!(keys("PING").is_empty());
     assert!(keys("CONFIG GET a").is_empty());
     let get = command::lookup(b"get").unwrap();

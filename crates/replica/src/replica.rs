@@ -138,6 +138,7 @@ pub(crate) struct Inner {
     /// The writes that [`Inner::answered`] has told of.
     writes_seen: u64,
     stats: Stats,
+    last_snapshot_ms: u64,
 }
 
 /// Counters of a replica, for INFO.
@@ -241,6 +242,7 @@ impl Replica {
             directory_seen: None,
             writes_seen: 0,
             stats: Stats::default(),
+            last_snapshot_ms: 0,
         };
         let shared = Shared {
             consensus,
@@ -488,6 +490,12 @@ impl Replica {
     /// Asks for a snapshot now.
     pub fn snapshot(&self) {
         self.shared.consensus.trigger_snapshot();
+    }
+
+    /// When this node last finished a snapshot, in milliseconds since 1970; 0 if it has not since it was started.
+    #[must_use]
+    pub fn last_snapshot_ms(&self) -> u64 {
+        self.shared.inner.borrow().last_snapshot_ms
     }
 
     /// Whether a snapshot is being written.
@@ -926,6 +934,7 @@ impl Replica {
             let index = meta.last_log_id.as_ref().map_or(0, |id| id.index);
             tracing::info!(index, bytes = file.bytes, "snapshot written");
             inner.stats.snapshots += 1;
+            inner.last_snapshot_ms = self.shared.consensus.clock().now_ms();
             inner.growth.last_snapshot_bytes = file.bytes;
             inner.snapshots.remove_old();
         }
@@ -1155,7 +1164,8 @@ impl Inner {
                     }
                     warmed -= 1;
                     let lines = &chunk.lines[chunk.done..];
-                    let seed = index ^ now_ms.rotate_left(32) ^ (chunk.done as u64).rotate_left(16);
+                    // Another one for each read, however many of them a millisecond has.
+                    let seed = Random::for_command(now_ms, self.stats.reads, index);
                     let answered = answer_read(&self.keyspace, &*client, index, lines, now_ms, seed);
                     let Some((rest, length)) = answered else {
                         chunk.items.push_front(Read::Command(client));

@@ -115,6 +115,9 @@ impl State {
                 c.close();
                 return Dispatch::Done;
             }
+            Err(_) if args[0].eq_ignore_ascii_case(b"debug") && args.len() > 1 && !self.may_debug() => {
+                return self.refuse(&commands::debug::NOT_ALLOWED);
+            }
             Err(error) => return self.refuse(&error),
         };
         c.last_command.set(command.name);
@@ -128,9 +131,7 @@ impl State {
         if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
             return self.refuse(&LOADING);
         }
-        let writes =
-            command.is_write() || command.name == "exec" && self.queue.as_ref().is_some_and(|q| q.writes);
-        if self.node.is_paused(writes) && !is_exempt_from_pause(command) {
+        if self.node.is_paused(|| self.may_change(command, args)) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
         }
         if self.queue.is_some() && !runs_within_multi(command) {
@@ -154,6 +155,18 @@ impl State {
             self.count_commands(1);
         }
         dispatched
+    }
+
+    /// Whether CLIENT PAUSE WRITE means this command.
+    fn may_change(&self, command: &Command, args: &[&[u8]]) -> bool {
+        match command.name {
+            "exec" => self.queue.as_ref().is_some_and(|queue| queue.writes),
+            _ => self.node.replica.with_keyspace(|k| k.may_change(command, args)),
+        }
+    }
+
+    fn may_debug(&self) -> bool {
+        commands::debug::is_allowed(&self.node, &self.connection)
     }
 
     fn count_commands(&self, n: usize) {
@@ -384,6 +397,10 @@ impl State {
         if commands::takes_time(command) {
             return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
         }
+        if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
+            return self.refuse(&commands::debug::NOT_ALLOWED);
+        }
+        let writes = self.may_change(command, args);
         let bytes: usize = args.iter().map(|a| a.len() + 16).sum();
         let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
         let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
@@ -391,7 +408,7 @@ impl State {
             return self.refuse(&CommandError::fixed("ERR the transaction is too large"));
         }
         queue.bytes += bytes;
-        queue.writes |= command.is_write();
+        queue.writes |= writes;
         let (node, connection) = (self.node.clone(), self.connection.clone());
         match command.handler {
             Handler::Connection(_) if command.name == "select" => {
@@ -409,6 +426,9 @@ impl State {
             }
             Handler::Read(_) | Handler::Write(_) | Handler::ReadOrWait { .. } | Handler::Connection(_) => {
                 queue.transaction.command(queue.db, args)
+            }
+            Handler::Session if command.name == "config|set" => {
+                commands::set_within_transaction(node, &mut queue.transaction, args);
             }
             Handler::Session | Handler::Container if commands::reports_on_node(command) => {
                 let answer = Rc::new(RefCell::new(Vec::new()));

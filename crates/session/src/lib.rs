@@ -10,6 +10,7 @@
 //! connection changes from reads to writes it waits for its reads. What only the session can answer, and does
 //! not depend on others, is answered at its place in the lane.
 
+mod call;
 mod commands;
 mod connection;
 mod dispatch;

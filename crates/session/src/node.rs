@@ -3,15 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_cluster::config::Config;
 use quorate_cluster::{Cluster, NODE_ID_MAX};
-use quorate_env::{Instant, clock};
+use quorate_env::{Instant, Network, clock};
 use quorate_replica::Replica;
 use quorate_resp::{BULK_BYTES_MAX, Limits};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
+use crate::commands::MIGRATIONS_MAX;
 use crate::connection::Connection;
 use crate::tally::Tally;
 
@@ -32,6 +34,10 @@ pub struct Node {
     pub(crate) shutdown: Notify,
     pub(crate) counters: Counters,
     pub(crate) memory: Process,
+    /// For connections to servers outside of the cluster.
+    pub(crate) network: Arc<dyn Network>,
+    /// Whoever holds a permit may have one.
+    pub(crate) migrations: Semaphore,
 }
 
 /// What the process knows of itself; the server fills it in, a simulation has none of it.
@@ -106,7 +112,13 @@ fn client_counter(n: u64) -> u64 {
 impl Node {
     /// A node whose replica is ready to be driven.
     #[must_use]
-    pub fn new(replica: Replica, cluster: Cluster, config: Config, memory: Process) -> Rc<Self> {
+    pub fn new(
+        replica: Replica,
+        cluster: Cluster,
+        config: Config,
+        memory: Process,
+        network: Arc<dyn Network>,
+    ) -> Rc<Self> {
         let identity = replica.consensus().identity();
         let first_client = client_counter(identity.start().wrapping_mul(CLIENTS_PER_START));
         let run_id = format!(
@@ -129,6 +141,8 @@ impl Node {
             shutdown: Notify::new(),
             counters: Counters::default(),
             memory,
+            network,
+            migrations: Semaphore::new(MIGRATIONS_MAX),
         })
     }
 
@@ -307,13 +321,14 @@ impl Node {
         self.resumed.notify_waiters();
     }
 
-    pub(crate) fn is_paused(&self, is_write: bool) -> bool {
+    /// Whether a command must wait; `is_write` is asked if only writes do.
+    pub(crate) fn is_paused(&self, is_write: impl FnOnce() -> bool) -> bool {
         let Some(pause) = self.pause.get() else { return false };
         if Instant::now() >= pause.until {
             self.pause.set(None);
             return false;
         }
-        is_write || !pause.writes_only
+        !pause.writes_only || is_write()
     }
 
     /// Waits until the pause ends or changes.

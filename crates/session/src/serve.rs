@@ -60,7 +60,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     let consensus = cluster.consensus().clone();
     let (replica, runner) = on_stage(&*stage, move || Replica::new(consensus, feed, options)).await?;
     let mut driver = spawn_local(runner.run());
-    let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process);
+    let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process, env.net.clone());
     let main = async {
         if cluster.consensus().identity().is_founder() {
             found(&env, &replica, &config).await;

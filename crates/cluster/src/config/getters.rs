@@ -19,6 +19,17 @@ pub enum Appendfsync {
     Always,
 }
 
+/// Who may use DEBUG; the order is the table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugAccess {
+    /// Nobody.
+    No,
+    /// Everybody.
+    Yes,
+    /// Clients of this machine.
+    Local,
+}
+
 /// How much a node reports of its work; the order is the table's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -96,6 +107,12 @@ getters! {
     protected_mode: bool = "protected-mode" |slot| slot.number() != 0;
     /// The password; empty is none.
     requirepass: Arc<str> = "requirepass" |slot| slot.text();
+    /// Who may use DEBUG.
+    enable_debug_command: DebugAccess = "enable-debug-command" |slot| match slot.number() {
+        0 => DebugAccess::No,
+        1 => DebugAccess::Yes,
+        _ => DebugAccess::Local,
+    };
     /// When a write is acknowledged.
     appendfsync: Appendfsync = "appendfsync" |slot| match slot.number() {
         0 => Appendfsync::Everysec,

@@ -35,6 +35,8 @@ pub enum Kind {
     Secret,
     /// An IP address.
     Address,
+    /// Pairs of seconds and writes.
+    SavePoints,
     /// Limits of the replies that wait for slow clients, per class of clients.
     OutputLimits,
 }
@@ -74,6 +76,7 @@ impl Kind {
                 Ok(address) => Ok(Setting::Text(address.to_string().into())),
                 Err(_) => Err("argument must be one IP address".into()),
             },
+            Self::SavePoints => parse_save_points(text).map(|text| Setting::Text(text.into())),
             Self::OutputLimits => {
                 let mut limits = match current {
                     Setting::Text(text) => OutputLimits::parse(text).unwrap_or_default(),
@@ -116,6 +119,7 @@ impl Kind {
             Self::Text => "text".into(),
             Self::Secret => "text, secret".into(),
             Self::Address => "IP address".into(),
+            Self::SavePoints => "`SECONDS WRITES` …".into(),
             Self::OutputLimits => "`CLASS HARD SOFT SECONDS` …".into(),
         }
     }
@@ -183,6 +187,17 @@ fn parse_enum(text: &str, words: &[&str]) -> Result<i64, String> {
         .position(|word| word.eq_ignore_ascii_case(text))
         .and_then(|at| i64::try_from(at).ok())
         .ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))
+}
+
+/// `3600 1 300 100`, or nothing.
+fn parse_save_points(text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let least = [1, 0].into_iter().cycle();
+    let is_valid = |(word, least): (&&str, i64)| parse_integer(word).is_some_and(|number| number >= least);
+    if !words.len().is_multiple_of(2) || !words.iter().zip(least).all(is_valid) {
+        return Err("Invalid save parameters".into());
+    }
+    Ok(words.join(" "))
 }
 
 /// A decimal integer in its one shortest form.

@@ -1,6 +1,10 @@
 //! The table of parameters. CONFIG, the configuration file, `--set` and docs/CONFIGURATION.md all follow it.
 
+mod redis;
+
 use super::kind::{Kind, Unit};
+
+pub(super) use redis::HIDDEN;
 
 /// Whom a value belongs to (R12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub enum Changes {
 }
 
 /// One parameter.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Parameter {
     /// Its name: Redis's where Redis has it.
     pub name: &'static str,
@@ -61,11 +65,30 @@ const INT_MAX: i64 = i32::MAX as i64;
 
 /// The words of `appendfsync`, in the order of [`Appendfsync`](super::Appendfsync).
 const APPENDFSYNC: &[&str] = &["everysec", "always"];
+/// The words of `enable-debug-command`, in the order of [`DebugAccess`](super::DebugAccess).
+const DEBUG_ACCESS: &[&str] = &["no", "yes", "local"];
 /// The words of `loglevel`, in the order of [`LogLevel`](super::LogLevel).
 const LOGLEVEL: &[&str] = &["debug", "verbose", "notice", "warning"];
 
 /// Every parameter, in the order of the documentation.
-pub const PARAMETERS: &[Parameter] = &[
+pub const PARAMETERS: &[Parameter] = &join::<{ OWN.len() + redis::REDIS.len() }>(OWN, redis::REDIS);
+
+const fn join<const N: usize>(first: &[Parameter], second: &[Parameter]) -> [Parameter; N] {
+    assert!(N == first.len() + second.len());
+    let mut all = [first[0]; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
+        i += 1;
+    }
+    all
+}
+
+/// Those that can only be set at start in Redis, too.
+pub(super) const IMMUTABLE: &[&str] = &["databases", "enable-debug-command", "logfile", "tcp-backlog"];
+
+/// Those that do something.
+const OWN: &[Parameter] = &[
     // Network.
     Parameter {
         name: "port",
@@ -156,6 +179,14 @@ pub const PARAMETERS: &[Parameter] = &[
         changes: Changes::Live,
         doc: "Password of the default user; empty asks for none.",
     },
+    Parameter {
+        name: "enable-debug-command",
+        scope: Scope::Node,
+        kind: Kind::Enum(DEBUG_ACCESS),
+        default: "no",
+        changes: Changes::AtStart,
+        doc: "Who may use DEBUG, which exists for tests: nobody, everybody, or (`local`) clients of this machine.",
+    },
     // Durability and consistency.
     Parameter {
         name: "appendfsync",
@@ -175,11 +206,11 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "save",
-        scope: Scope::Cluster,
-        kind: Kind::Text,
+        scope: Scope::Node,
+        kind: Kind::SavePoints,
         default: "",
-        changes: Changes::Never("snapshots are taken automatically, see snapshot-log-size"),
-        doc: "Always empty: there is nothing to schedule, snapshots follow the growth of the log.",
+        changes: Changes::Live,
+        doc: "Without effect: every write is in the log, and snapshots follow its growth, see snapshot-log-size.",
     },
     Parameter {
         name: "write-timeout",
@@ -316,7 +347,7 @@ pub const PARAMETERS: &[Parameter] = &[
         name: "hash-max-listpack-entries",
         scope: Scope::Cluster,
         kind: count(0, INT_MAX),
-        default: "128",
+        default: "512",
         changes: Changes::Live,
         doc: "Most fields of a hash that is kept in one piece, as OBJECT ENCODING shows it (`listpack`).",
     },
@@ -433,11 +464,25 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     position_of(name).map(|at| &PARAMETERS[at])
 }
 
-/// Names that parameters had before Redis 7, and what they are called now.
+/// Names that parameters had in earlier versions of Redis, and what they are called now.
 pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("cluster-slave-no-failover", "cluster-replica-no-failover"),
+    ("cluster-slave-validity-factor", "cluster-replica-validity-factor"),
     ("hash-max-ziplist-entries", "hash-max-listpack-entries"),
     ("hash-max-ziplist-value", "hash-max-listpack-value"),
     ("list-max-ziplist-size", "list-max-listpack-size"),
+    ("lua-time-limit", "busy-reply-threshold"),
+    ("min-slaves-max-lag", "min-replicas-max-lag"),
+    ("min-slaves-to-write", "min-replicas-to-write"),
+    ("repl-ping-slave-period", "repl-ping-replica-period"),
+    ("slave-announce-ip", "replica-announce-ip"),
+    ("slave-announce-port", "replica-announce-port"),
+    ("slave-ignore-maxmemory", "replica-ignore-maxmemory"),
+    ("slave-lazy-flush", "replica-lazy-flush"),
+    ("slave-priority", "replica-priority"),
+    ("slave-read-only", "replica-read-only"),
+    ("slave-serve-stale-data", "replica-serve-stale-data"),
+    ("slaveof", "replicaof"),
     ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
     ("zset-max-ziplist-value", "zset-max-listpack-value"),
 ];

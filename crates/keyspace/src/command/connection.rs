@@ -1,14 +1,11 @@
-//! Commands that concern the connection, as they are within a transaction, and DEBUG SLEEP.
+//! Commands that concern the connection, as they are within a transaction.
 
 use crate::{
-    context::{ReadCtx, WriteCtx},
+    context::ReadCtx,
     error::CommandError,
     number::parse_i64,
     reply::Reply,
 };
-
-/// Longest that DEBUG SLEEP lets the replicas stand still.
-const SLEEP_MS_MAX: f64 = 3_600_000.0;
 
 /// `PING [message]`
 pub(super) fn ping(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -38,22 +35,6 @@ pub(super) fn time(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
 /// `SELECT index`: the session has already noted with each command which database it means.
 pub(super) fn select(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     parse_db(ctx.arg(1), ctx.keyspace.databases())?;
-    reply.ok();
-    Ok(())
-}
-
-/// `DEBUG SLEEP seconds`: for tests of R20.
-pub(super) fn debug(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let word = ctx.arg(1);
-    if !word.eq_ignore_ascii_case(b"sleep") || ctx.args.len() != 3 {
-        return Err(CommandError::new(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-            String::from_utf8_lossy(&word[..word.len().min(128)])
-        )));
-    }
-    let seconds: Option<f64> = std::str::from_utf8(ctx.arg(2)).ok().and_then(|text| text.parse().ok());
-    let ms = seconds.filter(|seconds| seconds.is_finite()).ok_or(CommandError::NOT_A_FLOAT)? * 1000.0;
-    ctx.sleep(ms.clamp(0.0, SLEEP_MS_MAX) as u64);
     reply.ok();
     Ok(())
 }

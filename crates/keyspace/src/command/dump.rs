@@ -5,14 +5,14 @@ use crate::{
     error::CommandError,
     keyspace::Expiry,
     number::parse_i64,
-    rdb::{self, Refused},
+    rdb::{self, Refused, Version},
     reply::Reply,
 };
 
 /// `DUMP key`
 pub(super) fn dump(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     match ctx.get(ctx.arg(1)) {
-        Some(value) => reply.bulk(&rdb::dump(value)),
+        Some(value) => reply.bulk(&rdb::dump(value, Version::default())),
         None => reply.null(),
     }
     Ok(())

@@ -68,7 +68,7 @@ pub(super) fn command_list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
         }
         _ => return Err(CommandError::SYNTAX),
     };
-    let every = table::all().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+    let every = table::all().flat_map(|command| std::iter::once(command).chain(command.told_subcommands()));
     // Without a filter only whole commands are listed.
     let is_listed =
         |command: &&Command| wanted(command) && (ctx.args.len() > 2 || !command.name.contains('|'));
@@ -207,8 +207,8 @@ fn info(command: Option<&Command>, reply: &mut Reply<'_>) {
     for spec in command.keys {
         key_spec(spec, reply);
     }
-    reply.array(command.subcommands.len());
-    for sub in command.subcommands {
+    reply.array(command.told_subcommands().len());
+    for sub in command.told_subcommands() {
         info(Some(sub), reply);
     }
 }
@@ -241,20 +241,14 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     reply.map(2);
     text(reply, "type");
     match spec.begin {
-        Begin::Index(i) => {
+        Begin::Index(i) | Begin::FoundAt(i, _) => {
             text(reply, "index");
             text(reply, "spec");
             reply.map(1);
             number(reply, "index", i as i64);
         }
-        Begin::Keyword(word, from) => {
-            text(reply, "keyword");
-            text(reply, "spec");
-            reply.map(2);
-            text(reply, "keyword");
-            text(reply, word);
-            number(reply, "startfrom", from as i64);
-        }
+        Begin::Keyword(word, from) => keyword(word, from as i64, reply),
+        Begin::FoundBehind(word, from, _) => keyword(word, from, reply),
         Begin::Found(_) => unknown(reply),
     }
     text(reply, "find_keys");
@@ -289,6 +283,17 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     }
 }
 
+/// A search for a word.
+fn keyword(word: &str, from: i64, reply: &mut Reply<'_>) {
+    reply.bulk(b"keyword");
+    reply.bulk(b"spec");
+    reply.map(2);
+    reply.bulk(b"keyword");
+    reply.bulk(word.as_bytes());
+    reply.bulk(b"startfrom");
+    reply.int(from);
+}
+
 /// A search that clients cannot do.
 fn unknown(reply: &mut Reply<'_>) {
     reply.bulk(b"unknown");
@@ -300,7 +305,11 @@ fn unknown(reply: &mut Reply<'_>) {
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let mut whole = (0, 0, 0);
     for spec in specs {
-        let (Begin::Index(first), Find::Range { last, step }) = (spec.begin, spec.find) else { continue };
+        let (Begin::Index(first) | Begin::FoundAt(first, _), Find::Range { last, step }) =
+            (spec.begin, spec.find)
+        else {
+            continue;
+        };
         let (first, step) = (first as i64, step as i64);
         let last = if last < 0 { last.into() } else { first + i64::from(last) };
         whole = match whole {
@@ -314,7 +323,7 @@ fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
 
 fn docs(command: &Command, reply: &mut Reply<'_>) {
     reply.bulk(command.name.as_bytes());
-    let more = [!command.arguments.is_empty(), !command.subcommands.is_empty()];
+    let more = [!command.arguments.is_empty(), !command.told_subcommands().is_empty()];
     reply.map(4 + more.into_iter().filter(|&there| there).count());
     let group = command.group.name();
     let fields = [
@@ -331,10 +340,10 @@ fn docs(command: &Command, reply: &mut Reply<'_>) {
         reply.bulk(b"arguments");
         arguments(command.arguments, reply);
     }
-    if !command.subcommands.is_empty() {
+    if !command.told_subcommands().is_empty() {
         reply.bulk(b"subcommands");
-        reply.map(command.subcommands.len());
-        for sub in command.subcommands {
+        reply.map(command.told_subcommands().len());
+        for sub in command.told_subcommands() {
             docs(sub, reply);
         }
     }

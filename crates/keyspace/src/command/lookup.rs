@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Command, table};
+use super::{Command, compatibility::not_implemented, debug, table};
 use crate::error::CommandError;
 
 /// Longest name of a command.
@@ -63,7 +63,20 @@ pub(crate) fn resolve_logged(args: &[&[u8]]) -> Result<&'static Command, Command
     }
 }
 
+/// The same, for what the node itself may ask: internal commands too. Clients' command lines are resolved before they come
+/// here.
+pub(crate) fn resolve_asked(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    resolve(args).or_else(|error| {
+        let internal = args.first().and_then(|name| lookup_internal(name)).ok_or(error)?;
+        check(internal, args)
+    })
+}
+
 fn check(mut command: &'static Command, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    if let ("debug", Some(word)) = (command.name, args.get(1)) {
+        let found = subcommand(command, word).filter(|command| command.takes(args.len()));
+        return found.ok_or_else(|| debug::not_understood(word));
+    }
     if let (false, Some(word)) = (command.subcommands.is_empty(), args.get(1)) {
         command = subcommand(command, word).ok_or_else(|| unknown_subcommand(command, word))?;
     }
@@ -79,6 +92,9 @@ pub(super) fn subcommand(container: &'static Command, word: &[u8]) -> Option<&'s
 #[must_use]
 pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     let name = args.first().copied().unwrap_or_default();
+    if let Some(error) = not_implemented(None, name) {
+        return error;
+    }
     let mut quoted = String::new();
     for arg in args.iter().skip(1) {
         if quoted.len() >= QUOTED_LEN_MAX {
@@ -93,6 +109,9 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
 /// The error for a word that names no subcommand of `container`.
 #[must_use]
 pub fn unknown_subcommand(container: &Command, word: &[u8]) -> CommandError {
+    if let Some(error) = not_implemented(Some(container.name), word) {
+        return error;
+    }
     let word = beginning(word, QUOTED_LEN_MAX);
     let container = container.name.to_ascii_uppercase();
     CommandError::new(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))

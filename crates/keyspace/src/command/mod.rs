@@ -3,12 +3,14 @@
 //! A command is one [`Command`] record in one table ([`table`]). The arity check, the positions of keys, the answers of
 //! `COMMAND` and the access categories all follow from it.
 
+pub mod compatibility;
 pub mod introspect;
 pub mod table;
 
 mod bitmaps;
 mod connection;
 mod databases;
+mod debug;
 mod dump;
 mod functions;
 mod geo;
@@ -18,9 +20,12 @@ mod internal;
 mod keys;
 mod lists;
 mod lookup;
+mod migrate;
+mod pausing;
 mod picks;
 mod scripting;
 mod scan;
+mod shebang;
 mod sets;
 mod sort;
 mod sorted_sets;
@@ -30,7 +35,7 @@ mod waiting;
 
 use bitflags::bitflags;
 
-pub(crate) use self::lookup::resolve_logged;
+pub(crate) use self::lookup::{resolve_asked, resolve_logged};
 pub use self::lookup::{lookup, lookup_internal, resolve, unknown_command, unknown_subcommand};
 use crate::{
     context::{ReadCtx, WriteCtx},
@@ -106,6 +111,12 @@ impl Command {
     #[must_use]
     pub fn short_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, name)| name)
+    }
+
+    /// The subcommands that COMMAND tells of. Those of DEBUG are arguments, for Redis.
+    #[must_use]
+    pub fn told_subcommands(&self) -> &'static [Command] {
+        if self.name == "debug" { &[] } else { self.subcommands }
     }
 
     /// Whether this many arguments (with the names) are right.
@@ -185,6 +196,10 @@ pub enum Begin {
     Keyword(&'static str, usize),
     /// Where a function finds them, if anywhere. Clients are told that it is unknown.
     Found(fn(&[&[u8]]) -> Option<usize>),
+    /// The same. Clients are told a position.
+    FoundAt(usize, fn(&[&[u8]]) -> Option<usize>),
+    /// The same. Clients are told a word, and from where on to look for it; if negative, from the end and backwards.
+    FoundBehind(&'static str, i64, fn(&[&[u8]]) -> Option<usize>),
 }
 
 /// How far keys go.
@@ -229,10 +244,12 @@ impl KeySpec {
                     None => return Ok(()),
                 }
             }
-            Begin::Found(find) => match find(args) {
-                Some(i) => i,
-                None => return Ok(()),
-            },
+            Begin::Found(find) | Begin::FoundAt(_, find) | Begin::FoundBehind(_, _, find) => {
+                match find(args) {
+                    Some(i) => i,
+                    None => return Ok(()),
+                }
+            }
         };
         match self.find {
             Find::Range { last, step } => {
@@ -299,6 +316,8 @@ pub enum Group {
     Pubsub,
     /// Of scripts and functions.
     Scripting,
+    /// Of Redis Sentinel.
+    Sentinel,
     /// Of the server.
     Server,
     /// Of sets.
@@ -328,6 +347,7 @@ impl Group {
             Self::List => "list",
             Self::Pubsub => "pubsub",
             Self::Scripting => "scripting",
+            Self::Sentinel => "sentinel",
             Self::Server => "server",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use quorate_resp::Protocol;
 
 use crate::{
-    command::{self, Command, Flags, Handler, ScriptPolicy},
+    command::{self, Command, Flags, Handler, ScriptPolicy, shebang},
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Keyspace,
     number::parse_i64,
     random::Random,
     reply::Reply,
-    script::{self, FLAGS, Failed, Run, Shared, sha1_text},
+    script::{self, Code, FLAGS, Failed, Job, Lines, Run, Sha, Shared},
 };
 
 type Outcome = Result<(), CommandError>;
@@ -26,114 +26,123 @@ const NOT_BUSY: CommandError = CommandError::fixed("NOTBUSY No scripts in execut
 
 /// `EVAL script numkeys [key ...] [arg ...]`
 pub(super) fn eval(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let code = ctx.arg(1);
-    let (keys, args) = keys_and_args(ctx.args)?;
-    let sha = sha1_text(code);
-    let script = Script::new(code, sha)?;
-    script.compile(ctx.keyspace)?;
-    ctx.keyspace.remember_script(&script.sha, code, false);
-    script.run(ctx, keys, args, false, reply);
-    Ok(())
+    eval_source(ctx, false, reply)
 }
 
 /// `EVALSHA sha1 numkeys [key ...] [arg ...]`
 pub(super) fn evalsha(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if ctx.arg(1).len() != SHA_LEN {
-        return Err(NOSCRIPT);
-    }
-    let (keys, args) = keys_and_args(ctx.args)?;
-    let (sha, code) = known(ctx.keyspace, ctx.arg(1))?;
-    Script::new(&code, sha)?.run(ctx, keys, args, false, reply);
-    Ok(())
+    eval_known(ctx, false, reply)
 }
 
 /// `EVAL_RO script numkeys [key ...] [arg ...]`
 pub(super) fn eval_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let code = ctx.arg(1);
-    let (keys, args) = keys_and_args(ctx.args)?;
-    let script = Script::new(code, sha1_text(code))?;
-    script.compile(ctx.keyspace)?;
-    ctx.keyspace.remember_script(&script.sha, code, false);
-    script.run(ctx, keys, args, true, reply);
-    Ok(())
+    eval_source(ctx, true, reply)
 }
 
 /// `EVALSHA_RO sha1 numkeys [key ...] [arg ...]`
 pub(super) fn evalsha_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if ctx.arg(1).len() != SHA_LEN {
-        return Err(NOSCRIPT);
-    }
-    let (keys, args) = keys_and_args(ctx.args)?;
-    let (sha, code) = known(ctx.keyspace, ctx.arg(1))?;
-    Script::new(&code, sha)?.run(ctx, keys, args, true, reply);
+    eval_known(ctx, true, reply)
+}
+
+fn eval_source(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
+    let source = ctx.arg(1);
+    let (keys, args) = keys_and_args(ctx.args, CommandError::NOT_AN_INTEGER)?;
+    let script = Script::new(source, Sha::of(source))?;
+    script.compile(ctx.keyspace)?;
+    ctx.keyspace.remember_script(script.code.sha, source, false);
+    script.run(ctx, keys, args, read_only, reply);
     Ok(())
 }
 
-/// The length of a SHA-1 in hexadecimal.
-const SHA_LEN: usize = 40;
-
-fn known(keyspace: &Keyspace, sha: &[u8]) -> Result<(String, std::sync::Arc<[u8]>), CommandError> {
-    let sha = String::from_utf8_lossy(sha).to_ascii_lowercase();
-    let code = keyspace.scripts.source(&sha).ok_or(NOSCRIPT)?;
-    Ok((sha, code))
+fn eval_known(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
+    let sha = Sha::parse(ctx.arg(1)).ok_or(NOSCRIPT)?;
+    let (keys, args) = keys_and_args(ctx.args, CommandError::NOT_AN_INTEGER)?;
+    let source = ctx.keyspace.scripts.source(&sha).ok_or(NOSCRIPT)?;
+    Script::new(&source, sha)?.run(ctx, keys, args, read_only, reply);
+    Ok(())
 }
 
 /// Keys and arguments.
 type Words<'a> = (&'a [&'a [u8]], &'a [&'a [u8]]);
 
 /// The keys and the arguments of a script or a function.
-pub(super) fn keys_and_args<'a>(words: &'a [&'a [u8]]) -> Result<Words<'a>, CommandError> {
+pub(super) fn keys_and_args<'a>(
+    words: &'a [&'a [u8]],
+    not_a_number: CommandError,
+) -> Result<Words<'a>, CommandError> {
     let rest = &words[3..];
-    let count = parse_i64(words[2]).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let count = parse_i64(words[2]).ok_or(not_a_number)?;
     let count = usize::try_from(count).map_err(|_| NEGATIVE_KEYS)?;
     rest.split_at_checked(count).ok_or(MORE_KEYS_THAN_ARGS)
 }
 
 /// A script about to run.
 struct Script<'a> {
-    sha: String,
-    /// Without its first line, if that says which engine it is for.
-    code: &'a [u8],
+    code: Code<'a>,
     /// Whether its first line says that it does not write.
     no_writes: bool,
 }
 
 impl<'a> Script<'a> {
-    fn new(source: &'a [u8], sha: String) -> Result<Self, CommandError> {
+    fn new(source: &'a [u8], sha: Sha) -> Result<Self, CommandError> {
         if source.len() > script::SOURCE_BYTES_MAX {
             return Err(TOO_LARGE);
         }
-        let (code, flags) = without_shebang(source)?;
-        let no_writes = flags.contains(&"no-writes");
-        Ok(Self { sha, code, no_writes })
+        let (text, flags) = shebang::of_script(source, &FLAGS)?;
+        let no_writes = flags.iter().any(|flag| flag == "no-writes");
+        Ok(Self { code: Code { sha, text, is_library: false }, no_writes })
     }
 
     fn compile(&self, keyspace: &Keyspace) -> Outcome {
         let mut interpreter = keyspace.scripts.take_interpreter();
-        let compiled = interpreter.compiled(&self.sha, self.code, "user_script");
+        let compiled = interpreter.compile(&self.code, keyspace.rules.script_memory_max);
         keyspace.scripts.give_back(interpreter);
-        compiled.map(|_| ()).map_err(|message| {
-            CommandError::new(format!("ERR Error compiling script (new function): {message}"))
-        })
+        compiled.map_err(not_compiled)
     }
 
     fn run(&self, ctx: &mut WriteCtx<'_>, keys: &[&[u8]], args: &[&[u8]], read_only: bool, reply: &mut Reply<'_>) {
-        let mut interpreter = ctx.keyspace.scripts.take_interpreter();
-        match interpreter.compiled(&self.sha, self.code, "user_script") {
-            Ok(function) => {
-                let mut calls = Calls::new(ctx, read_only || self.no_writes);
-                let run = calls.run();
-                let mut call = |args: &[&[u8]], shared: &Shared| calls.call(args, shared);
-                interpreter.vm.run_script(&function, keys, args, run, &mut call, &mut |result| match result {
-                    Ok((value, resp3)) => script::to_reply(value, resp3, reply),
-                    Err(failed) => reply.error(&failure(&failed, &self.sha)),
-                });
+        let name = |failed: &Failed| failure(failed, &self.code.sha.to_string());
+        let job = Job { function: None, keys, args };
+        run(ctx, &self.code, &job, read_only || self.no_writes, reply, &name, &not_compiled);
+    }
+}
+
+fn not_compiled(message: String) -> CommandError {
+    CommandError::new(format!("ERR Error compiling script (new function): {message}"))
+}
+
+/// Runs a script or a function.
+pub(super) fn run(
+    ctx: &mut WriteCtx<'_>,
+    code: &Code<'_>,
+    job: &Job<'_>,
+    read_only: bool,
+    reply: &mut Reply<'_>,
+    failed: &dyn Fn(&Failed) -> CommandError,
+    not_compiled: &dyn Fn(String) -> CommandError,
+) {
+    let mut interpreter = ctx.keyspace.scripts.take_interpreter();
+    let mut lines = reply.is_wanted().then(Lines::default);
+    let mut calls = Calls::new(ctx, read_only);
+    let run = calls.run();
+    let mut call = |args: &[&[u8]], shared: &Shared, out: &mut Vec<u8>| calls.call(args, shared, out);
+    let ran = interpreter.run(code, job, run, &mut call, lines.as_mut(), &mut |result| {
+        match result {
+            Ok((value, resp3)) => {
+                let mark = reply.mark();
+                let put = script::to_reply(value, resp3, reply);
+                return put.inspect_err(|_| reply.rollback(mark));
             }
-            Err(message) => {
-                reply.error(&CommandError::new(format!("ERR Error compiling script (new function): {message}")));
-            }
+            Err(error) => reply.error(&failed(&error)),
         }
-        ctx.keyspace.scripts.give_back(interpreter);
+        Ok(())
+    });
+    if let Err(message) = ran {
+        reply.error(&not_compiled(message));
+    }
+    ctx.keyspace.scripts.give_back(interpreter);
+    if let Some(mut lines) = lines.filter(|lines| !lines.is_empty()) {
+        ctx.keyspace.scripts.lines.append(&mut lines);
     }
 }
 
@@ -147,35 +156,9 @@ pub(super) fn failure(failed: &Failed, name: &str) -> CommandError {
     }
 }
 
-/// Takes off a first line such as `#!lua flags=no-writes`.
-fn without_shebang(source: &[u8]) -> Result<(&[u8], Vec<&str>), CommandError> {
-    if !source.starts_with(b"#!") {
-        return Ok((source, Vec::new()));
-    }
-    let Some(end) = source.iter().position(|byte| *byte == b'\n') else {
-        return Err(CommandError::fixed("ERR Invalid script shebang"));
-    };
-    let line = std::str::from_utf8(&source[2..end])
-        .map_err(|_| CommandError::fixed("ERR Invalid script shebang"))?;
-    let mut words = line.split_ascii_whitespace();
-    let engine = words.next().unwrap_or_default();
-    if engine != "lua" {
-        return Err(CommandError::new(format!("ERR Unexpected engine in script shebang: #!{engine}")));
-    }
-    let mut flags = Vec::new();
-    for word in words {
-        let Some(list) = word.strip_prefix("flags=") else {
-            return Err(CommandError::new(format!("ERR Unknown lua shebang option: {word}")));
-        };
-        for flag in list.split(',').filter(|flag| !flag.is_empty()) {
-            if !FLAGS.contains(&flag) {
-                return Err(CommandError::new(format!("ERR Unexpected flag in script shebang: {flag}")));
-            }
-            flags.push(flag);
-        }
-    }
-    // The line end stays, so that errors name the right lines.
-    Ok((&source[end..], flags))
+/// Whether the first line of a script says that it does not write.
+pub(super) fn promises_no_writes(source: &[u8]) -> bool {
+    shebang::of_script(source, &FLAGS).is_ok_and(|(_, flags)| flags.iter().any(|flag| flag == "no-writes"))
 }
 
 /// Carries out what a script calls.
@@ -196,19 +179,18 @@ impl<'a> Calls<'a> {
 
     /// What a run gets.
     pub(super) fn run(&self) -> Run {
-        Run { seed: self.seed, steps: self.keyspace.rules.script_steps_max }
+        let rules = &self.keyspace.rules;
+        Run { seed: self.seed, steps: rules.script_steps_max, memory: rules.script_memory_max }
     }
 
-    /// The encoded reply to one command.
-    pub(super) fn call(&mut self, args: &[&[u8]], shared: &Shared) -> Vec<u8> {
+    /// Appends the encoded reply to one command.
+    pub(super) fn call(&mut self, args: &[&[u8]], shared: &Shared, out: &mut Vec<u8>) {
         let protocol = if shared.resp.load(Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
-        let mut bytes = Vec::new();
-        let mut reply = Reply::new(&mut bytes, protocol);
+        let mut reply = Reply::new(out, protocol);
         match self.permitted(args) {
             Ok(command) => self.carry_out(command, args, &mut reply),
             Err(error) => reply.error(&error),
         }
-        bytes
     }
 
     fn permitted(&self, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
@@ -221,7 +203,9 @@ impl<'a> Calls<'a> {
             })
         })?;
         let is_function = !matches!(command.handler, Handler::Session | Handler::Container);
-        if command.script == ScriptPolicy::Refused || command.flags.contains(Flags::NOSCRIPT) || !is_function {
+        let is_denied = command.script == ScriptPolicy::Refused || command.flags.contains(Flags::NOSCRIPT);
+        let may_debug = || command.name.starts_with("debug|") && self.keyspace.rules.scripts_may_debug;
+        if !is_function || is_denied && !may_debug() {
             return Err(CommandError::fixed("ERR This Redis command is not allowed from script"));
         }
         if self.read_only && command.is_write() {
@@ -262,10 +246,10 @@ impl<'a> Calls<'a> {
 /// `SCRIPT LOAD script`
 pub(super) fn script_load(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let code = ctx.arg(2);
-    let script = Script::new(code, sha1_text(code))?;
+    let script = Script::new(code, Sha::of(code))?;
     script.compile(ctx.keyspace)?;
-    ctx.keyspace.remember_script(&script.sha, code, true);
-    reply.bulk(script.sha.as_bytes());
+    ctx.keyspace.remember_script(script.code.sha, code, true);
+    reply.bulk(script.code.sha.to_string().as_bytes());
     Ok(())
 }
 
@@ -274,8 +258,8 @@ pub(super) fn script_exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome
     let names = &ctx.args[2..];
     reply.array(names.len());
     for name in names {
-        let sha = String::from_utf8_lossy(name).to_ascii_lowercase();
-        reply.int(i64::from(ctx.keyspace.scripts.source(&sha).is_some()));
+        let source = Sha::parse(name).and_then(|sha| ctx.keyspace.scripts.source(&sha));
+        reply.int(i64::from(source.is_some()));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod bitmaps;
 mod cluster;
 mod connection;
+mod debug;
 mod geo;
 mod hashes;
 mod hyperloglog;
@@ -30,7 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().flat_map(|family| family.iter())
 }
 
-/// The commands that only Quorate itself writes into the log. Their names begin with a NUL, so that no client's
+/// The commands that only Quorate itself writes into the log, or asks for. Their names begin with a NUL, so that no client's
 /// command can be taken for one.
 pub fn internal() -> impl Iterator<Item = &'static Command> {
     internal::INTERNAL.iter()
@@ -52,6 +53,7 @@ static FAMILIES: &[&[Command]] = &[
     transactions::TRANSACTIONS,
     connection::CONNECTION,
     server::SERVER,
+    debug::DEBUG,
     cluster::CLUSTER,
 ];
 

@@ -1,6 +1,6 @@
 //! Values as bytes.
 
-use super::{kind, stream};
+use super::{Version, kind, stream};
 use crate::{
     collection::{Collection, Fields},
     listpack::{self, Appender},
@@ -17,14 +17,14 @@ pub(super) const PLAIN: u8 = 1;
 pub(super) const PACKED: u8 = 2;
 
 /// Appends what says the type, and the value.
-pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
+pub(super) fn put_value(out: &mut Vec<u8>, value: &Value, version: Version) {
     match value {
         Value::String(string) => put_str(out, string),
         Value::List(list) => put_list(out, list),
-        Value::Set(set) => put_set(out, set),
+        Value::Set(set) => put_set(out, set, version),
         Value::Hash(hash) => put_hash(out, hash),
         Value::SortedSet(set) => put_sorted_set(out, set),
-        Value::Stream(stream) => stream::put(out, stream),
+        Value::Stream(stream) => stream::put(out, stream, version),
     }
 }
 
@@ -135,13 +135,13 @@ impl ListNodes {
     }
 }
 
-fn put_set(out: &mut Vec<u8>, set: &Set) {
+fn put_set(out: &mut Vec<u8>, set: &Set, version: Version) {
     match set.encoding() {
         "intset" => {
             out.push(kind::SET_INTSET);
             put_blob(out, &intset(set));
         }
-        "listpack" => {
+        "listpack" if version >= Version::V11 => {
             out.push(kind::SET_LISTPACK);
             put_listpack(out, Collection::fields_from(set, 0));
         }

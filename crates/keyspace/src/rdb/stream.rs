@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    kind,
+    Version, kind,
     reader::Reader,
     save::{put_blob, put_length, put_string},
 };
@@ -13,8 +13,8 @@ use crate::types::stream::{Consumer, Group, Node, Pending, Stream, StreamId};
 const UNKNOWN: u64 = u64::MAX;
 
 /// Appends a stream.
-pub(super) fn put(out: &mut Vec<u8>, stream: &Stream) {
-    out.push(kind::STREAM_3);
+pub(super) fn put(out: &mut Vec<u8>, stream: &Stream, version: Version) {
+    out.push(if version >= Version::V11 { kind::STREAM_3 } else { kind::STREAM_2 });
     put_length(out, stream.node_count() as u64);
     for node in stream.nodes() {
         put_blob(out, &node.first().to_bytes());
@@ -26,7 +26,7 @@ pub(super) fn put(out: &mut Vec<u8>, stream: &Stream) {
     }
     put_length(out, stream.entries_added());
     put_length(out, stream.group_count() as u64);
-    stream.groups().for_each(|group| put_group(out, group));
+    stream.groups().for_each(|group| put_group(out, group, version));
 }
 
 fn put_id(out: &mut Vec<u8>, id: StreamId) {
@@ -34,7 +34,7 @@ fn put_id(out: &mut Vec<u8>, id: StreamId) {
     put_length(out, id.seq);
 }
 
-fn put_group(out: &mut Vec<u8>, group: &Group) {
+fn put_group(out: &mut Vec<u8>, group: &Group, version: Version) {
     put_string(out, group.name());
     put_id(out, group.last_id());
     put_length(out, group.entries_read().map_or(UNKNOWN, |read| read as u64));
@@ -48,7 +48,9 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     for consumer in group.consumers() {
         put_string(out, consumer.name());
         out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
-        out.extend_from_slice(&consumer.active_ms.unwrap_or(UNKNOWN).to_le_bytes());
+        if version >= Version::V11 {
+            out.extend_from_slice(&consumer.active_ms.unwrap_or(UNKNOWN).to_le_bytes());
+        }
         put_length(out, consumer.pending_len() as u64);
         consumer.pending_from(StreamId::MIN).for_each(|id| out.extend_from_slice(&id.to_bytes()));
     }

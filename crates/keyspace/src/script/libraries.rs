@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use mlua::{Lua, Table, Value};
 
-use super::vm::{Shared, error_here};
+use super::{budget::Shared, errors::error_here};
 
 /// Each library by its name.
 pub(super) fn tables(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mlua::{Lua, Table, Value};
 
-use super::vm::{CallError, Shared};
+use super::{budget::Shared, errors::CallError};
 
 /// The generator of POSIX's `drand48` family, which Redis has: 48 bits, linear congruential.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub(super) fn functions(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> 
         table.set(name, lua.create_function(move |_, x: f64| Ok(function(x)))?)?;
     }
     table.set("atan2", lua.create_function(|_, (y, x): (f64, f64)| Ok(libm::atan2(y, x)))?)?;
-    table.set("pow", lua.create_function(|_, (x, y): (f64, f64)| Ok(libm::pow(x, y)))?)?;
+    table.set("pow", lua.create_function(|_, (x, y): (f64, f64)| Ok(super::power::pow(x, y)))?)?;
     let state = shared.clone();
     table.set(
         "random",

@@ -4,10 +4,17 @@
 //! interpreter ([`vm`]) belongs to a node. Every replica carries a script out, at its place in the log, and gets the same
 //! effects and the same reply, because all that a script can see follows from the state and its arguments.
 
+mod budget;
+mod calls;
 mod convert;
+mod errors;
+mod interpreter;
 mod libraries;
+mod log;
 mod math;
+mod power;
 mod redis;
+mod sha;
 mod vm;
 
 use std::{
@@ -15,12 +22,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use mlua::Function;
-
+pub use self::log::{LogLevel, LogLine};
 pub(crate) use self::{
+    budget::Shared,
+    calls::Call,
     convert::to_reply,
-    redis::{FLAGS, sha1_text},
-    vm::{Failed, Run, Shared, Vm},
+    errors::Failed,
+    interpreter::{Code, Interpreter, Job},
+    log::Lines,
+    redis::FLAGS,
+    sha::Sha,
+    vm::{Finish, Run},
 };
 
 /// Scripts that EVAL has brought are kept for EVALSHA until this many came after them. What SCRIPT LOAD has brought stays.
@@ -29,19 +41,17 @@ const EVALUATED_MAX: usize = 500;
 /// Longest source of a script or a library.
 pub(crate) const SOURCE_BYTES_MAX: usize = 16 << 20;
 
-/// Compiled scripts kept by a node.
-const COMPILED_MAX: usize = 1000;
-
 /// Sources of scripts and libraries, and this node's interpreter.
 #[derive(Debug, Default)]
 pub(crate) struct Scripts {
-    /// By SHA-1 in hexadecimal.
-    sources: BTreeMap<String, Source>,
+    sources: BTreeMap<Sha, Source>,
     /// Those that EVAL has brought, oldest first.
-    evaluated: VecDeque<String>,
+    evaluated: VecDeque<Sha>,
     /// By name.
     pub(crate) libraries: BTreeMap<String, Library>,
     interpreter: Mutex<Option<Box<Interpreter>>>,
+    /// What scripts have said to the log of this node.
+    pub(crate) lines: Lines,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +70,13 @@ pub(crate) struct Library {
     pub(crate) functions: BTreeMap<String, FunctionInfo>,
 }
 
+impl Library {
+    /// The function of this name, in whatever case.
+    pub(crate) fn function(&self, name: &str) -> Option<(&String, &FunctionInfo)> {
+        self.functions.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+}
+
 /// What is known of a function without running it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FunctionInfo {
@@ -69,52 +86,25 @@ pub(crate) struct FunctionInfo {
     pub(crate) flags: Vec<String>,
 }
 
-/// The interpreter and what it has compiled.
-#[derive(Debug)]
-pub(crate) struct Interpreter {
-    pub(crate) vm: Vm,
-    /// By SHA-1 of the source, with a mark of what it is.
-    compiled: BTreeMap<String, Function>,
-}
-
-impl Interpreter {
-    /// The function that `code` compiles to. `name` is where its errors say they come from, `sha` its SHA-1.
-    ///
-    /// # Errors
-    /// The compiler's message.
-    pub(crate) fn compiled(&mut self, sha: &str, code: &[u8], name: &str) -> Result<Function, String> {
-        let place = format!("{name} {sha}");
-        if let Some(function) = self.compiled.get(&place) {
-            return Ok(function.clone());
-        }
-        let function = self.vm.compile(code, name)?;
-        if self.compiled.len() >= COMPILED_MAX {
-            self.compiled.clear();
-        }
-        self.compiled.insert(place, function.clone());
-        Ok(function)
-    }
-}
-
 impl Scripts {
     /// The source of a script.
-    pub(crate) fn source(&self, sha: &str) -> Option<Arc<[u8]>> {
+    pub(crate) fn source(&self, sha: &Sha) -> Option<Arc<[u8]>> {
         self.sources.get(sha).map(|source| source.code.clone())
     }
 
     /// Remembers a source. `loaded`: until SCRIPT FLUSH. True if that changes anything.
-    pub(crate) fn remember(&mut self, sha: &str, code: &[u8], loaded: bool) -> bool {
-        if let Some(source) = self.sources.get_mut(sha) {
+    pub(crate) fn remember(&mut self, sha: Sha, code: &[u8], loaded: bool) -> bool {
+        if let Some(source) = self.sources.get_mut(&sha) {
             let changes = loaded && !source.loaded;
             if changes {
                 source.loaded = true;
-                self.evaluated.retain(|other| other != sha);
+                self.evaluated.retain(|other| *other != sha);
             }
             return changes;
         }
-        self.sources.insert(sha.to_owned(), Source { code: code.into(), loaded });
+        self.sources.insert(sha, Source { code: code.into(), loaded });
         if !loaded {
-            self.evaluated.push_back(sha.to_owned());
+            self.evaluated.push_back(sha);
             if self.evaluated.len() > EVALUATED_MAX
                 && let Some(oldest) = self.evaluated.pop_front()
             {
@@ -141,19 +131,20 @@ impl Scripts {
 
     /// The interpreter, for the time of a run; give it back.
     pub(crate) fn take_interpreter(&self) -> Box<Interpreter> {
-        let taken = self.interpreter.lock().expect("no script panics").take();
-        taken.unwrap_or_else(|| Box::new(Interpreter { vm: Vm::new(), compiled: BTreeMap::new() }))
+        self.interpreter.lock().expect("no script panics").take().unwrap_or_else(|| Box::new(Interpreter::new()))
     }
 
     /// See [`Self::take_interpreter`].
     pub(crate) fn give_back(&self, interpreter: Box<Interpreter>) {
-        *self.interpreter.lock().expect("no script panics") = Some(interpreter);
+        if !interpreter.is_full() {
+            *self.interpreter.lock().expect("no script panics") = Some(interpreter);
+        }
     }
 
-    /// The library that has a function of this name.
-    pub(crate) fn library_of(&self, function: &str) -> Option<(&Library, &FunctionInfo)> {
+    /// The library that has a function of this name, in whatever case, and the name as it was registered.
+    pub(crate) fn library_of(&self, function: &str) -> Option<(&Library, &String, &FunctionInfo)> {
         self.libraries
             .values()
-            .find_map(|library| library.functions.get(function).map(|function| (library, function)))
+            .find_map(|library| library.function(function).map(|(name, function)| (library, name, function)))
     }
 }

@@ -7,9 +7,41 @@ local raw = {
   next = next, rawset = rawset, rawget = rawget, pcall = pcall, xpcall = xpcall, tostring = tostring, type = type,
   setmetatable = setmetatable, getmetatable = getmetatable, error = error, select = select, unpack = unpack,
   insert = table.insert, remove = table.remove, sort = table.sort, concat = table.concat,
-  rep = string.rep, match = string.match, gsub = string.gsub,
+  rep = string.rep, match = string.match, gsub = string.gsub, find = string.find,
 }
 local charge = native.charge
+
+-- Rust can take this many arguments of a function; commands with more words have a way of their own.
+local ARGS_MAX = 250
+
+local function bounded(f)
+  return function(...)
+    if raw.select("#", ...) > ARGS_MAX then
+      raw.error("too many arguments", 2)
+    end
+    return f(...)
+  end
+end
+
+-- The same for functions that look at four arguments, and may call others that do.
+local function four(f)
+  return function(...)
+    if raw.select("#", ...) > 4 then
+      local a, b, c, d = ...
+      return f(a, b, c, d)
+    end
+    return f(...)
+  end
+end
+
+-- A copy of a library; `wrap` goes around its functions.
+local function copy(lib, wrap)
+  local result = {}
+  for name, value in raw.next, lib do
+    result[name] = wrap and raw.type(value) == "function" and wrap(value) or value
+  end
+  return result
+end
 
 -- Tables that no script may change.
 local protected = {}
@@ -23,9 +55,10 @@ local function read_only(content, missing)
   if missing then
     raw.setmetatable(content, { __index = missing })
   end
-  local view = raw.setmetatable({}, { __index = content, __newindex = refuse, __metatable = false })
+  local meta = { __index = content, __newindex = refuse, __metatable = false }
+  local view = raw.setmetatable({}, meta)
   protected[view] = content
-  return view
+  return view, meta
 end
 
 local function check_writable(t)
@@ -129,6 +162,13 @@ local function place_of(err)
   return source and raw.gsub(source, "^@", "") .. ":" .. line .. ": " .. text or text
 end
 
+-- Memory has run out. Not every interpreter has the same of it: in one that is shared the run ends here.
+local function check_memory(err)
+  if raw.type(err) == "string" and raw.find(err, "not enough memory", 1, true) then
+    native.no_memory()
+  end
+end
+
 -- A script that has spent all it may cannot go on by catching that.
 local function caught(ok, err, ...)
   if not ok then
@@ -139,6 +179,7 @@ local function caught(ok, err, ...)
     if raw.type(err) == "table" and raw.type(raw.rawget(err, "err")) == "string" then
       err = err.err
     end
+    check_memory(err)
     return false, place_of(err)
   end
   return ok, err, ...
@@ -147,6 +188,7 @@ end
 local function checked(ok, ...)
   if not ok then
     native.check()
+    check_memory((...))
   end
   return ok, ...
 end
@@ -160,22 +202,15 @@ function builtins.xpcall(f, handler, ...)
     if raw.type(err) == "userdata" then
       err = native.error_of(err)
     end
+    check_memory(err)
     return handler(err)
   end, ...))
-end
-
-local function copy(lib)
-  local result = {}
-  for name, value in raw.next, lib do
-    result[name] = value
-  end
-  return result
 end
 
 local lib_string = copy(string)
 lib_string.dump = nil
 for name, f in raw.next, native.string do
-  lib_string[name] = f
+  lib_string[name] = four(f)
 end
 function lib_string.rep(s, n)
   local len = raw.type(s) == "number" and 24 or raw.type(s) == "string" and #s or 0
@@ -233,18 +268,32 @@ builtins.math = read_only(lib_math)
 builtins.coroutine = read_only(lib_coroutine)
 builtins.os = read_only({ clock = native.clock })
 for name, lib in raw.next, native.libraries do
-  builtins[name] = read_only(lib)
+  builtins[name] = read_only(copy(lib, bounded))
 end
-builtins.redis = read_only(native.redis)
+
+local lib_redis = copy(native.redis, bounded)
+lib_redis.register_function = nil
+builtins.redis = read_only(lib_redis)
+
+-- What a library finds while it is being loaded.
+local function missing(_, name)
+  raw.error("Script attempted to access nonexistent global variable '" .. raw.tostring(name) .. "'", 2)
+end
+local loading = {}
+for name, value in raw.next, lib_redis do
+  if raw.find(name, "^LOG_") or raw.find(name, "^REDIS_VERSION") then
+    loading[name] = value
+  end
+end
+loading.log, loading.register_function = lib_redis.log, bounded(native.redis.register_function)
+local load_globals = raw.setmetatable({ redis = read_only(loading, missing) }, { __index = missing })
 
 -- The methods of strings are those of the library that scripts see.
 local string_meta = raw.getmetatable("")
 string_meta.__index = lib_string
 string_meta.__metatable = false
 
-local globals = read_only(builtins, function(_, name)
-  raw.error("Script attempted to access nonexistent global variable '" .. raw.tostring(name) .. "'", 2)
-end)
+local globals, globals_meta = read_only(builtins, missing)
 builtins._G = globals
 
 function builtins.loadstring(code, name)
@@ -278,11 +327,27 @@ local function handler(err)
   return { err = err.err, source = source, line = line }
 end
 
-local lib_redis = protected[builtins.redis]
+-- Before each run: how commands are called in it. The first argument says whether errors are returned (1) and whether the words come
+-- in a table (2).
+local called
+local function install(call)
+  called, globals_meta.__index = call, builtins
+end
 
--- Before each run: how commands are called in it.
-local function install(call, pcall)
-  lib_redis.call, lib_redis.pcall = call, pcall
+function lib_redis.call(...)
+  local count = raw.select("#", ...)
+  if count > ARGS_MAX then
+    return called(2, count, { ... })
+  end
+  return called(0, ...)
+end
+
+function lib_redis.pcall(...)
+  local count = raw.select("#", ...)
+  if count > ARGS_MAX then
+    return called(3, count, { ... })
+  end
+  return called(1, ...)
 end
 
 local function run(f, keys, args)
@@ -298,9 +363,15 @@ local function call(f, keys, args)
   end, handler)
 end
 
+local function loaded(...)
+  globals_meta.__index = builtins
+  return ...
+end
+
 local function load(f)
   builtins.KEYS, builtins.ARGV = nil, nil
-  return raw.xpcall(f, handler)
+  globals_meta.__index = load_globals
+  return loaded(raw.xpcall(f, handler))
 end
 
 return { globals = globals, install = install, run = run, call = call, load = load }

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use mlua::{Function, Lua, MultiValue, Table, Value};
-use quorate_resp::{ValueDecoder, ValueLimits};
-use sha1::{Digest, Sha1};
+use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
+use smallvec::SmallVec;
 
 use super::{
+    budget::Shared,
     convert,
-    vm::{Call, CallError, Shared, error_here},
+    errors::{CallError, error_here},
+    log::LogLevel,
+    sha::Sha,
 };
 use crate::number::format_f64_17g;
 
@@ -53,7 +55,8 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     redis.set("error_reply", lua.create_function(error_reply)?)?;
     redis.set("status_reply", lua.create_function(status_reply)?)?;
     redis.set("sha1hex", lua.create_function(sha1_hex)?)?;
-    redis.set("log", lua.create_function(log)?)?;
+    let state = shared.clone();
+    redis.set("log", lua.create_function(move |_, args: MultiValue| log(&args, &state))?)?;
     redis.set("set_repl", lua.create_function(set_repl)?)?;
     redis.set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     redis.set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
@@ -66,42 +69,96 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     Ok(redis)
 }
 
-/// Carries out `redis.call` with these arguments. Inner error: the error of the command or of the call.
-pub(super) fn call(
-    lua: &Lua,
-    args: MultiValue,
-    shared: &Shared,
-    call: &mut Call<'_>,
-) -> mlua::Result<Result<Value, String>> {
-    if shared.loading.load(Relaxed) {
-        return Err(error_here(lua, "Script attempted to access nonexistent global variable 'call'"));
+/// How a script calls a command.
+mod mode {
+    /// An error is returned; else it is raised.
+    pub(super) const PROTECTED: u8 = 1;
+    /// The arguments come as their number and a table of them: there are many.
+    pub(super) const MANY: u8 = 2;
+}
+
+/// A word of a command.
+enum Word<'a> {
+    Text(BorrowedBytes<'a>),
+    Made(Vec<u8>),
+}
+
+impl<'a> Word<'a> {
+    fn of(value: &'a Value) -> Option<Self> {
+        Some(match value {
+            Value::String(string) => Self::Text(string.as_bytes()),
+            value => Self::Made(number_text(number_of(value)?)),
+        })
     }
-    if args.is_empty() {
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(bytes) => bytes,
+            Self::Made(bytes) => bytes,
+        }
+    }
+}
+
+const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
+
+/// `redis.call` and `redis.pcall`. `carry_out` gives the encoded reply to a command.
+pub(super) fn call<'r>(
+    lua: &Lua,
+    how: u8,
+    args: &MultiValue,
+    shared: &Shared,
+    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
+) -> mlua::Result<Value> {
+    let reply = if how & mode::MANY != 0 {
+        match many_words(args)? {
+            Some(words) => carry_out_words(lua, words.iter().map(Vec::as_slice), shared, carry_out)?,
+            None => Err(BAD_WORD.to_owned()),
+        }
+    } else {
+        let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
+        match words {
+            Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, carry_out)?,
+            None => Err(BAD_WORD.to_owned()),
+        }
+    };
+    match reply {
+        Ok(value) => Ok(value),
+        Err(text) if how & mode::PROTECTED != 0 => convert::error_table(lua, &text).map(Value::Table),
+        Err(text) => Err(CallError::raise(text)),
+    }
+}
+
+/// The words in a table, taken one by one.
+fn many_words(args: &MultiValue) -> mlua::Result<Option<Vec<Vec<u8>>>> {
+    let (Some(len), Some(Value::Table(table))) = (args.front().and_then(number_of), args.get(1)) else {
+        return Ok(None);
+    };
+    let mut words = Vec::with_capacity(len as usize);
+    for i in 1..=len as usize {
+        match Word::of(&table.raw_get::<Value>(i)?) {
+            Some(word) => words.push(word.bytes().to_vec()),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(words))
+}
+
+/// Inner error: the error of the command or of the call.
+fn carry_out_words<'w, 'r>(
+    lua: &Lua,
+    words: impl Iterator<Item = &'w [u8]>,
+    shared: &Shared,
+    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
+) -> mlua::Result<Result<Value, String>> {
+    let words: SmallVec<[&[u8]; 8]> = words.collect();
+    if words.is_empty() {
         let text = "ERR Please specify at least one argument for this redis lib call";
         return Ok(Err(text.to_owned()));
     }
-    let mut words: Vec<Vec<u8>> = Vec::with_capacity(args.len());
-    for arg in &args {
-        words.push(match arg {
-            Value::String(string) => string.as_bytes().to_vec(),
-            Value::Integer(n) => n.to_string().into_bytes(),
-            Value::Number(x) => number_text(*x),
-            _ => {
-                return Ok(Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()));
-            }
-        });
-    }
-    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
-    let bytes = call(&words, shared);
-    shared.charge(bytes.len() as u64 / 16)?;
-    let mut decoder = ValueDecoder::new(ValueLimits::default());
-    decoder.feed(&bytes);
-    match decoder.next() {
-        Ok(Some(quorate_resp::Value::Error(text))) => Ok(Err(text)),
-        Ok(Some(reply)) => convert::to_lua(lua, &reply, shared.resp.load(Relaxed) == 3).map(Ok),
-        Ok(None) | Err(_) => Ok(Err("ERR the reply is too large for a script".to_owned())),
-    }
+    let reply = carry_out(&words);
+    shared.charge(reply.len() as u64 / 16)?;
+    convert::to_lua(lua, reply, shared.resp.load(Relaxed) == 3)
 }
 
 fn number_of(value: &Value) -> Option<f64> {
@@ -148,28 +205,25 @@ fn sha1_hex(_: &Lua, args: MultiValue) -> mlua::Result<String> {
         Value::Number(x) => number_text(*x),
         _ => Vec::new(),
     };
-    Ok(sha1_text(&text))
+    Ok(Sha::of(&text).to_string())
 }
 
-/// The SHA-1 of a script in hexadecimal, which is its name.
-pub(crate) fn sha1_text(code: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha1::digest(code).iter().fold(String::with_capacity(40), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
-}
-
-/// What a script says to the log concerns no replica's state, and each of them carries it out: nothing is written.
-fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
+/// Notes a line; whoever runs the script knows whether anybody wants it.
+fn log(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {
     if args.len() < 2 {
         return Err(CallError::raise("ERR redis.log() requires two arguments or more.".to_owned()));
     }
-    match number_of(&args[0]) {
-        None => Err(CallError::raise("ERR First argument must be a number (log level).".to_owned())),
-        Some(level) if (0.0..=3.0).contains(&level) => Ok(()),
-        Some(_) => Err(CallError::raise("ERR Invalid debug level.".to_owned())),
-    }
+    let Some(level) = number_of(&args[0]) else {
+        return Err(CallError::raise("ERR First argument must be a number (log level).".to_owned()));
+    };
+    let Some(level) = LogLevel::of(level) else {
+        return Err(CallError::raise("ERR Invalid log level.".to_owned()));
+    };
+    let parts: Vec<Vec<u8>> =
+        args.iter().skip(1).filter_map(Word::of).map(|word| word.bytes().to_vec()).collect();
+    shared.charge(parts.iter().map(|part| part.len() as u64 / 16).sum())?;
+    shared.lines.lock().expect("no script panics").push(level, &parts);
+    Ok(())
 }
 
 /// The log holds the call of the script, whatever a script wants replicated.
@@ -251,7 +305,7 @@ fn register(args: MultiValue, shared: &Shared) -> mlua::Result<()> {
         );
     }
     let mut registered = shared.registered.lock().expect("no script panics");
-    if registered.iter().any(|other| other.name == function.name) {
+    if registered.iter().any(|other| other.name.eq_ignore_ascii_case(&function.name)) {
         return raise("Function already exists in the library");
     }
     registered.push(function);

@@ -73,8 +73,8 @@ impl Hashed {
 
     /// Bytes allocated, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        /// Leaves are filled to two thirds.
-        const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2;
+        /// Leaves have next to no room to spare.
+        const ENTRY_BYTES: usize = size_of::<Entry>() * 9 / 8;
         size_of::<Self>() + self.len() * ENTRY_BYTES + self.heap_bytes
     }
 

@@ -1,26 +1,27 @@
 //! Lists of strings.
 //!
-//! A list is a deque of segments, a segment a deque of chunks, a chunk up to 128 packed elements. Three fixed
-//! levels make both ends constant time, an index a walk over counts, and a clone for a snapshot a walk over
-//! segments: 65536 elements and more for each count that is raised. Whoever changes the list afterwards
-//! copies one segment's pointers and one chunk.
-//!
-//! Where chunks begin and end depends on the list's history, and nothing that a client can see depends on it
-//! (R11).
+//! A short one is packed into one allocation. One that has outgrown that is made of chunks and stays so: see [`long`].
+//! Which of the two it is, and where chunks begin and end, depends on the list's history, and nothing that a client can
+//! see depends on it (R11).
 
 mod chunk;
 mod edit;
+mod long;
 mod range;
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::fmt;
 
-use chunk::Chunk;
+use long::Long;
 pub use range::Range;
+use range::Repr as RangeRepr;
 
-use crate::number::parse_i64;
+use crate::{number::parse_i64, packed::Packed};
 
-/// Most chunks in a segment.
-const SEGMENT_CHUNKS_MAX: usize = 512;
+/// Most elements of a short list: what finding one may have to walk over.
+const SHORT_ELEMENTS_MAX: usize = 64;
+
+/// Most bytes of a short list, about: what a change may have to move, or to copy after a snapshot.
+const SHORT_BYTES_MAX: usize = 512;
 
 const LAYOUT_LISTPACK: u8 = 0;
 const LAYOUT_QUICKLIST: u8 = 1;
@@ -34,26 +35,21 @@ pub enum End {
     Back,
 }
 
-/// A list value.
+/// A list value: 16 bytes, so that a short list takes no allocation but that of its elements.
 #[derive(Clone, Default)]
-pub struct List {
-    /// None is empty.
-    segments: VecDeque<Arc<Segment>>,
-    len: usize,
-    /// Sum of the elements' lengths.
-    element_bytes: usize,
-    /// Sum of what each element would take in a listpack.
-    listpack_bytes: usize,
-    /// Whether `OBJECT ENCODING` says `quicklist`. It depends on how the list got to its size.
-    quicklist: bool,
+pub struct List(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// `OBJECT ENCODING` says `listpack`.
+    Short(Packed),
+    Long(Box<Long>),
 }
 
-/// Neighbouring chunks, with the number of elements in them.
-#[derive(Clone, Default)]
-struct Segment {
-    /// None is empty.
-    chunks: VecDeque<Chunk>,
-    len: usize,
+impl Default for Repr {
+    fn default() -> Self {
+        Self::Short(Packed::new())
+    }
 }
 
 /// How large a list may get before `OBJECT ENCODING` says `quicklist`: the parameter
@@ -62,6 +58,7 @@ struct Segment {
 pub struct ListpackLimit {
     bytes: usize,
     elements: usize,
+    parameter: i64,
 }
 
 impl ListpackLimit {
@@ -69,12 +66,18 @@ impl ListpackLimit {
     /// bytes to 4, 8, 16, 32, 64 KiB.
     #[must_use]
     pub const fn new(list_max_listpack_size: i64) -> Self {
-        match list_max_listpack_size {
-            0 => Self { bytes: 8 << 10, elements: 1 },
-            1.. => Self { bytes: 8 << 10, elements: list_max_listpack_size as usize },
-            -4..=-1 => Self { bytes: (2 << 10) << -list_max_listpack_size, elements: usize::MAX },
-            _ => Self { bytes: 64 << 10, elements: usize::MAX },
-        }
+        let (bytes, elements) = match list_max_listpack_size {
+            0 => (8 << 10, 1),
+            1.. => (8 << 10, list_max_listpack_size as usize),
+            -4..=-1 => ((2 << 10) << -list_max_listpack_size, usize::MAX),
+            _ => (64 << 10, usize::MAX),
+        };
+        Self { bytes, elements, parameter: list_max_listpack_size }
+    }
+
+    /// The parameter as it was given.
+    pub(crate) const fn parameter(self) -> i64 {
+        self.parameter
     }
 }
 
@@ -95,26 +98,25 @@ impl List {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        match &self.0 {
+            Repr::Short(packed) => packed.len(),
+            Repr::Long(long) => long.len,
+        }
     }
 
     /// Whether the list has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Adds an element at an end.
     pub fn push(&mut self, end: End, element: &[u8]) {
-        let pushed = at_end_mut(&mut self.segments, end)
-            .is_some_and(|segment| Arc::make_mut(segment).push(end, element));
-        if !pushed {
-            let segment = Arc::new(Segment::new(element));
-            add_at_end(&mut self.segments, end, segment);
+        match (self.short_with_room(element), end) {
+            (Some(packed), End::Front) => packed.insert(0, &[element]),
+            (Some(packed), End::Back) => packed.push(element),
+            (None, _) => self.long_mut().push(end, element),
         }
-        self.len += 1;
-        self.element_bytes += element.len();
-        self.listpack_bytes += listpack_entry_bytes(element);
     }
 
     /// Adds an element behind the last.
@@ -125,36 +127,41 @@ impl List {
     /// The element at an end.
     #[must_use]
     pub fn peek(&self, end: End) -> Option<&[u8]> {
-        at_end(&self.segments, end).map(|segment| segment.peek(end))
+        match (&self.0, end) {
+            (Repr::Short(packed), End::Front) => packed.iter().next(),
+            (Repr::Short(packed), End::Back) => packed.iter().last(),
+            (Repr::Long(long), _) => long.peek(end),
+        }
     }
 
     /// Removes the element at an end; false if there is none.
     pub fn remove(&mut self, end: End) -> bool {
-        let Some(segment) = at_end_mut(&mut self.segments, end) else {
-            return false;
-        };
-        let element = segment.peek(end);
-        self.len -= 1;
-        self.element_bytes -= element.len();
-        self.listpack_bytes -= listpack_entry_bytes(element);
-        if segment.len == 1 {
-            remove_at_end(&mut self.segments, end);
-        } else {
-            Arc::make_mut(segment).remove(end);
+        match &mut self.0 {
+            Repr::Short(packed) => {
+                let Some(last) = packed.len().checked_sub(1) else { return false };
+                packed.remove(if end == End::Front { 0 } else { last }, 1);
+                true
+            }
+            Repr::Long(long) => long.remove(end),
         }
-        true
     }
 
     /// The element at `index`, counted from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        if index < self.len { self.range(index, 1).next() } else { None }
+        match &self.0 {
+            Repr::Short(packed) => packed.iter().nth(index),
+            Repr::Long(long) => long.get(index),
+        }
     }
 
     /// Up to `count` elements from index `start` on; reversible.
     #[must_use]
     pub fn range(&self, start: usize, count: usize) -> Range<'_> {
-        Range::new(self, start, count)
+        Range(match &self.0 {
+            Repr::Short(packed) => RangeRepr::Short(packed.range(start, count)),
+            Repr::Long(long) => RangeRepr::Long(long.range(start, count)),
+        })
     }
 
     /// Elements from `start` on, first to last.
@@ -163,91 +170,158 @@ impl List {
         self.range(start, usize::MAX)
     }
 
+    /// Replaces the element at `index`. False if there is none.
+    pub fn set(&mut self, index: usize, element: &[u8]) -> bool {
+        if index >= self.len() {
+            return false;
+        }
+        match self.short_with_room(element) {
+            Some(packed) => packed.replace(index, element),
+            None => self.long_mut().set(index, element),
+        }
+        true
+    }
+
+    /// Adds an element before the one at `index`, or at the end if there is none.
+    pub fn insert(&mut self, index: usize, element: &[u8]) {
+        let index = index.min(self.len());
+        match self.short_with_room(element) {
+            Some(packed) => packed.insert(index, &[element]),
+            None => self.long_mut().insert(index, element),
+        }
+    }
+
+    /// Drops everything but `count` elements from `start` on.
+    pub fn keep(&mut self, start: usize, count: usize) {
+        match &mut self.0 {
+            Repr::Short(packed) => {
+                let start = start.min(packed.len());
+                let end = start + count.min(packed.len() - start);
+                packed.remove(end, packed.len() - end);
+                packed.remove(0, start);
+            }
+            Repr::Long(long) => long.keep(start, count),
+        }
+    }
+
+    /// Removes the elements at these indices, which ascend; all of them equal `element`.
+    pub fn remove_equal(&mut self, element: &[u8], indices: &[usize]) {
+        match &mut self.0 {
+            Repr::Short(packed) => indices.iter().rev().for_each(|&index| packed.remove(index, 1)),
+            Repr::Long(long) => long.remove_equal(element, indices),
+        }
+    }
+
     /// Decides the encoding of a list that is about to get `elements` at once.
     ///
     /// As in Redis, the decision counts their bytes before they are packed, so that many small ones may
     /// exceed the limit until the next push.
     pub fn encode_for_growth(&mut self, limit: ListpackLimit, elements: &[&[u8]]) {
         let bytes = self.listpack_total_bytes() + elements.iter().map(|element| element.len()).sum::<usize>();
-        self.quicklist |= bytes > limit.bytes || self.len + elements.len() > limit.elements;
+        if bytes > limit.bytes || self.len() + elements.len() > limit.elements {
+            self.mark_as_quicklist();
+        }
     }
 
     /// Decides the encoding of a list that has lost elements: only one below half of the limit goes back to a
     /// listpack.
     pub fn encode_after_shrinking(&mut self, limit: ListpackLimit) {
-        self.quicklist &= !self.shrinks(limit);
+        if self.shrinks(limit) {
+            self.long_mut().quicklist = false;
+        }
     }
 
     /// Whether [`List::encode_after_shrinking`] would change the encoding.
     #[must_use]
     pub fn shrinks(&self, limit: ListpackLimit) -> bool {
-        let fits = self.listpack_total_bytes() <= limit.bytes / 2 && self.len <= limit.elements / 2;
-        self.quicklist && fits
+        let fits = self.listpack_total_bytes() <= limit.bytes / 2 && self.len() <= limit.elements / 2;
+        self.is_quicklist() && fits
     }
 
     fn listpack_total_bytes(&self) -> usize {
         /// The total, the count, and the end mark.
         const HEADER_AND_END_BYTES: usize = 7;
-        HEADER_AND_END_BYTES + self.listpack_bytes
+        let elements = match &self.0 {
+            Repr::Short(packed) => packed.iter().map(listpack_entry_bytes).sum(),
+            Repr::Long(long) => long.listpack_bytes,
+        };
+        HEADER_AND_END_BYTES + elements
+    }
+
+    /// How many listpacks of this limit the elements fill, and their bytes: both follow from the contents.
+    pub(crate) fn listpacks(&self, limit: ListpackLimit) -> (usize, usize) {
+        let bytes = self.listpack_total_bytes();
+        (bytes.div_ceil(limit.bytes).max(self.len().div_ceil(limit.elements)), bytes)
+    }
+
+    fn is_quicklist(&self) -> bool {
+        matches!(&self.0, Repr::Long(long) if long.quicklist)
     }
 
     /// The name that `OBJECT ENCODING` answers.
     #[must_use]
     pub fn encoding(&self) -> &'static str {
-        if self.quicklist { "quicklist" } else { "listpack" }
+        if self.is_quicklist() { "quicklist" } else { "listpack" }
     }
 
     /// What the encoding depends on beside the elements: a snapshot and a digest must hold it too (R11).
     #[must_use]
     pub fn layout(&self) -> u8 {
-        if self.quicklist { LAYOUT_QUICKLIST } else { LAYOUT_LISTPACK }
+        if self.is_quicklist() { LAYOUT_QUICKLIST } else { LAYOUT_LISTPACK }
     }
 
     /// Called once all elements of a restored list are pushed. False if `layout` is none.
     #[must_use]
     pub fn restore_layout(&mut self, layout: u8) -> bool {
-        self.quicklist = layout == LAYOUT_QUICKLIST;
+        if layout == LAYOUT_QUICKLIST {
+            self.mark_as_quicklist();
+        }
         matches!(layout, LAYOUT_LISTPACK | LAYOUT_QUICKLIST)
     }
 
     /// `OBJECT ENCODING` says `quicklist`, whatever the size.
     pub(crate) fn mark_as_quicklist(&mut self) {
-        self.quicklist = true;
+        self.long_mut().quicklist = true;
     }
 
     /// Frees at least one and about `elements_max` elements of a list that is going away; returns how many
-    /// are gone, at most `elements_max`.
+    /// are gone, at most `elements_max`. 0 if the rest goes at once.
     ///
     /// What a clone shares goes a segment at a time, which costs nothing.
     pub fn release(&mut self, elements_max: usize) -> usize {
-        let mut gone = 0;
-        while gone < elements_max
-            && let Some(last) = self.segments.back_mut()
-        {
-            let released = match Arc::get_mut(last) {
-                Some(segment) if segment.chunks.len() > 1 => segment.drop_chunk(),
-                _ => self.segments.pop_back().map_or(0, |segment| segment.len),
-            };
-            self.len -= released;
-            gone += released;
+        match &mut self.0 {
+            Repr::Short(_) => 0,
+            Repr::Long(long) => long.release(elements_max),
         }
-        gone.min(elements_max)
     }
 
     /// Bytes allocated for the elements, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        /// The usual length of an element, twice.
-        const ELEMENT_OVERHEAD_BYTES: usize = 2;
-        /// The counts of the `Arc`, the fields, the pointer to it, and two allocations.
-        const CHUNK_OVERHEAD_BYTES: usize = 16 + size_of::<chunk::Packed>() + size_of::<Chunk>() + 16;
-        const SEGMENT_OVERHEAD_BYTES: usize = 16 + size_of::<Segment>() + 8 + 16;
-        let chunks: usize = self.segments.iter().map(|segment| segment.chunks.len()).sum();
-        size_of::<Self>()
-            + self.element_bytes
-            + self.len * ELEMENT_OVERHEAD_BYTES
-            + chunks * CHUNK_OVERHEAD_BYTES
-            + self.segments.len() * SEGMENT_OVERHEAD_BYTES
+        match &self.0 {
+            Repr::Short(packed) => packed.memory_bytes(),
+            Repr::Long(long) => long.memory_bytes(),
+        }
+    }
+
+    /// The elements, if there is room for one more among them.
+    fn short_with_room(&mut self, element: &[u8]) -> Option<&mut Packed> {
+        let Repr::Short(packed) = &mut self.0 else { return None };
+        let has_room =
+            packed.len() < SHORT_ELEMENTS_MAX && packed.memory_bytes() + element.len() <= SHORT_BYTES_MAX;
+        has_room.then_some(packed)
+    }
+
+    fn long_mut(&mut self) -> &mut Long {
+        if let Repr::Short(packed) = &self.0 {
+            let mut long = Long::default();
+            packed.iter().for_each(|element| long.push(End::Back, element));
+            self.0 = Repr::Long(Box::new(long));
+        }
+        match &mut self.0 {
+            Repr::Long(long) => long,
+            Repr::Short(_) => unreachable!("it has just been made long"),
+        }
     }
 }
 
@@ -255,79 +329,6 @@ impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter_from(0).map(|element| element.escape_ascii().to_string())).finish()
     }
-}
-
-impl Segment {
-    fn new(element: &[u8]) -> Self {
-        let mut chunks = VecDeque::with_capacity(1);
-        chunks.push_back(Chunk::new(element));
-        Self { chunks, len: 1 }
-    }
-
-    /// False if the segment is full.
-    fn push(&mut self, end: End, element: &[u8]) -> bool {
-        let full = self.chunks.len() == SEGMENT_CHUNKS_MAX;
-        let chunk = at_end_mut(&mut self.chunks, end).expect("no segment is empty");
-        if !chunk.push(end, element) {
-            if full {
-                return false;
-            }
-            chunk.seal();
-            add_at_end(&mut self.chunks, end, Chunk::new(element));
-        }
-        self.len += 1;
-        true
-    }
-
-    fn peek(&self, end: End) -> &[u8] {
-        at_end(&self.chunks, end).expect("no segment is empty").peek(end)
-    }
-
-    /// Removes an element that is not the last one.
-    fn remove(&mut self, end: End) {
-        let chunk = at_end_mut(&mut self.chunks, end).expect("no segment is empty");
-        if chunk.len() == 1 {
-            remove_at_end(&mut self.chunks, end);
-        } else {
-            chunk.remove(end);
-        }
-        self.len -= 1;
-    }
-
-    /// Drops the last chunk and tells how many elements it had.
-    fn drop_chunk(&mut self) -> usize {
-        let released = self.chunks.pop_back().map_or(0, |chunk| chunk.len());
-        self.len -= released;
-        released
-    }
-}
-
-fn at_end<T>(deque: &VecDeque<T>, end: End) -> Option<&T> {
-    match end {
-        End::Front => deque.front(),
-        End::Back => deque.back(),
-    }
-}
-
-fn at_end_mut<T>(deque: &mut VecDeque<T>, end: End) -> Option<&mut T> {
-    match end {
-        End::Front => deque.front_mut(),
-        End::Back => deque.back_mut(),
-    }
-}
-
-fn add_at_end<T>(deque: &mut VecDeque<T>, end: End, item: T) {
-    match end {
-        End::Front => deque.push_front(item),
-        End::Back => deque.push_back(item),
-    }
-}
-
-fn remove_at_end<T>(deque: &mut VecDeque<T>, end: End) {
-    match end {
-        End::Front => deque.pop_front(),
-        End::Back => deque.pop_back(),
-    };
 }
 
 /// What an element takes in Redis's listpack: head, data, and the length for walking backwards.

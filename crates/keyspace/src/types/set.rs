@@ -34,15 +34,39 @@ const INTS_MAX: usize = 1 << 30;
 /// When this many times what stays is not more than what goes, a set is made anew of what stays.
 const REBUILD_FACTOR: usize = 5;
 
-/// See the module.
+/// See the module: 16 bytes, so that a small set takes no allocation but that of its members.
 #[derive(Clone, Debug)]
-pub struct Set(Repr);
+pub struct Set(Kept);
 
 #[derive(Clone, Debug)]
+enum Kept {
+    /// The bytes of [`Ints`] or of [`Packed`]; the first one tells them apart.
+    Small(Box<[u8]>),
+    Hashed(Box<Hashed>),
+}
+
+/// A set, to be changed.
 enum Repr {
     Ints(Ints),
     Packed(Packed),
     Hashed(Box<Hashed>),
+}
+
+/// A set, to be read.
+enum View<'a> {
+    Ints(ints::View<'a>),
+    Packed(packed::Iter<'a>),
+    Hashed(&'a Hashed),
+}
+
+impl From<Repr> for Set {
+    fn from(repr: Repr) -> Self {
+        Self(match repr {
+            Repr::Ints(ints) => Kept::Small(ints.into_bytes()),
+            Repr::Packed(packed) => Kept::Small(packed.into_bytes()),
+            Repr::Hashed(hashed) => Kept::Hashed(hashed),
+        })
+    }
 }
 
 /// A member, as the set has it.
@@ -93,7 +117,7 @@ impl<'a> Member<'a> {
 
 impl Default for Set {
     fn default() -> Self {
-        Self(Repr::Ints(Ints::default()))
+        Repr::Ints(Ints::default()).into()
     }
 }
 
@@ -106,21 +130,50 @@ impl Set {
         } else if members <= rules.set_entries_max {
             Self::packed()
         } else {
-            Self(Repr::Hashed(Box::default()))
+            Repr::Hashed(Box::default()).into()
         }
     }
 
     fn packed() -> Self {
-        Self(Repr::Packed(Packed::new()))
+        Repr::Packed(Packed::new()).into()
+    }
+
+    fn view(&self) -> View<'_> {
+        match &self.0 {
+            Kept::Small(bytes) => ints::View::of(bytes)
+                .map_or_else(|| View::Packed(packed::Iter::of(bytes)), View::Ints),
+            Kept::Hashed(hashed) => View::Hashed(hashed),
+        }
+    }
+
+    fn change<R>(&mut self, change: impl FnOnce(&mut Repr) -> R) -> R {
+        let mut repr = match &mut self.0 {
+            Kept::Small(bytes) => {
+                let is_ints = ints::View::of(bytes).is_some();
+                let bytes = std::mem::take(bytes);
+                if is_ints {
+                    Repr::Ints(Ints::from_bytes(bytes))
+                } else {
+                    Repr::Packed(Packed::from_bytes(bytes))
+                }
+            }
+            Kept::Hashed(_) => match std::mem::replace(&mut self.0, Kept::Small(Box::default())) {
+                Kept::Hashed(hashed) => Repr::Hashed(hashed),
+                Kept::Small(_) => unreachable!("it has just been seen to be hashed"),
+            },
+        };
+        let result = change(&mut repr);
+        *self = repr.into();
+        result
     }
 
     /// Number of members.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Ints(ints) => ints.len(),
-            Repr::Packed(packed) => packed.len(),
-            Repr::Hashed(hashed) => hashed.len(),
+        match self.view() {
+            View::Ints(ints) => ints.len(),
+            View::Packed(strings) => strings.len(),
+            View::Hashed(hashed) => hashed.len(),
         }
     }
 
@@ -133,30 +186,30 @@ impl Set {
     /// The name that `OBJECT ENCODING` answers.
     #[must_use]
     pub fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Repr::Ints(_) => "intset",
-            Repr::Packed(_) => "listpack",
-            Repr::Hashed(_) => "hashtable",
+        match self.view() {
+            View::Ints(_) => "intset",
+            View::Packed(_) => "listpack",
+            View::Hashed(_) => "hashtable",
         }
     }
 
     /// Bytes allocated, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + match &self.0 {
-                Repr::Ints(ints) => ints.memory_bytes(),
-                Repr::Packed(packed) => packed.memory_bytes(),
-                Repr::Hashed(hashed) => hashed.memory_bytes(),
-            }
+        /// The allocation.
+        const OVERHEAD_BYTES: usize = 8;
+        match &self.0 {
+            Kept::Small(bytes) => OVERHEAD_BYTES + bytes.len(),
+            Kept::Hashed(hashed) => hashed.memory_bytes(),
+        }
     }
 
     /// Decides how the set is kept before so many members are added, even if some of them are there already.
     pub(crate) fn prepare_for(&mut self, rules: &Rules, members: usize) {
-        let too_many = match &self.0 {
-            Repr::Ints(_) => members > rules.set_ints_max,
-            Repr::Packed(_) => members > rules.set_entries_max,
-            Repr::Hashed(_) => false,
+        let too_many = match self.view() {
+            View::Ints(_) => members > rules.set_ints_max,
+            View::Packed(_) => members > rules.set_entries_max,
+            View::Hashed(_) => false,
         };
         if too_many {
             self.make_hashed(rules);
@@ -170,10 +223,13 @@ impl Set {
 
     fn has(&self, rules: &Rules, member: Member<'_>) -> bool {
         let mut scratch = [0; _];
-        match &self.0 {
-            Repr::Ints(ints) => member.as_i64().is_some_and(|int| ints.position(int).is_ok()),
-            Repr::Packed(packed) => packed.find(member.bytes(&mut scratch), 0, 1).is_some(),
-            Repr::Hashed(hashed) => {
+        match self.view() {
+            View::Ints(ints) => member.as_i64().is_some_and(|int| ints.position(int).is_ok()),
+            View::Packed(mut strings) => {
+                let bytes = member.bytes(&mut scratch);
+                strings.any(|string| string == bytes)
+            }
+            View::Hashed(hashed) => {
                 let bytes = member.bytes(&mut scratch);
                 hashed.get(member.hash(rules, bytes), bytes).is_some()
             }
@@ -186,48 +242,7 @@ impl Set {
     }
 
     fn put(&mut self, rules: &Rules, member: Member<'_>) -> bool {
-        let mut scratch = [0; _];
-        match &mut self.0 {
-            Repr::Ints(ints) => {
-                if let Some(int) = member.as_i64() {
-                    let added = ints.insert(int);
-                    if added && ints.len() > rules.set_ints_max.min(INTS_MAX) {
-                        self.make_hashed(rules);
-                    }
-                    return added;
-                }
-                let bytes = member.bytes(&mut scratch);
-                let text_len = ints.longest_text_len();
-                let fits = ints.len() < rules.set_entries_max
-                    && bytes.len().max(text_len) <= rules.set_value_max
-                    && ints.len() * (text_len + 1) + bytes.len() <= PACKED_BYTES_MAX;
-                if fits {
-                    self.make_packed()
-                } else {
-                    self.make_hashed(rules)
-                }
-                self.put(rules, member)
-            }
-            Repr::Packed(packed) => {
-                let bytes = member.bytes(&mut scratch);
-                if packed.find(bytes, 0, 1).is_some() {
-                    return false;
-                }
-                let fits = packed.len() < rules.set_entries_max
-                    && bytes.len() <= rules.set_value_max
-                    && packed.memory_bytes() + bytes.len() <= PACKED_BYTES_MAX;
-                if fits {
-                    packed.push(bytes);
-                    return true;
-                }
-                self.make_hashed(rules);
-                self.put(rules, member)
-            }
-            Repr::Hashed(hashed) => {
-                let bytes = member.bytes(&mut scratch);
-                hashed.insert(member.hash(rules, bytes), bytes, b"")
-            }
-        }
+        self.change(|repr| repr.put(rules, member))
     }
 
     /// Removes a member. False if it is not there.
@@ -236,38 +251,25 @@ impl Set {
     }
 
     fn take(&mut self, rules: &Rules, member: Member<'_>) -> bool {
-        let mut scratch = [0; _];
-        match &mut self.0 {
-            Repr::Ints(ints) => {
-                let found = member.as_i64().and_then(|int| ints.position(int).ok());
-                found.inspect(|&position| ints.remove(position)).is_some()
-            }
-            Repr::Packed(packed) => {
-                let found = packed.find(member.bytes(&mut scratch), 0, 1);
-                found.inspect(|&position| packed.remove(position, 1)).is_some()
-            }
-            Repr::Hashed(hashed) => {
-                let bytes = member.bytes(&mut scratch);
-                hashed.remove(member.hash(rules, bytes), bytes)
-            }
-        }
+        self.change(|repr| repr.take(rules, member))
     }
 
     /// All members.
     pub(crate) fn iter(&self) -> Iter<'_> {
-        match &self.0 {
-            Repr::Ints(ints) => Iter::Ints(ints, 0..ints.len()),
-            Repr::Packed(packed) => Iter::Packed(packed.iter()),
-            Repr::Hashed(hashed) => Iter::Hashed(hashed.iter_from(0)),
+        match self.view() {
+            View::Ints(ints) => Iter::Ints(ints, 0..ints.len()),
+            View::Packed(strings) => Iter::Packed(strings),
+            View::Hashed(hashed) => Iter::Hashed(hashed.iter_from(0)),
         }
     }
 
     /// The members at these positions, which ascend.
     pub(crate) fn at<'a>(&'a self, positions: &'a [usize]) -> Box<dyn Iterator<Item = Member<'a>> + 'a> {
-        match &self.0 {
-            Repr::Ints(ints) => Box::new(positions.iter().map(|&position| Member::Int(ints.get(position)))),
-            Repr::Packed(packed) => {
-                let mut strings = packed.iter();
+        match self.view() {
+            View::Ints(ints) => {
+                Box::new(positions.iter().map(move |&position| Member::Int(ints.get(position))))
+            }
+            View::Packed(mut strings) => {
                 let mut at = 0;
                 Box::new(positions.iter().filter_map(move |&position| {
                     let string = strings.nth(position - at);
@@ -275,7 +277,7 @@ impl Set {
                     string.map(Member::Bytes)
                 }))
             }
-            Repr::Hashed(hashed) => {
+            View::Hashed(hashed) => {
                 let entries = positions.iter().filter_map(|&position| hashed.at(position));
                 Box::new(entries.map(Member::Hashed))
             }
@@ -291,54 +293,42 @@ impl Set {
             let mut gone = positions.iter().peekable();
             let rest =
                 self.iter().enumerate().filter(|(i, _)| gone.next_if(|&&position| position == *i).is_none());
-            let mut set = if matches!(self.0, Repr::Ints(_)) { Self::default() } else { Self::packed() };
+            let mut set = if matches!(self.view(), View::Ints(_)) { Self::default() } else { Self::packed() };
             for (_, member) in rest {
                 set.put(rules, member);
             }
             *self = set;
             return;
         }
-        match &mut self.0 {
-            Repr::Ints(ints) => positions.iter().rev().for_each(|&position| ints.remove(position)),
-            Repr::Packed(packed) => positions.iter().rev().for_each(|&position| packed.remove(position, 1)),
-            Repr::Hashed(hashed) => positions.iter().rev().for_each(|&position| hashed.remove_at(position)),
-        }
+        let positions = positions.iter().rev();
+        self.change(|repr| match repr {
+            Repr::Ints(ints) => positions.for_each(|&position| ints.remove(position)),
+            Repr::Packed(packed) => positions.for_each(|&position| packed.remove(position, 1)),
+            Repr::Hashed(hashed) => positions.for_each(|&position| hashed.remove_at(position)),
+        });
     }
 
     /// What a large set is made of; a small one is scanned at once.
     pub(crate) fn as_hashed(&self) -> Option<&Hashed> {
         match &self.0 {
-            Repr::Ints(_) | Repr::Packed(_) => None,
-            Repr::Hashed(hashed) => Some(hashed),
+            Kept::Small(_) => None,
+            Kept::Hashed(hashed) => Some(hashed),
         }
-    }
-
-    fn make_packed(&mut self) {
-        let mut packed = Packed::new();
-        for member in self.iter() {
-            packed.push(member.bytes(&mut [0; _]));
-        }
-        self.0 = Repr::Packed(packed);
     }
 
     fn make_hashed(&mut self, rules: &Rules) {
-        let entry = |member: Member<'_>| {
-            let mut scratch = [0; _];
-            let bytes = member.bytes(&mut scratch);
-            Entry::new(rules.hash(bytes), bytes, b"")
-        };
-        self.0 = Repr::Hashed(Box::new(Hashed::new(self.iter().map(entry).collect())));
+        self.change(|repr| repr.make_hashed(rules));
     }
 
     /// Makes it a set of integers, if all members are such and they are not too many.
     fn try_make_ints(&mut self, rules: &Rules) {
-        if matches!(self.0, Repr::Ints(_)) || self.len() > rules.set_ints_max.min(INTS_MAX) {
+        if matches!(self.view(), View::Ints(_)) || self.len() > rules.set_ints_max.min(INTS_MAX) {
             return;
         }
         let ints: Option<Vec<i64>> = self.iter().map(Member::as_i64).collect();
         if let Some(mut ints) = ints {
             ints.sort_unstable();
-            self.0 = Repr::Ints(Ints::from_sorted(&ints));
+            *self = Repr::Ints(Ints::from_sorted(&ints)).into();
         }
     }
 
@@ -348,11 +338,102 @@ impl Set {
     }
 }
 
+impl Repr {
+    fn iter(&self) -> Iter<'_> {
+        match self {
+            Self::Ints(ints) => Iter::Ints(ints.view(), 0..ints.view().len()),
+            Self::Packed(packed) => Iter::Packed(packed.iter()),
+            Self::Hashed(hashed) => Iter::Hashed(hashed.iter_from(0)),
+        }
+    }
+
+    fn put(&mut self, rules: &Rules, member: Member<'_>) -> bool {
+        let mut scratch = [0; _];
+        match self {
+            Self::Ints(ints) => {
+                if let Some(int) = member.as_i64() {
+                    let added = ints.insert(int);
+                    if added && ints.view().len() > rules.set_ints_max.min(INTS_MAX) {
+                        self.make_hashed(rules);
+                    }
+                    return added;
+                }
+                let bytes = member.bytes(&mut scratch);
+                let (len, text_len) = (ints.view().len(), ints.view().longest_text_len());
+                let fits = len < rules.set_entries_max
+                    && bytes.len().max(text_len) <= rules.set_value_max
+                    && len * (text_len + 1) + bytes.len() <= PACKED_BYTES_MAX;
+                if fits {
+                    self.make_packed();
+                } else {
+                    self.make_hashed(rules);
+                }
+                self.put(rules, member)
+            }
+            Self::Packed(packed) => {
+                let bytes = member.bytes(&mut scratch);
+                if packed.find(bytes, 0, 1).is_some() {
+                    return false;
+                }
+                let fits = packed.len() < rules.set_entries_max
+                    && bytes.len() <= rules.set_value_max
+                    && packed.memory_bytes() + bytes.len() <= PACKED_BYTES_MAX;
+                if fits {
+                    packed.push(bytes);
+                    return true;
+                }
+                self.make_hashed(rules);
+                self.put(rules, member)
+            }
+            Self::Hashed(hashed) => {
+                let bytes = member.bytes(&mut scratch);
+                hashed.insert(member.hash(rules, bytes), bytes, b"")
+            }
+        }
+    }
+
+    fn take(&mut self, rules: &Rules, member: Member<'_>) -> bool {
+        let mut scratch = [0; _];
+        match self {
+            Self::Ints(ints) => {
+                let found = member.as_i64().and_then(|int| ints.view().position(int).ok());
+                found.inspect(|&position| ints.remove(position)).is_some()
+            }
+            Self::Packed(packed) => {
+                let found = packed.find(member.bytes(&mut scratch), 0, 1);
+                found.inspect(|&position| packed.remove(position, 1)).is_some()
+            }
+            Self::Hashed(hashed) => {
+                let bytes = member.bytes(&mut scratch);
+                hashed.remove(member.hash(rules, bytes), bytes)
+            }
+        }
+    }
+
+    fn make_packed(&mut self) {
+        let mut packed = Packed::new();
+        for member in self.iter() {
+            packed.push(member.bytes(&mut [0; _]));
+        }
+        *self = Self::Packed(packed);
+    }
+
+    fn make_hashed(&mut self, rules: &Rules) {
+        let entry = |member: Member<'_>| {
+            let mut scratch = [0; _];
+            let bytes = member.bytes(&mut scratch);
+            Entry::new(rules.hash(bytes), bytes, b"")
+        };
+        let entries = self.iter().map(entry).collect();
+        *self = Self::Hashed(Box::new(Hashed::new(entries)));
+    }
+}
+
 /// See [`Set::iter`].
 #[derive(Clone)]
 pub(crate) enum Iter<'a> {
     /// Of a set of integers.
-    Ints(&'a Ints, std::ops::Range<usize>),
+    Ints(ints::View<'a>, std::ops::Range<usize>),
     /// Of a small set.
     Packed(packed::Iter<'a>),
     /// Of a large one.
@@ -373,10 +454,10 @@ impl<'a> Iterator for Iter<'a> {
 
 impl Collection for Set {
     fn layout(&self) -> u8 {
-        match &self.0 {
-            Repr::Ints(_) => LAYOUT_INTS,
-            Repr::Packed(_) => LAYOUT_PACKED,
-            Repr::Hashed(_) => LAYOUT_HASHED,
+        match self.view() {
+            View::Ints(_) => LAYOUT_INTS,
+            View::Packed(_) => LAYOUT_PACKED,
+            View::Hashed(_) => LAYOUT_HASHED,
         }
     }
 
@@ -385,27 +466,29 @@ impl Collection for Set {
     }
 
     fn fields_from(&self, start: usize) -> Fields<'_> {
-        match &self.0 {
-            Repr::Ints(ints) => {
-                let text = |position| Cow::Owned(ints.get(position).to_string().into_bytes());
+        match self.view() {
+            View::Ints(ints) => {
+                let text = move |position| Cow::Owned(ints.get(position).to_string().into_bytes());
                 Box::new((start..ints.len()).map(text))
             }
-            Repr::Packed(packed) => Box::new(packed.iter().skip(start).map(Cow::Borrowed)),
-            Repr::Hashed(hashed) => Box::new(hashed.iter_from(start).map(|entry| Cow::Borrowed(entry.key()))),
+            View::Packed(strings) => Box::new(strings.skip(start).map(Cow::Borrowed)),
+            View::Hashed(hashed) => {
+                Box::new(hashed.iter_from(start).map(|entry| Cow::Borrowed(entry.key())))
+            }
         }
     }
 
     fn pieces(&self) -> usize {
         match &self.0 {
-            Repr::Ints(_) | Repr::Packed(_) => 1,
-            Repr::Hashed(hashed) => hashed.pieces(),
+            Kept::Small(_) => 1,
+            Kept::Hashed(hashed) => hashed.pieces(),
         }
     }
 
     fn release(&mut self, max: usize) -> usize {
         match &mut self.0 {
-            Repr::Ints(_) | Repr::Packed(_) => 0,
-            Repr::Hashed(hashed) => hashed.release(max),
+            Kept::Small(_) => 0,
+            Kept::Hashed(hashed) => hashed.release(max),
         }
     }
 }

@@ -28,7 +28,7 @@ const LAYOUT_CHANGED: u8 = 2;
 pub struct Str(Repr);
 
 /// Strings that APPEND or the like has changed in place are told apart: Redis calls them `raw` whatever their
-/// length.
+/// length. So it does with those of commands that make a string themselves, such as PFADD.
 #[derive(Clone)]
 enum Repr {
     /// Canonical text of a 64-bit integer.
@@ -37,6 +37,8 @@ enum Repr {
     Inline(Inline),
     /// More than [`INLINE_BYTES_MAX`] bytes, as SET stored them: one allocation.
     Shared(Arc<[u8]>),
+    /// More than [`INLINE_BYTES_MAX`] and at most [`EMBSTR_BYTES_MAX`] bytes, which are called `raw`.
+    Raw(Arc<[u8]>),
     /// More than [`INLINE_BYTES_MAX`] bytes that APPEND or the like has changed: with room to grow.
     Heap(Arc<Vec<u8>>),
 }
@@ -126,7 +128,7 @@ impl Str {
     pub(crate) fn touch(&self) -> u64 {
         let bytes = match &self.0 {
             Repr::Int(_) | Repr::Inline(_) => return 0,
-            Repr::Shared(bytes) => bytes,
+            Repr::Shared(bytes) | Repr::Raw(bytes) => bytes,
             Repr::Heap(bytes) => &bytes[..],
         };
         let at = |i: usize| bytes.get(i).map_or(0, |byte| u64::from(*byte));
@@ -139,7 +141,7 @@ impl Str {
         match &self.0 {
             Repr::Int(number) => itoa::Buffer::new().format(*number).len(),
             Repr::Inline(inline) => inline.len(),
-            Repr::Shared(bytes) => bytes.len(),
+            Repr::Shared(bytes) | Repr::Raw(bytes) => bytes.len(),
             Repr::Heap(bytes) => bytes.len(),
         }
     }
@@ -161,7 +163,7 @@ impl Str {
                 &scratch[..text.len()]
             }
             Repr::Inline(inline) => &inline.bytes[..inline.len()],
-            Repr::Shared(bytes) => bytes,
+            Repr::Shared(bytes) | Repr::Raw(bytes) => bytes,
             Repr::Heap(bytes) => bytes,
         }
     }
@@ -172,7 +174,7 @@ impl Str {
         match &self.0 {
             Repr::Int(_) => None,
             Repr::Inline(inline) => Some(&inline.bytes[..inline.len()]),
-            Repr::Shared(bytes) => Some(bytes),
+            Repr::Shared(bytes) | Repr::Raw(bytes) => Some(bytes),
             Repr::Heap(bytes) => Some(bytes),
         }
     }
@@ -207,7 +209,7 @@ impl Str {
         match &mut self.0 {
             Repr::Inline(inline) => &mut inline.bytes[..len],
             Repr::Heap(bytes) => Arc::get_mut(bytes).expect("just made unshared"),
-            Repr::Int(_) | Repr::Shared(_) => unreachable!("just made changeable"),
+            Repr::Int(_) | Repr::Shared(_) | Repr::Raw(_) => unreachable!("just made changeable"),
         }
     }
 
@@ -255,6 +257,7 @@ impl Str {
             Repr::Inline(inline) => inline.is_changed(),
             // Longer strings are raw anyway, so that the mark would tell apart what nobody can.
             Repr::Shared(_) => false,
+            Repr::Raw(_) => true,
             Repr::Heap(bytes) => bytes.len() <= EMBSTR_BYTES_MAX,
         };
         if changed { LAYOUT_CHANGED } else { LAYOUT_PLAIN }
@@ -267,7 +270,7 @@ impl Str {
             LAYOUT_PLAIN => Some(Self::text(&bytes)),
             LAYOUT_INT => parse_i64(&bytes).map(Self::from_i64),
             LAYOUT_CHANGED if bytes.len() > EMBSTR_BYTES_MAX => None,
-            LAYOUT_CHANGED if bytes.len() > INLINE_BYTES_MAX => Some(Self(Repr::Heap(Arc::new(bytes)))),
+            LAYOUT_CHANGED if bytes.len() > INLINE_BYTES_MAX => Some(Self(Repr::Raw(bytes.into()))),
             LAYOUT_CHANGED => Some(Self(Repr::Inline(Inline::new(&bytes, true)))),
             _ => None,
         }
@@ -278,7 +281,7 @@ impl Str {
     pub fn memory_bytes(&self) -> usize {
         match &self.0 {
             Repr::Int(_) | Repr::Inline(_) => 0,
-            Repr::Shared(bytes) => bytes.len() + SHARED_OVERHEAD_BYTES,
+            Repr::Shared(bytes) | Repr::Raw(bytes) => bytes.len() + SHARED_OVERHEAD_BYTES,
             Repr::Heap(bytes) => bytes.capacity() + HEAP_OVERHEAD_BYTES,
         }
     }

@@ -44,6 +44,12 @@ impl Server {
         Self { keyspace: Keyspace::new(16), protocol: Protocol::Resp2, time_ms: START_MS }
     }
 
+    /// A snapshot of the state makes the same state.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn check_reload(&self) {
+        self.keyspace.check_reload().unwrap();
+    }
+
     /// The reply as text: see [`reply_text`].
     pub(crate) fn run(&mut self, args: &[&[u8]]) -> String {
         let index = self.keyspace.index() + 1;

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use quorate_cluster::config::Scope;
+use quorate_cluster::config::{Change, Scope};
 use quorate_keyspace::{CommandError, Reply};
+use quorate_replica::Transaction;
 
 use super::{Answer, Cx};
 use crate::connection::Connection;
@@ -24,17 +25,49 @@ pub(super) async fn set(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Ve
         Ok(changes) => changes,
         Err(text) => return connection.reply(&mut |r| r.error(&CommandError::new(text.clone()))),
     };
+    let Some(line) = line_for_the_log(&changes) else {
+        return connection.reply(&mut |r| r.ok());
+    };
+    let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
+    let answer = node.replica.write_internal(&line).await;
+    connection.reply(&mut |r| r.raw(&answer));
+}
+
+/// The command that changes parameters of the cluster, if there are any among these.
+fn line_for_the_log(changes: &[Change]) -> Option<Vec<Vec<u8>>> {
     let mut line: Vec<Vec<u8>> = vec![b"\0directory.set".to_vec()];
     for change in changes.iter().filter(|c| c.scope == Scope::Cluster) {
         line.push(format!("config.{}", change.name).into_bytes());
         line.push(change.value.clone().into_bytes());
     }
-    if line.len() == 1 {
-        return connection.reply(&mut |r| r.ok());
+    (line.len() > 1).then_some(line)
+}
+
+/// CONFIG SET as a step of a transaction. A step is carried out by all replicas or by this node alone, so it cannot
+/// change parameters of the cluster and of the node at once.
+pub(crate) fn set_within_transaction(node: Rc<Node>, transaction: &mut Transaction, args: &[&[u8]]) {
+    const BOTH: &str = "ERR CONFIG SET failed - within a transaction, parameters of the node and those of the cluster \
+                        need a CONFIG SET each";
+    let refuse = |transaction: &mut Transaction, text: String| {
+        let error = CommandError::new(text);
+        transaction.local(Box::new(move |reply| reply.error(&error)));
+    };
+    let changes = match node.config.check_all(&args[2..]) {
+        Ok(changes) => changes,
+        Err(text) => return refuse(transaction, text),
+    };
+    let of_node = changes.iter().filter(|change| change.scope == Scope::Node).count();
+    match line_for_the_log(&changes) {
+        Some(_) if of_node > 0 => refuse(transaction, BOTH.to_owned()),
+        Some(line) => transaction.command(0, &line.iter().map(Vec::as_slice).collect::<Vec<_>>()),
+        None => {
+            let args: Vec<Vec<u8>> = args[2..].iter().map(|arg| arg.to_vec()).collect();
+            transaction.local(Box::new(move |reply| match node.config.set_all(&args) {
+                Ok(_) => reply.ok(),
+                Err(text) => reply.error(&CommandError::new(text)),
+            }));
+        }
     }
-    let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
-    let answer = node.replica.write_internal(&line).await;
-    connection.reply(&mut |r| r.raw(&answer));
 }
 
 pub(super) fn resetstat(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {

@@ -151,7 +151,7 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
         "async_loading": 0,
         "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": u8::from(cx.node.replica.is_snapshotting()),
-        "rdb_last_save_time": cx.node.now_ms() / 1000,
+        "rdb_last_save_time": cx.node.replica.last_snapshot_ms() / 1000,
         "rdb_last_bgsave_status": "ok",
         "rdb_last_bgsave_time_sec": -1,
         "rdb_saves": stats.snapshots,

@@ -5,8 +5,11 @@ mod auth;
 mod client;
 mod cluster;
 mod config;
+pub(crate) mod debug;
 mod info;
+mod migrate;
 mod quorate;
+mod save;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +25,8 @@ use crate::node::Node;
 use crate::transaction::Report;
 
 pub(crate) use auth::reset;
+pub(crate) use config::set_within_transaction;
+pub(crate) use migrate::UNDER_WAY_MAX as MIGRATIONS_MAX;
 
 /// What became of a session's command.
 pub(crate) enum Action {
@@ -47,6 +52,9 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "waitaof" => Action::Async(Box::pin(admin::waitaof(node, connection, owned()))),
         "shutdown" => Action::Async(Box::pin(admin::shutdown(node, connection, owned()))),
         "config|set" => Action::Async(Box::pin(config::set(node, connection, owned()))),
+        "migrate" => Action::Async(Box::pin(migrate::migrate(node, connection, owned()))),
+        "save" => Action::Async(Box::pin(save::save(node, connection))),
+        "debug|reload" | "debug|loadaof" => Action::Async(Box::pin(debug::reload(node, connection, owned()))),
         "quorate|digest" if args.len() > 2 => {
             Action::Async(Box::pin(quorate::full_digest(node, connection, owned())))
         }
@@ -91,7 +99,7 @@ pub(crate) fn within_transaction(
 
 /// Whether a command takes time, so that it cannot be a step of a transaction.
 pub(crate) fn takes_time(command: &Command) -> bool {
-    matches!(command.name, "shutdown" | "config|set" | "quorate|node" | "quorate|failover")
+    matches!(command.name, "shutdown" | "migrate" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover")
 }
 
 /// Whether the answer looks at the state of the whole node, which apply has in hand while it executes a transaction.
@@ -99,6 +107,9 @@ pub(crate) fn reports_on_node(command: &Command) -> bool {
     matches!(
         command.name,
         "info"
+            | "lastsave"
+            | "bgsave"
+            | "bgrewriteaof"
             | "wait"
             | "waitaof"
             | "quorate|status"
@@ -145,6 +156,10 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "config|get" => config::get(cx, args, reply),
         "config|resetstat" => config::resetstat(cx, reply),
         "config|rewrite" => config::rewrite(),
+        "bgsave" => save::bgsave(cx, args, reply),
+        "bgrewriteaof" => save::bgrewriteaof(cx, reply),
+        "lastsave" => save::lastsave(cx, reply),
+        "debug|log" => debug::log(args, reply),
         "info" => info::info(cx, args, reply),
         "role" => info::role(cx, reply),
         "cluster|info" => cluster::info(cx, reply),

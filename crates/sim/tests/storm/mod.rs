@@ -1,8 +1,12 @@
 //! A cluster under load and faults, and the verdict on what its clients have seen.
 
+mod choose;
+mod commands;
 mod damage;
+mod effects;
 mod faults;
 mod operator;
+mod types;
 mod verdict;
 mod workers;
 
@@ -10,10 +14,11 @@ use std::time::Duration;
 
 use quorate_sim::{Options, Settings, SimCluster};
 
+use commands::{Op, last_reads};
 use faults::Faults;
 pub(crate) use faults::{FaultKind, LEASES};
+use workers::Workers;
 pub(crate) use workers::{Load, MIXED, REGISTERS};
-use workers::{Op, Workers};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -239,23 +244,28 @@ impl Storm {
     /// Reads keys from all nodes in turn.
     fn read_everything(&mut self, keys: &[String]) -> verdict::Values {
         let mut clients: Vec<_> = self.cluster.numbers().map(|n| self.cluster.connect(n)).collect();
+        let nodes = clients.len();
         for (i, key) in keys.iter().enumerate() {
-            let nodes = clients.len();
-            clients[i % nodes].send(&[b"GET", key.as_bytes()]);
+            for line in last_reads(key) {
+                clients[i % nodes].send(&line.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            }
         }
         let mut values = verdict::Values::new();
         let deadline = self.cluster.now() + 10 * SECOND;
         for (i, key) in keys.iter().enumerate() {
-            let nodes = clients.len();
-            let value = loop {
-                match clients[i % nodes].reply() {
-                    Some(reply) => break reply,
-                    None => self.cluster.run_for(MS),
-                }
-                assert!(self.cluster.now() < deadline, "GET {key} on a whole cluster has no answer");
-            };
-            assert!(value.as_error().is_none(), "GET {key} on a whole cluster: {value:?}");
-            values.insert(key.clone(), value.as_str().map(str::to_owned));
+            let replies = values.entry(key.clone()).or_default();
+            for _ in last_reads(key) {
+                let reply = loop {
+                    match clients[i % nodes].reply() {
+                        Some(reply) => break reply,
+                        None => self.cluster.run_for(MS),
+                    }
+                    assert!(self.cluster.now() < deadline, "reading {key} on a whole cluster has no answer");
+                };
+                let error = reply.as_error().filter(|error| !error.starts_with("NOGROUP "));
+                assert_eq!(error, None, "reading {key} on a whole cluster");
+                replies.push(reply);
+            }
         }
         values
     }

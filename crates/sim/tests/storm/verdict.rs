@@ -6,24 +6,24 @@ use std::time::Duration;
 use quorate_resp::Value;
 use quorate_sim::history::{self, Action, Count};
 
-use super::workers::{Kind, Op};
-use super::{MS, WINDOW};
+use super::commands::{Kind, Op, entries, number, place};
+use super::{MS, WINDOW, types};
 
 /// What was read from each key in the end.
-pub(crate) type Values = BTreeMap<String, Option<String>>;
+pub(crate) type Values = BTreeMap<String, Vec<Value>>;
 
 /// What all machines lost when they lost power under `everysec`: writes that were acknowledged within the last second (R8).
 #[derive(Clone, Copy)]
-struct Loss(Duration);
+pub(super) struct Loss(Duration);
 
 impl Loss {
     /// Whether this may be gone.
-    fn may_take(self, op: &Op) -> bool {
+    pub(super) fn may_take(self, op: &Op) -> bool {
         op.begin < self.0 && op.end.is_none_or(|end| end + WINDOW >= self.0)
     }
 
     /// The operations before and after it.
-    fn split<'a>(self, ops: &[&'a Op]) -> (Vec<&'a Op>, Vec<&'a Op>) {
+    pub(super) fn split<'a>(self, ops: &[&'a Op]) -> (Vec<&'a Op>, Vec<&'a Op>) {
         ops.iter().partition(|op| op.begin < self.0)
     }
 
@@ -52,19 +52,53 @@ pub(crate) fn judge(ops: &[Op], values: &Values, now: Duration, lost_second: Opt
         keys.entry(&op.key).or_default().push(op);
     }
     for (key, ops) in keys {
-        let last = values[key].as_deref();
-        let verdict = match &key[..1] {
-            "u" => unique(ops[0], last, loss),
-            "c" => counter(&ops, last, loss),
-            "r" => register(&ops, last, now, loss),
-            "b" => bulk(last).and_then(|last| register(&ops, last, now, loss)),
-            _ => private(&ops, last, loss),
-        };
-        if let Err(why) = verdict {
+        if let Err(why) = verdict(key, &ops, &values[key], now, loss) {
             let ops: Vec<String> = ops.iter().rev().take(60).rev().map(|op| format!("\n  {op}")).collect();
-            let last = last.map(|l| &l[..l.len().min(60)]);
-            panic!("{key}: {why}\nin the end it is {last:?}; its last commands:{}", ops.concat());
+            let last: String = format!("{:?}", values[key]).chars().take(300).collect();
+            panic!("{key}: {why}\nin the end it is {last}; its last commands:{}", ops.concat());
         }
+    }
+}
+
+fn verdict(key: &str, ops: &[&Op], last: &[Value], now: Duration, loss: Option<Loss>) -> Result<(), String> {
+    let text = last.first().and_then(Value::as_str);
+    match &key[..1] {
+        "u" => unique(ops[0], text, loss),
+        "c" => counter(ops, counted(last)?, loss),
+        "r" => register(ops, held(key, last)?, now, loss),
+        "b" => register(ops, bulk(text)?, now, loss),
+        "m" => types::cell(ops, &last[0], now, loss),
+        "q" => types::queue(ops, last, loss),
+        "x" => types::group(ops, last, loss),
+        "h" => types::sketch(ops, loss),
+        "e" | "f" => Ok(()),
+        _ => private(ops, text, loss),
+    }
+}
+
+/// What a counter is in the end; in several places, the same in each.
+fn counted(last: &[Value]) -> Result<u64, String> {
+    let numbers: Vec<u64> = last.iter().map(|value| number(value).unwrap_or(0)).collect();
+    match numbers.iter().all(|n| *n == numbers[0]) {
+        true => Ok(numbers[0]),
+        false => Err(format!("a transaction took effect in a part of its places: {numbers:?}")),
+    }
+}
+
+/// What an answer says that a register holds. One that is kept in several places holds the same in each.
+fn held(key: &str, replies: &[Value]) -> Result<Option<u64>, String> {
+    let one = |reply: &Value| match place(key) {
+        'x' => entries(reply).first().map(|entry| entry.0),
+        'b' => number(reply).filter(|value| *value > 0),
+        _ => number(reply),
+    };
+    let values: Vec<Option<u64>> = match (place(key), replies) {
+        ('t', [Value::Array(parts)]) => parts.iter().map(number).collect(),
+        _ => replies.iter().map(one).collect(),
+    };
+    match values.iter().all(|value| *value == values[0]) {
+        true => Ok(values[0]),
+        false => Err(format!("a transaction took effect in a part of its places: {values:?}")),
     }
 }
 
@@ -79,13 +113,12 @@ fn unique(op: &Op, last: Option<&str>, loss: Option<Loss>) -> Result<(), String>
     }
 }
 
-fn counter(ops: &[&Op], last: Option<&str>, loss: Option<Loss>) -> Result<(), String> {
+fn counter(ops: &[&Op], last: u64, loss: Option<Loss>) -> Result<(), String> {
     let increments = || ops.iter().filter(|op| op.kind == Kind::Increment);
     let acknowledged = || increments().filter(|op| op.is_acknowledged());
     let most = (acknowledged().count() + increments().filter(|op| op.is_unknown()).count()) as u64;
     let lost = acknowledged().filter(|op| loss.is_some_and(|loss| loss.may_take(op))).count();
     let least = (acknowledged().count() - lost) as u64;
-    let last: u64 = last.map_or(0, |l| l.parse().expect("a number"));
     if !(least..=most).contains(&last) {
         return Err(format!(
             "{last} increments were applied; {least} were acknowledged for good, at most {most} may have been"
@@ -96,7 +129,7 @@ fn counter(ops: &[&Op], last: Option<&str>, loss: Option<Loss>) -> Result<(), St
             begin: op.begin,
             end: op.end.expect("answered"),
             increments: op.kind == Kind::Increment,
-            value: number(op.reply.as_ref()).unwrap_or(0),
+            value: op.reply.as_ref().and_then(number).unwrap_or(0),
         });
         history::check_counter(&counts.collect::<Vec<_>>())
     };
@@ -107,7 +140,7 @@ fn counter(ops: &[&Op], last: Option<&str>, loss: Option<Loss>) -> Result<(), St
 }
 
 /// The number in a large value, which must be whole.
-fn bulk(last: Option<&str>) -> Result<Option<&str>, String> {
+fn bulk(last: Option<&str>) -> Result<Option<u64>, String> {
     let Some(last) = last else { return Ok(None) };
     let (value, rest) = last.split_once(':').ok_or("no value of this test")?;
     let mut letters = rest.bytes();
@@ -115,29 +148,22 @@ fn bulk(last: Option<&str>) -> Result<Option<&str>, String> {
     if letters.any(|b| Some(b) != first) {
         return Err("the value is not whole".to_owned());
     }
-    Ok(Some(value))
+    value.parse().map(Some).map_err(|_| "no value of this test".to_owned())
 }
 
-fn number(reply: Option<&Value>) -> Option<u64> {
-    match reply? {
-        Value::Int(n) => u64::try_from(*n).ok(),
-        other => other.as_str()?.parse().ok(),
-    }
-}
-
-fn register(ops: &[&Op], last: Option<&str>, now: Duration, loss: Option<Loss>) -> Result<(), String> {
+fn register(ops: &[&Op], last: Option<u64>, now: Duration, loss: Option<Loss>) -> Result<(), String> {
     let read = |value| history::Op { begin: now, end: Some(now), action: Action::Read(value) };
-    let last = read(last.map(|l| l.parse().expect("a number")));
+    let last = read(last);
     let Some(loss) = loss else {
-        let mut history = seen(ops);
+        let mut history = seen(ops)?;
         history.push(last);
         let acknowledged = ops.iter().filter(|op| op.is_acknowledged()).count();
         assert!(acknowledged < 10 || history::has_order(&history), "such a history proves nothing");
         return history::check_register(&history);
     };
     let (before, after) = loss.split(ops);
-    history::check_register(&seen(&before))?;
-    let (began, mut after) = (loss.0 - MS, seen(&after));
+    history::check_register(&seen(&before)?)?;
+    let (began, mut after) = (loss.0 - MS, seen(&after)?);
     after.push(last);
     any_of(loss.remains(&before), |value| {
         let held = value.map(|v| history::Op { begin: began, end: Some(began), action: Action::Write(v) });
@@ -147,20 +173,24 @@ fn register(ops: &[&Op], last: Option<&str>, now: Duration, loss: Option<Loss>) 
 }
 
 /// What clients saw of a register. What was not applied is none of it.
-fn seen(ops: &[&Op]) -> Vec<history::Op> {
+fn seen(ops: &[&Op]) -> Result<Vec<history::Op>, String> {
     let of = |op: &&Op| {
         let end = op.end.filter(|_| op.is_acknowledged());
         let action = match op.kind {
             Kind::Write(value) | Kind::Bulk(value) => Action::Write(value),
-            _ => Action::Read(number(op.reply.as_ref())),
+            _ if end.is_none() => Action::Read(None),
+            _ => Action::Read(held(&op.key, op.reply.as_slice())?),
         };
-        history::Op { begin: op.begin, end, action }
+        Ok(history::Op { begin: op.begin, end, action })
     };
     ops.iter().filter(|op| !op.is_not_applied()).map(of).collect()
 }
 
 /// Whether one of these values explains what is checked; otherwise what is wrong with the last one.
-fn any_of(values: Vec<Option<u64>>, check: impl Fn(Option<u64>) -> Result<(), String>) -> Result<(), String> {
+pub(super) fn any_of(
+    values: Vec<Option<u64>>,
+    check: impl Fn(Option<u64>) -> Result<(), String>,
+) -> Result<(), String> {
     let mut verdict = Err("nothing may have been there after the power loss".to_owned());
     for value in &values {
         verdict = check(*value);
@@ -204,7 +234,7 @@ fn in_order(ops: &[&Op], mut present: Option<u64>, last: Option<Option<u64>>) ->
             Kind::PrivateWrite(value) if op.is_acknowledged() => present = Some(value),
             Kind::PrivateWrite(value) if op.is_unknown() => _ = floating.insert(value),
             Kind::PrivateRead if op.is_acknowledged() => {
-                see(&mut present, &mut floating, number(op.reply.as_ref()))?
+                see(&mut present, &mut floating, op.reply.as_ref().and_then(number))?
             }
             _ => {}
         }

@@ -21,7 +21,7 @@ pub(super) static HYPERLOGLOG: &[Command] = &[
     Command {
         name: "pfcount",
         arity: -2,
-        flags: flags!(READONLY),
+        flags: flags!(READONLY MAY_REPLICATE),
         keys: &[range(1, -1, 1, key_flags!(RW ACCESS))],
         categories: categories!(HYPERLOGLOG),
         since: "2.8.9",

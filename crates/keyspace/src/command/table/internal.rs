@@ -1,7 +1,7 @@
-//! What only Quorate itself writes.
+//! What only Quorate itself writes, or asks.
 
 use super::{BASE, flags};
-use crate::command::{Command, Group, Handler, ScriptPolicy, internal};
+use crate::command::{Command, Group, Handler, ScriptPolicy, internal, migrate};
 
 pub(super) static INTERNAL: &[Command] = &[
     Command {
@@ -52,6 +52,16 @@ pub(super) static INTERNAL: &[Command] = &[
         group: Group::Server,
         script: ScriptPolicy::Refused,
         handler: Handler::Write(internal::drop_waiters),
+        ..BASE
+    },
+    Command {
+        name: "\0extract",
+        arity: -4,
+        flags: flags!(READONLY INTERNAL),
+        summary: "Reads keys for MIGRATE.",
+        group: Group::Generic,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Read(migrate::extract),
         ..BASE
     },
 ];

@@ -1,7 +1,55 @@
 //! Keys, whatever they hold.
 
-use super::{BASE, arg, categories, flags, key, key_flags, one_of, range, token};
-use crate::command::{Command, Group, Handler, ScriptPolicy, databases, dump, keys};
+use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, token};
+use crate::command::{
+    Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, ScriptPolicy, databases, dump, keys, migrate,
+};
+
+/// The key in its own place, or those behind `KEYS`.
+const MIGRATE_KEYS: &[KeySpec] = {
+    const FLAGS: KeyFlags = key_flags!(RW ACCESS DELETE);
+    &[
+        KeySpec {
+            flags: FLAGS,
+            begin: Begin::FoundAt(3, migrate::single_key),
+            find: Find::Range { last: 0, step: 1 },
+        },
+        KeySpec {
+            flags: FLAGS.union(KeyFlags::INCOMPLETE),
+            begin: Begin::FoundBehind("KEYS", -2, migrate::listed_keys),
+            find: Find::Range { last: -1, step: 1 },
+        },
+    ]
+};
+
+const MIGRATE_ARGUMENTS: &[Argument] = &[
+    arg("host", "string"),
+    arg("port", "integer"),
+    one_of("key-selector", &[key("key", 0), token("empty-string", "\"\"")]),
+    arg("destination-db", "integer"),
+    arg("timeout", "integer"),
+    token("copy", "COPY").optional(),
+    token("replace", "REPLACE").optional(),
+    one_of(
+        "authentication",
+        &[
+            arg("auth", "string").behind("AUTH"),
+            block("auth2", &[arg("username", "string"), arg("password", "string")]).behind("AUTH2"),
+        ],
+    )
+    .optional(),
+    key("keys", 1).behind("KEYS").optional().multiple(),
+];
+
+const RESTORE_ARGUMENTS: &[Argument] = &[
+    key("key", 0),
+    arg("ttl", "integer"),
+    arg("serialized-value", "string"),
+    token("replace", "REPLACE").optional(),
+    token("absttl", "ABSTTL").optional(),
+    arg("seconds", "integer").behind("IDLETIME").optional(),
+    arg("frequency", "integer").behind("FREQ").optional(),
+];
 
 pub(super) static KEYS: &[Command] = &[
     Command {
@@ -169,6 +217,22 @@ pub(super) static KEYS: &[Command] = &[
             },
         ],
         handler: Handler::Container,
+        ..BASE
+    },
+    Command {
+        name: "migrate",
+        arity: -6,
+        flags: flags!(WRITE NOSCRIPT MOVABLEKEYS),
+        keys: MIGRATE_KEYS,
+        categories: categories!(KEYSPACE DANGEROUS),
+        since: "2.6.0",
+        complexity: "That of DUMP and DEL here and of RESTORE there, and O(N) for the way",
+        summary: "Moves keys to another server.",
+        group: Group::Generic,
+        tips: &["nondeterministic_output"],
+        arguments: MIGRATE_ARGUMENTS,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Session,
         ..BASE
     },
     Command {
@@ -392,15 +456,21 @@ pub(super) static KEYS: &[Command] = &[
         complexity: "O(N*log(N)) at most in the number of what the value consists of",
         summary: "Makes a key of a value in Redis's serialization.",
         group: Group::Generic,
-        arguments: &[
-            key("key", 0),
-            arg("ttl", "integer"),
-            arg("serialized-value", "string"),
-            token("replace", "REPLACE").optional(),
-            token("absttl", "ABSTTL").optional(),
-            arg("seconds", "integer").behind("IDLETIME").optional(),
-            arg("frequency", "integer").behind("FREQ").optional(),
-        ],
+        arguments: RESTORE_ARGUMENTS,
+        handler: Handler::Write(dump::restore),
+        ..BASE
+    },
+    Command {
+        name: "restore-asking",
+        arity: -4,
+        flags: flags!(WRITE DENYOOM ASKING),
+        keys: &[range(1, 0, 1, key_flags!(OW UPDATE))],
+        categories: categories!(KEYSPACE DANGEROUS),
+        since: "3.0.0",
+        complexity: "O(N*log(N)) at most in the number of what the value consists of",
+        summary: "Makes a key of a value in Redis's serialization, as the nodes of a Redis Cluster ask for it.",
+        group: Group::Server,
+        arguments: RESTORE_ARGUMENTS,
         handler: Handler::Write(dump::restore),
         ..BASE
     },

@@ -13,7 +13,7 @@ const fn script_keys(flags: KeyFlags) -> KeySpec {
 /// What EVAL and its kin have in common.
 const EVAL: Command = Command {
     arity: -3,
-    flags: flags!(NOSCRIPT STALE SKIP_MONITOR NO_MANDATORY_KEYS MOVABLEKEYS),
+    flags: flags!(NOSCRIPT STALE SKIP_MONITOR MAY_REPLICATE NO_MANDATORY_KEYS MOVABLEKEYS),
     keys: &[script_keys(key_flags!(RW ACCESS UPDATE))],
     categories: categories!(SCRIPTING),
     complexity: "That of the script",

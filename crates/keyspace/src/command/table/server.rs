@@ -5,6 +5,29 @@ use crate::command::{Command, Group, Handler, ScriptPolicy, connection, database
 
 pub(super) static SERVER: &[Command] = &[
     Command {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: flags!(ADMIN NOSCRIPT NO_ASYNC_LOADING),
+        since: "1.0.0",
+        summary: "Has the node write a snapshot, which replaces the beginning of its log.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Session,
+        ..BASE
+    },
+    Command {
+        name: "bgsave",
+        arity: -1,
+        flags: flags!(ADMIN NOSCRIPT NO_ASYNC_LOADING),
+        since: "1.0.0",
+        summary: "Has the node write a snapshot.",
+        group: Group::Server,
+        arguments: &[token("schedule", "SCHEDULE").optional()],
+        script: ScriptPolicy::Refused,
+        handler: Handler::Session,
+        ..BASE
+    },
+    Command {
         name: "command",
         arity: -1,
         flags: flags!(LOADING STALE),
@@ -200,18 +223,6 @@ pub(super) static SERVER: &[Command] = &[
         ..BASE
     },
     Command {
-        name: "debug",
-        arity: -2,
-        flags: flags!(ADMIN NOSCRIPT LOADING STALE),
-        since: "1.0.0",
-        complexity: "That of the subcommand",
-        summary: "Container for tests of the server: SLEEP lets every replica stand still.",
-        group: Group::Server,
-        script: ScriptPolicy::Refused,
-        handler: Handler::Write(connection::debug),
-        ..BASE
-    },
-    Command {
         name: "flushall",
         arity: -1,
         flags: flags!(WRITE),
@@ -247,6 +258,18 @@ pub(super) static SERVER: &[Command] = &[
         group: Group::Server,
         tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         arguments: &[arg("section", "string").optional().multiple()],
+        handler: Handler::Session,
+        ..BASE
+    },
+    Command {
+        name: "lastsave",
+        arity: 1,
+        flags: flags!(LOADING STALE FAST),
+        categories: categories!(ADMIN DANGEROUS),
+        since: "1.0.0",
+        summary: "Tells when the node has last finished a snapshot.",
+        group: Group::Server,
+        tips: &["nondeterministic_output"],
         handler: Handler::Session,
         ..BASE
     },
@@ -326,6 +349,18 @@ pub(super) static SERVER: &[Command] = &[
         categories: categories!(DANGEROUS ADMIN),
         since: "2.8.12",
         summary: "Tells the part this node plays in replication.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Session,
+        ..BASE
+    },
+    Command {
+        name: "save",
+        arity: 1,
+        flags: flags!(ADMIN NOSCRIPT NO_ASYNC_LOADING NO_MULTI),
+        since: "1.0.0",
+        complexity: "O(N) in the size of the state",
+        summary: "Has the node write a snapshot, and waits for it.",
         group: Group::Server,
         script: ScriptPolicy::Refused,
         handler: Handler::Session,

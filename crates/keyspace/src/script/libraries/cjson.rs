@@ -10,10 +10,15 @@ use mlua::{LightUserData, Lua, MultiValue, Table, Value};
 use super::{number_arg, string_arg, type_name};
 use crate::{
     number::format_g,
-    script::vm::{Shared, error_here},
+    script::{
+        budget::Shared,
+        convert::ordered_len,
+        errors::error_here,
+    },
 };
 
-const DEPTH_MAX_DEFAULT: usize = 1000;
+/// Deepest nesting, until a script sets it lower: what is asked for beyond it would not fit the stack (nor does it in Redis).
+const DEPTH_MAX: usize = 1000;
 const PRECISION_DEFAULT: usize = 14;
 
 /// How sparse a table may be and still be an array: its last key against the number of them, if it is beyond `SAFE`.
@@ -71,8 +76,8 @@ impl Default for Settings {
 
 impl Settings {
     fn reset(&self) {
-        self.encode_depth.store(DEPTH_MAX_DEFAULT, Relaxed);
-        self.decode_depth.store(DEPTH_MAX_DEFAULT, Relaxed);
+        self.encode_depth.store(DEPTH_MAX, Relaxed);
+        self.decode_depth.store(DEPTH_MAX, Relaxed);
         self.precision.store(PRECISION_DEFAULT, Relaxed);
         self.convert_sparse.store(false, Relaxed);
         self.sparse_ratio.store(SPARSE_RATIO, Relaxed);
@@ -212,7 +217,7 @@ impl Encoder<'_> {
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
-        if depth > self.settings.encode_depth.load(Relaxed) {
+        if depth > self.settings.encode_depth.load(Relaxed).min(DEPTH_MAX) {
             let text = format!("Cannot serialise, excessive nesting ({depth})");
             return Err(error_here(self.lua, &text));
         }
@@ -261,6 +266,8 @@ impl Encoder<'_> {
     }
 
     fn object(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+        let len = ordered_len(table)?;
+        self.shared.charge(len as u64)?;
         self.out.push(b'{');
         for (i, pair) in table.pairs::<Value, Value>().enumerate() {
             let (key, value) = pair?;
@@ -362,7 +369,7 @@ impl Decoder<'_> {
     fn enter(&mut self, depth: usize) -> mlua::Result<()> {
         self.at += 1;
         self.shared.charge(10)?;
-        if depth > self.settings.decode_depth.load(Relaxed) {
+        if depth > self.settings.decode_depth.load(Relaxed).min(DEPTH_MAX) {
             let text = format!("Found too many nested data structures ({depth}) at character {}", self.at);
             return Err(error_here(self.lua, &text));
         }

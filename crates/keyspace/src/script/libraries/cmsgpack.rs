@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::{bad_arg, number_arg, string_arg};
-use crate::script::vm::{Shared, error_here};
+use super::{number_arg, string_arg};
+use crate::script::{budget::Shared, convert::ordered_len, errors::error_here};
 
 /// Deeper tables are packed as nil.
 const PACK_DEPTH_MAX: usize = 16;
 
 /// Deepest nesting of what is read.
 const UNPACK_DEPTH_MAX: usize = 1000;
+
+/// Most values that one call returns.
+const VALUES_MAX: usize = 4000;
 
 /// The table `cmsgpack`.
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
@@ -131,14 +134,13 @@ fn put_sequence(
 }
 
 fn put_map(lua: &Lua, out: &mut Vec<u8>, table: &Table, depth: usize, shared: &Shared) -> mlua::Result<()> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    put_head(out, pairs.len(), 0x80, 15, [0xde, 0xdf]);
-    for (key, value) in &pairs {
-        if matches!(key, Value::Table(_) | Value::Function(_) | Value::Thread(_)) {
-            return Err(bad_arg(lua, Some(key), 1, "pack", "table without tables or functions as keys"));
-        }
-        put(lua, out, key, depth + 1, shared)?;
-        put(lua, out, value, depth + 1, shared)?;
+    let len = ordered_len(table)?;
+    shared.charge(len as u64)?;
+    put_head(out, len, 0x80, 15, [0xde, 0xdf]);
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        put(lua, out, &key, depth + 1, shared)?;
+        put(lua, out, &value, depth + 1, shared)?;
     }
     Ok(())
 }
@@ -234,6 +236,9 @@ fn unpack(
     let mut reader = Reader { lua, data, at: offset, shared };
     let mut values = Vec::new();
     while values.len() < limit && reader.at < data.len() {
+        if values.len() == VALUES_MAX {
+            return Err(error_here(lua, "stack overflow (in function mp_unpack_full)"));
+        }
         values.push(reader.value(0)?);
     }
     Ok((MultiValue::from_vec(values), reader.at))

@@ -12,7 +12,7 @@ use super::{
     pattern::{Capture, Failure, Matcher},
     string_arg, type_name,
 };
-use crate::script::vm::{Shared, error_here};
+use crate::script::{budget::Shared, errors::error_here};
 
 /// Longest result of `gsub`.
 const RESULT_BYTES_MAX: usize = 512 << 20;

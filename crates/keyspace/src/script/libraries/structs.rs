@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::{number_arg, string_arg};
-use crate::script::vm::{Shared, error_here};
+use crate::script::{budget::Shared, errors::error_here};
 
 /// Largest size of an integer.
 const INT_BYTES_MAX: usize = 32;
@@ -15,6 +15,9 @@ const NATIVE_ALIGN: usize = 8;
 
 /// Longest result of `pack`.
 const PACKED_BYTES_MAX: usize = 512 << 20;
+
+/// Most values that one call returns.
+const VALUES_MAX: usize = 4000;
 
 /// The table `struct`.
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
@@ -201,6 +204,9 @@ fn unpack(lua: &Lua, args: &MultiValue, shared: &Shared) -> mlua::Result<MultiVa
     let mut values: Vec<Value> = Vec::new();
     let short = || error_here(lua, "bad argument #2 to 'unpack' (data string too short)");
     while let Some((item, padding)) = format.next(at)? {
+        if values.len() == VALUES_MAX {
+            return Err(error_here(lua, "stack overflow (too many results)"));
+        }
         at = at.saturating_add(padding);
         let here = at;
         let mut take = |len: usize| -> mlua::Result<&[u8]> {

@@ -39,7 +39,7 @@ fn build(rules: &Rules, parts: &[&[u8]], layout: u8) -> Option<Hash> {
         return None;
     }
     builder.finish(layout).map(|value| match value {
-        Value::Hash(hash) => *hash,
+        Value::Hash(hash) => hash,
         other => panic!("no hash: {other:?}"),
     })
 }

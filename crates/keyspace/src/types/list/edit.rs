@@ -1,10 +1,13 @@
-//! Changes within a list: each rebuilds the chunks that it touches.
+//! Changes within a long list: each rebuilds the chunks that it touches.
 
 use std::sync::Arc;
 
 use super::{
-    End, List, SEGMENT_CHUNKS_MAX, Segment, at_end, at_end_mut, chunk::Chunk, listpack_entry_bytes,
-    range::locate, remove_at_end,
+    End,
+    chunk::Chunk,
+    listpack_entry_bytes,
+    long::{Long, SEGMENT_CHUNKS_MAX, Segment, at_end, at_end_mut, remove_at_end},
+    range::locate,
 };
 
 /// Where an element is.
@@ -16,10 +19,10 @@ struct Place {
     index: usize,
 }
 
-impl List {
-    /// Replaces the element at `index`. False if there is none.
-    pub fn set(&mut self, index: usize, element: &[u8]) -> bool {
-        let Some(old) = self.get(index) else { return false };
+impl Long {
+    /// Replaces the element at `index`, which there must be.
+    pub(super) fn set(&mut self, index: usize, element: &[u8]) {
+        let old = self.get(index).expect("the index is within the list");
         let is_same_length = old.len() == element.len();
         let (old_bytes, old_listpack_bytes) = (old.len(), listpack_entry_bytes(old));
         self.element_bytes = self.element_bytes - old_bytes + element.len();
@@ -28,17 +31,16 @@ impl List {
         if is_same_length {
             let segment = Arc::make_mut(&mut self.segments[place.segment]);
             segment.chunks[place.chunk].overwrite(place.index, element);
-            return true;
+            return;
         }
         let chunk = &self.segments[place.segment].chunks[place.chunk];
         let elements = chunk.iter().enumerate().map(|(i, old)| if i == place.index { element } else { old });
         let chunks = pack(&elements.collect::<Vec<_>>());
         self.replace_chunk(place, chunks);
-        true
     }
 
     /// Adds an element before the one at `index`, which may be the number of elements.
-    pub fn insert(&mut self, index: usize, element: &[u8]) {
+    pub(super) fn insert(&mut self, index: usize, element: &[u8]) {
         if index >= self.len || index == 0 {
             return self.push(if index == 0 { End::Front } else { End::Back }, element);
         }
@@ -54,7 +56,7 @@ impl List {
     }
 
     /// Drops everything but `count` elements from `start` on.
-    pub fn keep(&mut self, start: usize, count: usize) {
+    pub(super) fn keep(&mut self, start: usize, count: usize) {
         let start = start.min(self.len);
         let count = count.min(self.len - start);
         let dropped = self.len - count;
@@ -71,7 +73,7 @@ impl List {
     }
 
     /// Removes the elements at these indices, which ascend; all of them equal `element`.
-    pub fn remove_equal(&mut self, element: &[u8], indices: &[usize]) {
+    pub(super) fn remove_equal(&mut self, element: &[u8], indices: &[usize]) {
         self.element_bytes -= indices.len() * element.len();
         self.listpack_bytes -= indices.len() * listpack_entry_bytes(element);
         let mut left = indices;

@@ -1,11 +1,54 @@
 //! Walking over a part of a list, in either direction.
 
-use super::{List, Segment, chunk::Chunk};
+use super::{
+    chunk::Chunk,
+    long::{Long, Segment},
+};
+use crate::packed;
 
-/// Elements of a list within bounds of indices; from [`List::range`].
+/// Elements of a list within bounds of indices; from [`super::List::range`].
 #[derive(Clone)]
-pub struct Range<'a> {
-    list: &'a List,
+pub struct Range<'a>(pub(super) Repr<'a>);
+
+#[derive(Clone)]
+pub(super) enum Repr<'a> {
+    Short(packed::Iter<'a>),
+    Long(LongRange<'a>),
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match &mut self.0 {
+            Repr::Short(strings) => strings.next(),
+            Repr::Long(range) => range.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.0 {
+            Repr::Short(strings) => strings.size_hint(),
+            Repr::Long(range) => range.size_hint(),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Range<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Repr::Short(strings) => strings.next_back(),
+            Repr::Long(range) => range.next_back(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Range<'_> {}
+
+/// Elements of a long list within bounds of indices.
+#[derive(Clone)]
+pub(super) struct LongRange<'a> {
+    list: &'a Long,
     /// Before the first element that is left.
     front: Cursor,
     /// Behind the last element that is left.
@@ -21,8 +64,8 @@ struct Cursor {
     position: usize,
 }
 
-impl<'a> Range<'a> {
-    pub(super) fn new(list: &'a List, start: usize, count: usize) -> Self {
+impl<'a> LongRange<'a> {
+    pub(super) fn new(list: &'a Long, start: usize, count: usize) -> Self {
         let remaining = count.min(list.len.saturating_sub(start));
         if remaining == 0 {
             return Self { list, front: Cursor::default(), back: Cursor::default(), remaining };
@@ -32,7 +75,7 @@ impl<'a> Range<'a> {
     }
 }
 
-impl<'a> Iterator for Range<'a> {
+impl<'a> Iterator for LongRange<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -51,7 +94,7 @@ impl<'a> Iterator for Range<'a> {
     }
 }
 
-impl DoubleEndedIterator for Range<'_> {
+impl DoubleEndedIterator for LongRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.remaining = self.remaining.checked_sub(1)?;
         loop {
@@ -64,22 +107,20 @@ impl DoubleEndedIterator for Range<'_> {
     }
 }
 
-impl ExactSizeIterator for Range<'_> {}
-
 impl Cursor {
     /// The place before the element at `index`, which may be the number of elements.
-    fn before(list: &List, index: usize) -> Self {
+    fn before(list: &Long, index: usize) -> Self {
         let (segment, index) = locate(list.segments.len(), list.len, index, |at| list.segments[at].len);
         let Segment { chunks, len } = &*list.segments[segment];
         let (chunk, index) = locate(chunks.len(), *len, index, |at| chunks[at].len());
         Self { segment, chunk, position: chunks[chunk].position(index) }
     }
 
-    fn chunk(self, list: &List) -> &Chunk {
+    fn chunk(self, list: &Long) -> &Chunk {
         &list.segments[self.segment].chunks[self.chunk]
     }
 
-    fn enter_next_chunk(&mut self, list: &List) {
+    fn enter_next_chunk(&mut self, list: &Long) {
         if self.chunk + 1 < list.segments[self.segment].chunks.len() {
             self.chunk += 1;
         } else {
@@ -88,7 +129,7 @@ impl Cursor {
         self.position = self.chunk(list).start();
     }
 
-    fn enter_previous_chunk(&mut self, list: &List) {
+    fn enter_previous_chunk(&mut self, list: &Long) {
         if self.chunk == 0 {
             self.segment -= 1;
             self.chunk = list.segments[self.segment].chunks.len();

@@ -2,7 +2,11 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    chunk::Chunk,
+    long::{SEGMENT_CHUNKS_MAX, add_at_end, at_end, remove_at_end},
+    *,
+};
 
 fn contents(list: &List) -> Vec<Vec<u8>> {
     list.iter_from(0).map(<[u8]>::to_vec).collect()
@@ -103,8 +107,22 @@ fn part(len: usize, of: f64) -> usize {
     (len as f64 * of) as usize
 }
 
+fn as_long(list: &List) -> &Long {
+    match &list.0 {
+        Repr::Long(long) => long,
+        Repr::Short(_) => panic!("the list is short"),
+    }
+}
+
 /// No chunk or segment is empty or too large, and what they say of their lengths is true.
 fn check_shape(list: &List) {
+    let list = match &list.0 {
+        Repr::Short(packed) => {
+            assert!(packed.len() <= SHORT_ELEMENTS_MAX && packed.memory_bytes() <= SHORT_BYTES_MAX + 8);
+            return;
+        }
+        Repr::Long(long) => long,
+    };
     for segment in &list.segments {
         assert!((1..=SEGMENT_CHUNKS_MAX).contains(&segment.chunks.len()));
         assert!(segment.chunks.iter().all(|chunk| chunk.len() == chunk.iter().count() && chunk.len() > 0));
@@ -137,9 +155,11 @@ proptest! {
         prop_assert!(range.clone().eq(expected.iter().copied()));
         prop_assert!(range.rev().eq(expected.iter().rev().copied()));
         prop_assert_eq!(list.get(start), model.get(start).map(Vec::as_slice));
-        prop_assert_eq!(list.element_bytes, model.iter().map(Vec::len).sum::<usize>());
         let listpack_bytes: usize = model.iter().map(|element| listpack_entry_bytes(element)).sum();
-        prop_assert_eq!(list.listpack_bytes, listpack_bytes);
+        prop_assert_eq!(list.listpack_total_bytes(), 7 + listpack_bytes);
+        if let Repr::Long(long) = &list.0 {
+            prop_assert_eq!(long.element_bytes, model.iter().map(Vec::len).sum::<usize>());
+        }
         for (snapshot, expected) in snapshots {
             prop_assert_eq!(contents(&snapshot), expected, "a clone never changes");
         }
@@ -169,14 +189,14 @@ fn many_segments_keep_their_order() {
         list.push(End::Front, (-1 - n).to_string().as_bytes());
         list.push(End::Back, n.to_string().as_bytes());
     }
-    assert!(list.segments.len() >= 2);
+    assert!(as_long(&list).segments.len() >= 2);
     for index in [0, 1, half - 1, half, half + 1, 2 * half - 1, half / 2, half + half / 2] {
         assert_eq!(list.get(index), Some((index as i64 - half as i64).to_string().as_bytes()), "{index}");
     }
     assert_eq!(list.get(2 * half), None);
     let snapshot = list.clone();
     while list.remove(End::Front) {}
-    assert!(list.is_empty() && list.segments.is_empty());
+    assert!(list.is_empty() && as_long(&list).segments.is_empty());
     assert_eq!(snapshot.len(), 2 * half);
     assert!(
         snapshot.iter_from(0).eq((0..2 * half)
@@ -191,14 +211,16 @@ fn many_segments_keep_their_order() {
 fn bounded_a_queue_that_moves_along_stays_small() {
     for (push, remove) in [(End::Back, End::Front), (End::Front, End::Back)] {
         let mut list = List::new();
+        list.mark_as_quicklist();
         for n in 0..100_000 {
             list.push(push, b"0123456789");
             if n >= 10 {
                 list.remove(remove);
             }
         }
-        let Chunk::Packed(packed) = &list.segments[0].chunks[0] else { panic!("small elements are packed") };
-        assert_eq!((list.len(), list.segments.len(), list.segments[0].chunks.len()), (10, 1, 1));
+        let segments = &as_long(&list).segments;
+        let Chunk::Packed(packed) = &segments[0].chunks[0] else { panic!("small elements are packed") };
+        assert_eq!((list.len(), segments.len(), segments[0].chunks.len()), (10, 1, 1));
         assert!(packed.capacity() < 1024, "{}", packed.capacity());
     }
 }
@@ -294,7 +316,7 @@ fn changes_in_the_middle_of_a_long_list_stay_local() {
     }
     check_shape(&list);
     assert_eq!((list.len(), list.get(len / 2 + 1999)), (len + 2000, Some(&b"new"[..])));
-    let chunks: usize = list.segments.iter().map(|segment| segment.chunks.len()).sum();
+    let chunks: usize = as_long(&list).segments.iter().map(|segment| segment.chunks.len()).sum();
     assert!(chunks < len / 128 + 60, "{chunks}: chunks that grow are cut in half");
     let new: Vec<usize> =
         list.iter_from(0).enumerate().filter(|(_, e)| *e == b"new").map(|(i, _)| i).collect();
@@ -308,7 +330,7 @@ fn changes_in_the_middle_of_a_long_list_stay_local() {
         list.remove_equal(&element, &indices);
     }
     check_shape(&list);
-    let chunks: usize = list.segments.iter().map(|segment| segment.chunks.len()).sum();
+    let chunks: usize = as_long(&list).segments.iter().map(|segment| segment.chunks.len()).sum();
     assert!(list.len() < 4000 && chunks < 250, "{} elements in {chunks} chunks", list.len());
     list.keep(10, 5);
     assert_eq!(list.len(), 5);
@@ -316,4 +338,18 @@ fn changes_in_the_middle_of_a_long_list_stay_local() {
     assert!(
         snapshot.iter_from(0).enumerate().all(|(n, element)| element == (n % 1000).to_string().as_bytes())
     );
+}
+
+#[test]
+fn a_short_list_is_one_allocation_and_becomes_long_at_its_limits() {
+    assert_eq!(size_of::<List>(), 16);
+    let is_short = |elements: &[&[u8]]| {
+        let mut list = List::new();
+        elements.iter().for_each(|element| list.push_back(element));
+        check_shape(&list);
+        assert!(list.iter_from(0).eq(elements.iter().copied()));
+        matches!(list.0, Repr::Short(_))
+    };
+    assert!(is_short(&[&b"a"[..]; SHORT_ELEMENTS_MAX]) && !is_short(&[&b"a"[..]; SHORT_ELEMENTS_MAX + 1]));
+    assert!(is_short(&[&[b'a'; SHORT_BYTES_MAX - 8]]) && !is_short(&[&[b'a'; SHORT_BYTES_MAX - 7]]));
 }

@@ -2,7 +2,7 @@
 //!
 //! How the result is kept, and in which order, follows from the steps that Redis takes: it shows them.
 
-use super::{Member, Repr, Set};
+use super::{Member, Set, View};
 use crate::rules::Rules;
 
 /// What is in all of the sets, of which there is at least one: gives each member to `take`, which says whether to go on.
@@ -25,7 +25,7 @@ impl Set {
     /// The intersection of at least one set, as SINTERSTORE stores it.
     pub(crate) fn intersection(rules: &Rules, sets: &mut [&Self]) -> Self {
         let smallest = sets.iter().min_by_key(|set| set.len());
-        let of_ints = smallest.is_some_and(|set| matches!(set.0, Repr::Ints(_)));
+        let of_ints = smallest.is_some_and(|set| matches!(set.view(), View::Ints(_)));
         let mut result = if of_ints { Self::default() } else { Self::packed() };
         intersection(rules, sets, |member| {
             result.put(rules, member);

@@ -48,6 +48,6 @@ impl Builder for SetBuilder {
             }
             _ => return None,
         };
-        Some(Set(repr).into())
+        Some(Set::from(repr).into())
     }
 }

@@ -35,7 +35,7 @@ fn build(rules: &Rules, parts: &[Vec<u8>], layout: u8) -> Option<Set> {
     let mut builder = Set::builder(rules);
     assert!(parts.iter().all(|part| builder.push(part)));
     builder.finish(layout).map(|value| match value {
-        Value::Set(set) => *set,
+        Value::Set(set) => set,
         other => panic!("no set: {other:?}"),
     })
 }

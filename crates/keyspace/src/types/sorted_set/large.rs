@@ -60,8 +60,8 @@ impl Large {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        /// In both trees, whose leaves are filled to two thirds.
-        const MEMBER_BYTES: usize = (size_of::<Scored>() + size_of::<Hashed>()) * 3 / 2;
+        /// In both trees, whose leaves have next to no room to spare.
+        const MEMBER_BYTES: usize = (size_of::<Scored>() + size_of::<Hashed>()) * 9 / 8;
         size_of::<Self>() + self.len() * MEMBER_BYTES + self.heap_bytes
     }
 

@@ -1,0 +1,35 @@
+//! What `CLIENT PAUSE` holds back while it lets reads pass.
+
+use crate::{
+    command::{Command, Flags, scripting},
+    keyspace::Keyspace,
+};
+
+impl Keyspace {
+    /// Whether a command may change something, by what is known of it before it is carried out: scripts and functions
+    /// may promise not to write.
+    #[must_use]
+    pub fn may_change(&self, command: &Command, args: &[&[u8]]) -> bool {
+        if command.flags.contains(Flags::WRITE) {
+            return true;
+        }
+        command.flags.contains(Flags::MAY_REPLICATE) && !self.promises_no_writes(command, args)
+    }
+
+    fn promises_no_writes(&self, command: &Command, args: &[&[u8]]) -> bool {
+        let Some(what) = args.get(1) else { return false };
+        let text = || String::from_utf8_lossy(what);
+        match command.name {
+            "eval" => scripting::promises_no_writes(what),
+            "evalsha" => {
+                let source = self.scripts.source(&text().to_ascii_lowercase());
+                source.is_some_and(|source| scripting::promises_no_writes(&source))
+            }
+            "fcall" => {
+                let function = self.scripts.library_of(&text()).map(|(.., function)| function);
+                function.is_some_and(|function| function.flags.iter().any(|flag| flag == "no-writes"))
+            }
+            _ => false,
+        }
+    }
+}
