@@ -9,8 +9,9 @@ use bytes::Bytes;
 use quorate_env::{Env, Op};
 use quorate_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
-use crate::bus::Credentials;
+use crate::bus::{Credentials, Refusal};
 use crate::types::{Member, NodeId};
 
 /// The file in the data folder.
@@ -40,6 +41,8 @@ pub struct Identity {
     new: bool,
     stored: Mutex<Stored>,
     known: Mutex<Known>,
+    /// Another member holds against this run that its folder is not what it was.
+    distrusted: Notify,
 }
 
 /// How often a folder was started, and the nonce of that start.
@@ -54,8 +57,8 @@ struct Known {
     starts: BTreeMap<NodeId, Run>,
     /// The term in which this node leads, or last led, and the last entry that each member acknowledged in it.
     acknowledged: (u64, BTreeMap<NodeId, u64>),
-    /// Tells the last entry of this node's log.
-    last: Option<Box<dyn Fn() -> u64 + Send>>,
+    /// Tells the last entry of this node's log and the term of its vote.
+    position: Option<Box<dyn Fn() -> (u64, u64) + Send>>,
     /// Starts that this node saw and that are not yet in the replicated record.
     seen: BTreeMap<NodeId, Run>,
 }
@@ -94,8 +97,15 @@ impl Identity {
         });
         stored.start += 1;
         let nonce = env.random.next_u64();
-        let identity =
-            Self { env: env.clone(), path, nonce, new, stored: Mutex::new(stored), known: Mutex::default() };
+        let identity = Self {
+            env: env.clone(),
+            path,
+            nonce,
+            new,
+            stored: Mutex::new(stored),
+            known: Mutex::default(),
+            distrusted: Notify::new(),
+        };
         identity.save()?;
         Ok(Arc::new(identity))
     }
@@ -148,8 +158,8 @@ impl Identity {
 
     pub(crate) fn credentials(&self) -> Credentials {
         let s = self.stored().clone();
-        let last = self.known().last.as_ref().map_or(0, |last| last());
-        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce, last }
+        let (last, term) = self.known().position.as_ref().map_or((0, 0), |position| position());
+        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce, last, term }
     }
 
     /// Whether this folder founded its cluster.
@@ -189,9 +199,19 @@ impl Identity {
         known.former.extend(gone);
     }
 
-    /// How to tell the last entry of this node's log.
-    pub(crate) fn set_last(&self, last: impl Fn() -> u64 + Send + 'static) {
-        self.known().last = Some(Box::new(last));
+    /// How to tell the last entry of this node's log and the term of its vote.
+    pub(crate) fn set_position(&self, position: impl Fn() -> (u64, u64) + Send + 'static) {
+        self.known().position = Some(Box::new(position));
+    }
+
+    /// Another member says that this folder is an older copy, or lacks what it acknowledged.
+    pub(crate) fn set_distrusted(&self) {
+        self.distrusted.notify_one();
+    }
+
+    /// Returns when another member has said so since the last call.
+    pub(crate) async fn distrusted(&self) {
+        self.distrusted.notified().await;
     }
 
     /// Notes, before the leader of `term` counts on it, that a run of member `id` acknowledged its log up to `index`.
@@ -278,13 +298,14 @@ impl Identity {
     ///
     /// A node that this one has never heard of is let in: its log may be too short to name it yet, and who it comes from
     /// may be the only one who can make it longer. What a stranger can do is bounded by the votes and the log.
-    pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
+    pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), Refusal> {
         let mut known = self.known();
         let was_heard_of = known.former.contains(&id) || known.starts.contains_key(&id);
         if was_heard_of && !known.members.contains_key(&id) {
             return Err(format!(
                 "node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"
-            ));
+            )
+            .into());
         }
         if let Some(member) = known.members.get(&id)
             && member.incarnation != it.incarnation
@@ -293,31 +314,35 @@ impl Identity {
                 "node {id} is a member with another data folder: if its disk is lost, run QUORATE NODE REMOVE {id} \
                  on any member and start the new node with --join and without --node-id; otherwise start it on its \
                  own data folder"
-            ));
+            )
+            .into());
         }
         if is_planted(Bug::ReusedIdentity) {
             return Ok(());
         }
         let newest = known.newest(id);
         if newest.is_some_and(|newest| is_older((it.start, it.nonce), newest)) {
-            return Err(format!(
+            let why = format!(
                 "the data folder of node {id} is an older copy: it says start {}, the cluster has seen start {}. It \
                  may lack writes that it acknowledged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
                  with --join",
                 it.start,
                 newest.expect("checked").0
-            ));
+            );
+            return Err(Refusal { why, distrust: true });
         }
         // The same run cannot have gone back; what it says here may be older than what it acknowledged since.
         let is_new = newest != Some((it.start, it.nonce));
         if let Some(acknowledged) = known.acknowledged.1.get(&id).filter(|index| is_new && it.last < **index)
         {
-            return Err(format!(
+            let why = format!(
                 "node {id} comes back with less than it acknowledged: its log ends at {}, it had {acknowledged} on disk. Its \
                  folder is an older copy or was damaged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
                  with --join",
                 it.last
-            ));
+            );
+            // In a later term another leader may have cut its log back rightly.
+            return Err(Refusal { why, distrust: it.term <= known.acknowledged.0 });
         }
         if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {
             known.seen.insert(id, (it.start, it.nonce));
