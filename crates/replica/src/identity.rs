@@ -41,6 +41,8 @@ pub struct Identity {
     new: bool,
     stored: Mutex<Stored>,
     known: Mutex<Known>,
+    /// The runs that are known of members have changed.
+    runs: Notify,
     /// Another member holds against this run that its folder is not what it was.
     distrusted: Notify,
 }
@@ -104,6 +106,7 @@ impl Identity {
             new,
             stored: Mutex::new(stored),
             known: Mutex::default(),
+            runs: Notify::new(),
             distrusted: Notify::new(),
         };
         identity.save()?;
@@ -246,6 +249,17 @@ impl Identity {
         self.known().check_run(id, run)
     }
 
+    /// Returns when a later run of member `id` than this one was let in.
+    pub(crate) async fn superseded(&self, id: NodeId, run: Run) {
+        loop {
+            let change = self.runs.notified();
+            if self.check_run(id, run).is_err() {
+                return;
+            }
+            change.await;
+        }
+    }
+
     /// This node does not lead in `term`: what members acknowledged until then may have been cut off since.
     pub(crate) fn forget_acknowledged(&self, term: u64) {
         let mut known = self.known();
@@ -278,6 +292,7 @@ impl Identity {
         }
         let mut known = self.known();
         known.starts.insert(id, (start, nonce));
+        self.runs.notify_waiters();
         if known.seen.get(&id).is_some_and(|s| s.0 <= start) {
             known.seen.remove(&id);
         }
@@ -346,6 +361,7 @@ impl Identity {
         }
         if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {
             known.seen.insert(id, (it.start, it.nonce));
+            self.runs.notify_waiters();
         }
         Ok(())
     }

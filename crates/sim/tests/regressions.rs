@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_sim::{Settings, SimCluster};
+use quorate_sim::{Link, Settings, SimCluster};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +38,44 @@ fn a_snapshot_that_does_not_fit_on_the_disk_is_none() {
         assert!(healed, "room for {room} bytes: {:?}{}", c.exit(poor), c.describe());
     }
     assert!(stopped > 1, "the disk was full in {stopped} cases only");
+}
+
+/// A follower lost power while a snapshot was on its way to it, and came back at once: the leader went on sending to nobody, until
+/// TCP noticed after 30 s. Storms, seed 4634.
+#[test]
+fn a_snapshot_on_its_way_to_a_node_that_loses_power_is_sent_again() {
+    let settings = Settings::default().with("snapshot-log-size", "1mb").with("log-keep-size", "0");
+    let mut c = SimCluster::with(7, 3, settings);
+    let leader = c.leader().unwrap();
+    let (behind, mut client) = (leader % 3 + 1, c.connect(leader));
+    c.crash(behind);
+    for i in 0..60 {
+        let (key, value) = (format!("key{}", i % 12), vec![b'x'; 30_000]);
+        let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+        assert_eq!(reply.as_str(), Some("OK"));
+    }
+    c.run_for(SECOND);
+    let (from, to) = (c.machine(leader), c.machine(behind));
+    let slow = Link { latency: 40 * MS..=40 * MS, ..Link::default() };
+    for pause in 2..12 {
+        c.world().network().set_link(from, to, Some(slow.clone()));
+        c.start(behind);
+        c.run_for(pause * 20 * MS);
+        // What arrives stays where nobody reads it.
+        c.world().pause(to);
+        c.run_for(SECOND / 2);
+        c.power_loss(behind);
+        c.world().network().set_link(from, to, None);
+        c.start(behind);
+        assert!(c.wait_until_equal_digests(3 * SECOND), "{pause}{}", c.describe());
+        c.crash(behind);
+        for i in 0..60 {
+            let (key, value) = (format!("key{}", i % 12), vec![b'y'; 30_000]);
+            let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("OK"));
+        }
+        c.run_for(SECOND);
+    }
 }
 
 /// A leader died between the two steps of a change of the voters: its successor never made the second one, and refused

@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request, Response,
-    SnapshotHeader, Welcome, decode_append, encode_append_reply,
+    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request,
+    Response, SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals, matched};
 use crate::identity::{Identity, Run};
