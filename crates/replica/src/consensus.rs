@@ -31,10 +31,15 @@ use crate::network::{CREDIT_MAX, Network};
 use crate::responder::Responder;
 use crate::runtime::seed;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
-use crate::storage::Storage;
+use crate::storage::{Storage, decode};
 use crate::timing::Pace;
-use crate::types::{Batch, Member, NodeId, Raft, SnapshotMeta, TypeConfig};
+use crate::types::{Batch, Member, NodeId, Raft, SnapshotMeta, TypeConfig, Vote};
 use crate::unsure::{Doubts, Trust};
+
+/// How long a member may take to answer the first request of a node that has been started.
+const GREETING_TIME: Duration = Duration::from_millis(500);
+/// How long that waits before it asks again, first and at most.
+const GREETING_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// The timing of consensus. Configuration of the node; all nodes of a cluster should agree on it.
 #[derive(Debug, Clone)]
@@ -272,7 +277,11 @@ impl Consensus {
         let (events, receiver) = Events::new(env.memory.clone());
         let machine = Machine::new(events.clone(), snapshots.clone(), snapshot.as_ref().map(|s| s.0.clone()));
         let position = log.clone();
-        identity.set_last(move || position.state(shard).last.map_or(0, |(index, _)| index));
+        identity.set_position(move || {
+            let last = position.state(shard).last.map_or(0, |(index, _)| index);
+            let vote = position.vote(shard).and_then(|bytes| decode::<Vote>(&bytes).ok());
+            (last, vote.map_or(0, |vote| vote.leader_id.term))
+        });
         let peers = Peers::new(Dialer { env: env.clone(), identity: identity.clone() });
         let network = Network { peers: peers.clone(), snapshots: snapshots.clone() };
         let storage = Storage::new(log.clone(), shard);
@@ -312,9 +321,7 @@ impl Consensus {
         this.update_members(&alone);
         raft.runtime_config().elect(!has_voted || (doubts.is_sure() && alone.load(Ordering::Relaxed)));
         tokio::spawn(this.clone().watch(alone.clone()));
-        if has_voted {
-            tokio::spawn(this.clone().regain_vote(votes_from, trust.clone()));
-        }
+        tokio::spawn(this.clone().keep_vote(votes_from, trust.clone()));
         let server = Server {
             raft,
             log: this.log.clone(),
@@ -351,14 +358,40 @@ impl Consensus {
         self.trust.is_sure()
     }
 
-    /// Begins to campaign once no promise of an earlier start can be broken (R3), and, with a log that may lack what
-    /// it acknowledged, once that is settled (R6, R8).
-    async fn regain_vote(self, votes_from: Instant, trust: Arc<Trust>) {
+    /// Campaigns once no promise of an earlier start can be broken (R3), and as long as the log has what it
+    /// acknowledged (R5, R6, R8): meanwhile, all members are asked what they hold against this run of the folder.
+    async fn keep_vote(self, votes_from: Instant, trust: Arc<Trust>) {
+        tokio::spawn(self.clone().introduce());
         clock::sleep_until(votes_from).await;
-        if !trust.is_sure() {
-            self.become_sure(&trust).await;
+        loop {
+            if !trust.is_sure() {
+                self.raft.runtime_config().elect(false);
+                self.become_sure(&trust).await;
+            }
+            self.raft.runtime_config().elect(true);
+            self.identity.distrusted().await;
+            trust.distrust();
         }
-        self.raft.runtime_config().elect(true);
+    }
+
+    /// Greets each member until it has let this node in once, or has told why it does not.
+    async fn introduce(self) {
+        let me = self.identity.node_id();
+        let greet = |id: NodeId| {
+            let this = &self;
+            async move {
+                let mut pause = GREETING_PAUSE.0;
+                while let Err(error) = this.call(id, Request::Standing, GREETING_TIME).await {
+                    if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) {
+                        return;
+                    }
+                    clock::sleep(pause).await;
+                    pause = (pause * 2).min(GREETING_PAUSE.1);
+                }
+            }
+        };
+        let members = self.view().members.into_keys().filter(|id| *id != me);
+        futures_util::future::join_all(members.map(greet)).await;
     }
 
     /// Follows leadership and membership for as long as the node runs.

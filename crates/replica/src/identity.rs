@@ -9,8 +9,9 @@ use bytes::Bytes;
 use quorate_env::{Env, Op};
 use quorate_planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
-use crate::bus::Credentials;
+use crate::bus::{Credentials, Refusal};
 use crate::types::{Member, NodeId};
 
 /// The file in the data folder.
@@ -40,6 +41,10 @@ pub struct Identity {
     new: bool,
     stored: Mutex<Stored>,
     known: Mutex<Known>,
+    /// The runs that are known of members have changed.
+    runs: Notify,
+    /// Another member holds against this run that its folder is not what it was.
+    distrusted: Notify,
 }
 
 /// How often a folder was started, and the nonce of that start.
@@ -54,8 +59,8 @@ struct Known {
     starts: BTreeMap<NodeId, Run>,
     /// The term in which this node leads, or last led, and the last entry that each member acknowledged in it.
     acknowledged: (u64, BTreeMap<NodeId, u64>),
-    /// Tells the last entry of this node's log.
-    last: Option<Box<dyn Fn() -> u64 + Send>>,
+    /// Tells the last entry of this node's log and the term of its vote.
+    position: Option<Box<dyn Fn() -> (u64, u64) + Send>>,
     /// Starts that this node saw and that are not yet in the replicated record.
     seen: BTreeMap<NodeId, Run>,
 }
@@ -94,8 +99,16 @@ impl Identity {
         });
         stored.start += 1;
         let nonce = env.random.next_u64();
-        let identity =
-            Self { env: env.clone(), path, nonce, new, stored: Mutex::new(stored), known: Mutex::default() };
+        let identity = Self {
+            env: env.clone(),
+            path,
+            nonce,
+            new,
+            stored: Mutex::new(stored),
+            known: Mutex::default(),
+            runs: Notify::new(),
+            distrusted: Notify::new(),
+        };
         identity.save()?;
         Ok(Arc::new(identity))
     }
@@ -148,8 +161,8 @@ impl Identity {
 
     pub(crate) fn credentials(&self) -> Credentials {
         let s = self.stored().clone();
-        let last = self.known().last.as_ref().map_or(0, |last| last());
-        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce, last }
+        let (last, term) = self.known().position.as_ref().map_or((0, 0), |position| position());
+        Credentials { incarnation: s.incarnation, start: s.start, nonce: self.nonce, last, term }
     }
 
     /// Whether this folder founded its cluster.
@@ -189,9 +202,19 @@ impl Identity {
         known.former.extend(gone);
     }
 
-    /// How to tell the last entry of this node's log.
-    pub(crate) fn set_last(&self, last: impl Fn() -> u64 + Send + 'static) {
-        self.known().last = Some(Box::new(last));
+    /// How to tell the last entry of this node's log and the term of its vote.
+    pub(crate) fn set_position(&self, position: impl Fn() -> (u64, u64) + Send + 'static) {
+        self.known().position = Some(Box::new(position));
+    }
+
+    /// Another member says that this folder is an older copy, or lacks what it acknowledged.
+    pub(crate) fn set_distrusted(&self) {
+        self.distrusted.notify_one();
+    }
+
+    /// Returns when another member has said so since the last call.
+    pub(crate) async fn distrusted(&self) {
+        self.distrusted.notified().await;
     }
 
     /// Notes, before the leader of `term` counts on it, that a run of member `id` acknowledged its log up to `index`.
@@ -226,6 +249,17 @@ impl Identity {
         self.known().check_run(id, run)
     }
 
+    /// Returns when a later run of member `id` than this one was let in.
+    pub(crate) async fn superseded(&self, id: NodeId, run: Run) {
+        loop {
+            let change = self.runs.notified();
+            if self.check_run(id, run).is_err() {
+                return;
+            }
+            change.await;
+        }
+    }
+
     /// This node does not lead in `term`: what members acknowledged until then may have been cut off since.
     pub(crate) fn forget_acknowledged(&self, term: u64) {
         let mut known = self.known();
@@ -258,6 +292,7 @@ impl Identity {
         }
         let mut known = self.known();
         known.starts.insert(id, (start, nonce));
+        self.runs.notify_waiters();
         if known.seen.get(&id).is_some_and(|s| s.0 <= start) {
             known.seen.remove(&id);
         }
@@ -278,13 +313,14 @@ impl Identity {
     ///
     /// A node that this one has never heard of is let in: its log may be too short to name it yet, and who it comes from
     /// may be the only one who can make it longer. What a stranger can do is bounded by the votes and the log.
-    pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), String> {
+    pub(crate) fn check(&self, id: NodeId, it: &Credentials) -> Result<(), Refusal> {
         let mut known = self.known();
         let was_heard_of = known.former.contains(&id) || known.starts.contains_key(&id);
         if was_heard_of && !known.members.contains_key(&id) {
             return Err(format!(
                 "node {id} is not a member of the cluster: to join it anew, empty its folder and start it with --join"
-            ));
+            )
+            .into());
         }
         if let Some(member) = known.members.get(&id)
             && member.incarnation != it.incarnation
@@ -293,34 +329,39 @@ impl Identity {
                 "node {id} is a member with another data folder: if its disk is lost, run QUORATE NODE REMOVE {id} \
                  on any member and start the new node with --join and without --node-id; otherwise start it on its \
                  own data folder"
-            ));
+            )
+            .into());
         }
         if is_planted(Bug::ReusedIdentity) {
             return Ok(());
         }
         let newest = known.newest(id);
         if newest.is_some_and(|newest| is_older((it.start, it.nonce), newest)) {
-            return Err(format!(
+            let why = format!(
                 "the data folder of node {id} is an older copy: it says start {}, the cluster has seen start {}. It \
                  may lack writes that it acknowledged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
                  with --join",
                 it.start,
                 newest.expect("checked").0
-            ));
+            );
+            return Err(Refusal { why, distrust: true });
         }
         // The same run cannot have gone back; what it says here may be older than what it acknowledged since.
         let is_new = newest != Some((it.start, it.nonce));
         if let Some(acknowledged) = known.acknowledged.1.get(&id).filter(|index| is_new && it.last < **index)
         {
-            return Err(format!(
+            let why = format!(
                 "node {id} comes back with less than it acknowledged: its log ends at {}, it had {acknowledged} on disk. Its \
                  folder is an older copy or was damaged. Run QUORATE NODE REMOVE {id}, empty the folder, and start it \
                  with --join",
                 it.last
-            ));
+            );
+            // In a later term another leader may have cut its log back rightly.
+            return Err(Refusal { why, distrust: it.term <= known.acknowledged.0 });
         }
         if newest.is_none_or(|(start, _)| start < it.start) && known.members.contains_key(&id) {
             known.seen.insert(id, (it.start, it.nonce));
+            self.runs.notify_waiters();
         }
         Ok(())
     }

@@ -381,8 +381,24 @@ async fn send_snapshot(
     vote: Vote,
     snapshot: Snapshot,
 ) -> io::Result<Vote> {
-    let mut c = peers.dial(to, Class::Snapshot).await?;
+    let c = peers.dial(to, Class::Snapshot).await?;
     let _sending = store.send();
+    // Who loses power leaves the connection open, and a snapshot has long to arrive.
+    let restarted = peers.identity().superseded(to, c.run);
+    tokio::select! {
+        sent = transfer_snapshot(peers, store, to, c, vote, snapshot) => sent,
+        () = restarted => Err(io::Error::new(io::ErrorKind::ConnectionReset, "it was started anew")),
+    }
+}
+
+async fn transfer_snapshot(
+    peers: &Peers,
+    store: &SnapshotStore,
+    to: NodeId,
+    mut c: Connection,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> io::Result<Vote> {
     let file = snapshot.snapshot;
     let (bytes, last) = (file.bytes, snapshot.meta.last_log_id.map(|last| last.index));
     tracing::info!(peer = to, bytes, "sending a snapshot");

@@ -96,6 +96,8 @@ pub struct Doubts {
     pub vote: bool,
     /// Damaged entries were given up.
     pub discarded: bool,
+    /// Another member says that the folder is an older copy, or lacks what it acknowledged (R5).
+    pub distrusted: bool,
 }
 
 impl Doubts {
@@ -108,6 +110,7 @@ impl Doubts {
             unsynced: recovery.unsynced_lost,
             vote: recovery.vote_lost,
             discarded: recovery.discarded,
+            distrusted: false,
         }
     }
 
@@ -209,7 +212,10 @@ pub(crate) fn greatest_term(round: &Round) -> u64 {
 
 /// How far this node may be trusted, by itself and by others. Shared by consensus and the bus.
 pub(crate) struct Trust {
-    doubts: Doubts,
+    /// What recovery gave reason to doubt.
+    recovered: Doubts,
+    /// What other members held against this run.
+    distrusted: AtomicBool,
     sure: AtomicBool,
     /// Whether no vote was lost, or what it may have promised is covered again.
     vote_known: AtomicBool,
@@ -219,7 +225,8 @@ pub(crate) struct Trust {
 impl Trust {
     pub(crate) fn new(doubts: Doubts) -> Self {
         Self {
-            doubts,
+            recovered: doubts,
+            distrusted: AtomicBool::new(false),
             sure: AtomicBool::new(doubts.is_sure()),
             vote_known: AtomicBool::new(!doubts.vote),
             floor: Mutex::default(),
@@ -228,7 +235,16 @@ impl Trust {
 
     /// Why this node is unsure now.
     pub(crate) fn doubts(&self) -> Doubts {
-        if self.is_sure() { Doubts::default() } else { self.doubts }
+        match self.is_sure() {
+            true => Doubts::default(),
+            false => Doubts { distrusted: self.distrusted.load(Ordering::Relaxed), ..self.recovered },
+        }
+    }
+
+    /// Another member knows that this node's folder is an older copy, or lacks what it acknowledged.
+    pub(crate) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+        self.sure.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_sure(&self) -> bool {
@@ -436,7 +452,8 @@ mod tests {
     use super::*;
     use crate::types::log_id;
 
-    const UNSYNCED: Doubts = Doubts { torn: false, unsynced: true, vote: false, discarded: false };
+    const UNSYNCED: Doubts =
+        Doubts { torn: false, unsynced: true, vote: false, discarded: false, distrusted: false };
 
     fn node(run: u64, term: u64, index: u64, doubts: Doubts) -> Standing {
         Standing {

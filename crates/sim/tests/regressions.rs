@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_sim::{Settings, SimCluster};
+use quorate_sim::{Link, Settings, SimCluster};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +38,44 @@ fn a_snapshot_that_does_not_fit_on_the_disk_is_none() {
         assert!(healed, "room for {room} bytes: {:?}{}", c.exit(poor), c.describe());
     }
     assert!(stopped > 1, "the disk was full in {stopped} cases only");
+}
+
+/// A follower lost power while a snapshot was on its way to it, and came back at once: the leader went on sending to nobody, until
+/// TCP noticed after 30 s. Storms, seed 4634.
+#[test]
+fn a_snapshot_on_its_way_to_a_node_that_loses_power_is_sent_again() {
+    let settings = Settings::default().with("snapshot-log-size", "1mb").with("log-keep-size", "0");
+    let mut c = SimCluster::with(7, 3, settings);
+    let leader = c.leader().unwrap();
+    let (behind, mut client) = (leader % 3 + 1, c.connect(leader));
+    c.crash(behind);
+    for i in 0..60 {
+        let (key, value) = (format!("key{}", i % 12), vec![b'x'; 30_000]);
+        let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+        assert_eq!(reply.as_str(), Some("OK"));
+    }
+    c.run_for(SECOND);
+    let (from, to) = (c.machine(leader), c.machine(behind));
+    let slow = Link { latency: 40 * MS..=40 * MS, ..Link::default() };
+    for pause in 2..12 {
+        c.world().network().set_link(from, to, Some(slow.clone()));
+        c.start(behind);
+        c.run_for(pause * 20 * MS);
+        // What arrives stays where nobody reads it.
+        c.world().pause(to);
+        c.run_for(SECOND / 2);
+        c.power_loss(behind);
+        c.world().network().set_link(from, to, None);
+        c.start(behind);
+        assert!(c.wait_until_equal_digests(3 * SECOND), "{pause}{}", c.describe());
+        c.crash(behind);
+        for i in 0..60 {
+            let (key, value) = (format!("key{}", i % 12), vec![b'y'; 30_000]);
+            let reply = c.call(&mut client, &[b"SET", key.as_bytes(), &value], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("OK"));
+        }
+        c.run_for(SECOND);
+    }
 }
 
 /// A leader died between the two steps of a change of the voters: its successor never made the second one, and refused
@@ -111,6 +149,50 @@ fn an_older_copy_that_was_let_in_stops_when_it_finds_out() {
         assert!(at(n) < at(leader), "seed {seed}: an older copy follows{}", c.describe());
     }
     assert!(found_out > 0, "no older copy was let in");
+}
+
+/// A voter came back with an older copy of its folder while the only other one that it could elect lagged behind, and had not
+/// heard of its later start either: the two elected a leader without what the third node and the voter had acknowledged. That third
+/// node was there, and had refused the copy. Now the copy asks before it votes, and believes a refusal. Storms, seed 3081.
+#[test]
+fn an_older_copy_that_anybody_knows_of_elects_nobody() {
+    for seed in 0..6 {
+        let mut c = SimCluster::new(seed, 3);
+        let leader = c.leader().unwrap();
+        let (copied, behind) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+        let machine = c.machine(copied);
+        let image = c.world().disk(machine).image("data");
+        let (one, other) = ([c.machine(leader), machine], [c.machine(behind)]);
+        c.world().network().partition(&one, &other);
+        // A later start gives the copy away; without one, that it lacks what it acknowledged.
+        if seed % 2 == 0 {
+            c.restart(copied);
+            c.run_for(SECOND);
+        }
+        let mut client = c.connect(leader);
+        for i in 0..20 {
+            let reply = c.call(&mut client, &[b"SET", format!("key{i}").as_bytes(), b"1"], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("OK"), "seed {seed}, write {i}");
+        }
+        c.crash(copied);
+        c.world().disk(machine).restore("data", &image).expect("no process uses the folder");
+        let network = c.world().network();
+        network.unblock(machine, other[0]);
+        network.unblock(other[0], machine);
+        c.start(copied);
+        for _ in 0..50 {
+            c.run_for(SECOND / 10);
+            let elected = [copied, behind].into_iter().find(|n| c.view(*n).is_some_and(|v| v.is_leader));
+            assert_eq!(elected, None, "seed {seed}{}", c.describe());
+        }
+        c.world().network().heal();
+        c.run_for(3 * SECOND);
+        let mut client = c.connect(behind);
+        for i in 0..20 {
+            let reply = c.call(&mut client, &[b"GET", format!("key{i}").as_bytes()], SECOND).unwrap();
+            assert_eq!(reply.as_str(), Some("1"), "seed {seed}, read {i}{}", c.describe());
+        }
+    }
 }
 
 /// A copy of a follower's folder was started elsewhere, and the leader counted on acknowledgements of both: on that of the one for

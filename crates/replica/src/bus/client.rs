@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
-use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, Welcome};
+use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Refusal, Request, Response, Welcome};
 use crate::identity::{Identity, Run};
 use crate::machine::Event;
 use crate::storage::{decode, encode};
@@ -39,8 +39,8 @@ pub(crate) struct Connection {
     pub(crate) run: Run,
 }
 
-fn denied(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, why)
+fn denied(refusal: Refusal) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, refusal.why)
 }
 
 /// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
@@ -61,7 +61,12 @@ async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::
                 identity.check(hello.to, &credentials).map_err(denied)?;
                 c.run = (credentials.start, credentials.nonce);
             }
-            Welcome::Refused(why) => return Err(denied(why)),
+            Welcome::Refused(refusal) => {
+                if refusal.distrust {
+                    identity.set_distrusted();
+                }
+                return Err(denied(refusal));
+            }
         }
         c.reader.set_limit(MESSAGE_BYTES_MAX);
         Ok(c)

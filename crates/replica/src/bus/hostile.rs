@@ -69,7 +69,7 @@ fn messages_of_every_kind() {
     };
     let good: Vec<Bytes> = vec![
         encode(&hello),
-        encode(&Welcome::Refused("a reason".to_owned())),
+        encode(&Welcome::Refused("a reason".to_owned().into())),
         encode(&Request::Join(JoinRequest { id: 0, member: member.clone(), pace: Pace::default() })),
         encode(&Request::Admin(Admin::Readdress(3, member.clone()))),
         encode(&Response::Probe(probe)),

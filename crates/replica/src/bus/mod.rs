@@ -33,7 +33,7 @@ use crate::types::{Member, NodeId, SnapshotMeta, TypeConfig, Vote};
 use crate::unsure::Standing;
 
 /// Changes with every incompatible change of the messages; nodes of different versions refuse each other.
-pub(crate) const PROTOCOL_VERSION: u16 = 2;
+pub(crate) const PROTOCOL_VERSION: u16 = 3;
 /// What a bus connection begins with, so that a stray client is noticed.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"QUORATE\x01");
 /// The largest message before the peer is known to be a member.
@@ -86,6 +86,23 @@ pub(crate) struct Credentials {
     pub(crate) nonce: u64,
     /// The last entry of its log now.
     pub(crate) last: u64,
+    /// The term of its vote now.
+    pub(crate) term: u64,
+}
+
+/// Why a node is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// The reason, for its log and its operator.
+    pub(crate) why: String,
+    /// Whether its folder certainly lacks, or may lack, what it once acknowledged: then it must not vote by it.
+    pub(crate) distrust: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, distrust: false }
+    }
 }
 
 /// The answer to a [`Hello`].
@@ -93,8 +110,8 @@ pub(crate) struct Credentials {
 pub(crate) enum Welcome {
     /// The caller may go on; it checks the credentials in turn.
     Ok(Credentials),
-    /// The reason, for the log of the caller and its operator.
-    Refused(String),
+    /// The caller may not.
+    Refused(Refusal),
 }
 
 /// Requests on a control connection, each with a number that its answer repeats.

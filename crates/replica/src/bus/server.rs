@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Request, Response,
-    SnapshotHeader, Welcome, decode_append, encode_append_reply,
+    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request,
+    Response, SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals, matched};
 use crate::identity::{Identity, Run};
@@ -95,9 +95,9 @@ impl Server {
         let hello = quorate_env::timeout(std::time::Duration::from_secs(5), reader.next());
         let hello = hello.await.map_err(|_| io::ErrorKind::TimedOut)??.ok_or(io::ErrorKind::UnexpectedEof)?;
         let hello: Hello = decode(&hello)?;
-        if let Err(why) = self.admit(&hello) {
-            self.report_refusal(hello.from, &why);
-            writer.push(&[&encode(&Welcome::Refused(why))]);
+        if let Err(refusal) = self.admit(&hello) {
+            self.report_refusal(hello.from, &refusal.why);
+            writer.push(&[&encode(&Welcome::Refused(refusal))]);
             return writer.flush().await;
         }
         writer.push(&[&encode(&Welcome::Ok(self.identity.credentials()))]);
@@ -142,24 +142,25 @@ impl Server {
     }
 
     /// Whether a caller may talk to this node.
-    fn admit(&self, hello: &Hello) -> Result<(), String> {
+    fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
         if hello.magic != MAGIC {
-            return Err("this is the bus of a Quorate node, not a port for clients".to_owned());
+            return Err("this is the bus of a Quorate node, not a port for clients".to_owned().into());
         }
         if hello.version != PROTOCOL_VERSION {
             return Err(format!(
                 "the bus of this node speaks version {PROTOCOL_VERSION}, the caller version {}",
                 hello.version
-            ));
+            )
+            .into());
         }
         if hello.class == Class::Join {
             return Ok(());
         }
         if hello.cluster != self.identity.cluster() {
-            return Err("the caller belongs to another cluster".to_owned());
+            return Err("the caller belongs to another cluster".to_owned().into());
         }
         if hello.to != self.identity.node_id() {
-            return Err(format!("this is node {}, not node {}", self.identity.node_id(), hello.to));
+            return Err(format!("this is node {}, not node {}", self.identity.node_id(), hello.to).into());
         }
         self.identity.check(hello.from, &hello.caller)
     }
