@@ -5,8 +5,9 @@ import time
 from load import Load
 
 
-def test_a_command_that_takes_seconds_causes_no_election(cluster, figures, long):
+def test_a_command_that_takes_seconds_causes_no_election(make_cluster, figures, long):
     seconds = 10 if long else 3
+    cluster = make_cluster(["enable-debug-command=yes"]).start(3)
     leader, terms = cluster.leader(), cluster.terms()
     with Load(cluster.nodes, clients=9) as load:
         time.sleep(0.5)

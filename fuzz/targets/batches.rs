@@ -5,7 +5,7 @@
 
 use quorate_fuzz::Input;
 use quorate_keyspace::batch::{BatchBuilder, Header, SEMANTICS, Watch, patch_header};
-use quorate_keyspace::{Host, Keyspace, NoHost, Outcome, Reply};
+use quorate_keyspace::{Host, Keyspace, NoHost, Outcome, Reply, WaiterId};
 use quorate_resp::Protocol;
 
 const TERM: u64 = 3;
@@ -43,6 +43,10 @@ fn filled() -> Keyspace {
     batch.command(0, &[b"SET", b"number", b"41"]);
     batch.command(0, &[b"SET", b"leaving", b"soon", b"PX", b"5000"]);
     batch.command(0, &[b"RPUSH", b"list", b"a", b"b", b"c"]);
+    batch.command(0, &[b"ZADD", b"zset", b"1", b"a", b"2", b"b"]);
+    batch.command(0, &[b"XGROUP", b"CREATE", b"stream", b"group", b"0", b"MKSTREAM"]);
+    batch.command(0, &[b"BLPOP", b"queue", b"0"]);
+    batch.command(0, &[b"XREADGROUP", b"GROUP", b"group", b"c", b"BLOCK", b"0", b"STREAMS", b"stream", b">"]);
     let mut keyspace = Keyspace::new(2);
     let applied = keyspace.apply(1, TERM, &batch.finish(&header(1)), &mut NoHost);
     assert_eq!(applied.outcome, Outcome::Applied);
@@ -61,6 +65,11 @@ fn good() -> Vec<Vec<u8>> {
     batch.step_local(7);
     batch.step_command(0, &[b"DEL", b"list", b"missing"]);
     batch.command(0, &[b"PEXPIRE", b"text", b"100"]);
+    batch.command(0, &[b"BLMOVE", b"list2", b"queue", b"LEFT", b"LEFT", b"0"]);
+    batch.command(0, &[b"RPUSH", b"list2", b"x"]);
+    batch.command(0, &[b"XADD", b"stream", b"*", b"f", b"v"]);
+    let waiter = WaiterId::new(&header(1), 7).to_bytes();
+    batch.command(0, &[b"\0unblock", &waiter, b"timeout"]);
     vec![one, batch.finish(&header(2))].into_iter().map(|payload| [vec![0], payload].concat()).collect()
 }
 

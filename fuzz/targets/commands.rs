@@ -1,7 +1,8 @@
 //! Commands: any arguments of every command of the table, in batches and transactions, with the time going on.
 //!
-//! An input is text, a command a line, so that what is found can be read. The fuzzer has its own way to change a line:
-//! another command of the table, with words that mean something to some command.
+//! An input is text, a command a line, so that what is found can be read. A backquote stands for a space within a word: scripts
+//! have some. The fuzzer has its own way to change a line: another command of the table, with words that mean something to some
+//! command, all options of the table among them.
 //!
 //! Two replicas apply everything, one of them as the origin, and a third begins with a snapshot in between. They agree
 //! on everything, each reply is one well-formed value, what fails has changed nothing, and reads change nothing.
@@ -12,7 +13,7 @@ use std::sync::LazyLock;
 
 use quorate_fuzz::Random;
 use quorate_keyspace::batch::{BatchBuilder, Header, SEMANTICS, Watch};
-use quorate_keyspace::command::{Command, resolve, table};
+use quorate_keyspace::command::{Argument, Command, Group, resolve, table};
 use quorate_keyspace::{Applied, Host, Keyspace, NoHost, Outcome, Reply, Restore};
 use quorate_resp::{Protocol, Value, ValueDecoder, ValueLimits};
 
@@ -20,24 +21,47 @@ const TERM: u64 = 3;
 const START_MS: u64 = 1_700_000_000_000;
 const LINES_MAX: usize = 40;
 
-/// What arguments are made of, beside what the fuzzer finds out: keys, numbers at the edges, words of options.
-const WORDS: &str = "a b c d text number list list2 missing 0 1 -1 2 3 7 100 -100 5000 1.5 -0 1e400 0.1 nan inf +1 0x1 \
-    4294967295 9223372036854775807 -9223372036854775808 9223372036854775808 1700000000 1700000001000 1800000000000 EX PX \
-    EXAT PXAT NX XX GT LT CH INCR GET KEEPTTL PERSIST LEFT RIGHT BEFORE AFTER COUNT RANK MAXLEN LEN IDX MINMATCHLEN \
-    WITHMATCHLEN MATCH NOVALUES TYPE string list hash set zset ABSTTL DB REPLACE ASYNC SYNC WITHSCORES WITHVALUES LIMIT \
-    WEIGHTS AGGREGATE SUM MIN MAX BYSCORE BYLEX REV FIELDS STORE ASC DESC ALPHA BY # ( [ - + -inf +inf (1 [a BIT BYTE AND \
-    OR XOR NOT u8 i64 SET INCRBY OVERFLOW WRAP SAT FAIL ENCODING FREQ IDLETIME REFCOUNT HELP * ? [a- \\ a* SLEEP DIGEST";
+/// What arguments are made of, beside what the fuzzer finds out and the options of the table: keys, first those that hold
+/// something in the seeds; numbers at the edges; small programs.
+const WORDS: &str = "a b c d text number list list2 set hash zset stream group c1 hll geo missing 0 1 -1 2 3 7 100 -100 5000 \
+    1.5 -0 1e400 0.1 nan inf +1 0x1 4294967295 9223372036854775807 -9223372036854775808 9223372036854775808 1700000000 \
+    1700000001000 1800000000000 string # ( [ - + -inf +inf (1 [a $ > * = ~ 0-0 0-1 1700000000000-0 1-* u8 i64 u63 #1 ? [a- \\ a* \
+    km m SLEEP DIGEST listpack 13.361389 38.115556 200 f lib return`1 return`{1,'a',{},1.5,false} return`redis.call(unpack(ARGV)) \
+    return`redis.pcall(KEYS[1],ARGV[1]) return`redis.call('SET',KEYS[1],ARGV[1])`.. return`redis.call('HGETALL',KEYS[1]) \
+    redis.setresp(3)`return`redis.call('HGETALL',KEYS[1]) for`i=1,9`do`redis.call('RPUSH',KEYS[1],i)`end`error('x') \
+    return`cjson.decode(ARGV[1]) return`cmsgpack.unpack(ARGV[1]) return`struct.unpack('>I2s0',ARGV[1]) while`true`do`end \
+    return`math.random(100) return`string.rep('x',100) #!lua`name=lib\nredis.register_function('f',function(k,a)return`redis.call('INCR',k[1])end)";
 
 static NAMES: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
     let every =
         table::all().flat_map(|command: &Command| std::iter::once(command).chain(command.subcommands));
-    every.collect()
+    // It takes long, and no arguments.
+    every.filter(|command| command.name != "pfselftest").collect()
 });
+
+/// The words, and the options of all commands.
+static KNOWN: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    fn tokens(arguments: &'static [Argument], all: &mut Vec<&'static str>) {
+        for argument in arguments {
+            all.extend(Some(argument.token).filter(|token| !token.is_empty()));
+            tokens(argument.arguments, all);
+        }
+    }
+    let mut options = Vec::new();
+    NAMES.iter().for_each(|command| tokens(command.arguments, &mut options));
+    options.sort_unstable();
+    options.dedup();
+    WORDS.split_ascii_whitespace().chain(options).collect()
+});
+
+/// How many of the words are keys.
+const KEYS: usize = 15;
 
 /// The arguments of a line. Numbers that would make strings of hundreds of megabytes, which are allowed and slow, are
 /// taken for smaller ones.
 fn args_of(line: &[u8]) -> Vec<Vec<u8>> {
-    let mut args: Vec<Vec<u8>> = line.split(|byte| *byte == b' ').map(|word| tame(word).to_vec()).collect();
+    let spaced = |word: &[u8]| tame(word).iter().map(|byte| if *byte == b'`' { b' ' } else { *byte }).collect();
+    let mut args: Vec<Vec<u8>> = line.split(|byte| *byte == b' ').map(spaced).collect();
     let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     if resolve(&words).is_err() {
         // Not a command: the fuzzer's bytes choose one, and are its arguments.
@@ -133,12 +157,19 @@ impl Replicas {
             value(&read, &|| format!("{} as a read: {}", text(args), read.escape_ascii()));
         }
 
+        let waiting = self.origin.waiting();
         let mut batch = BatchBuilder::new();
         batch.command(db, &words);
         let (applied, replies) = self.apply(batch);
         assert_eq!(replies.len(), 1, "{}", text(args));
+        if self.origin.waiting() > waiting {
+            assert!(replies[0].is_empty(), "who waits says nothing: {}", text(args));
+            return;
+        }
         let reply = value(&replies[0], &|| format!("{} -> {}", text(args), replies[0].escape_ascii()));
-        let may_change = command.is_write() && reply.as_error().is_none();
+        // A script may change something and fail then.
+        let is_script = command.group == Group::Scripting;
+        let may_change = command.is_write() && (is_script || reply.as_error().is_none());
         assert!(may_change || !applied.changed, "{} has changed something: {reply:?}", text(args));
     }
 
@@ -222,7 +253,6 @@ fn run(data: &[u8]) {
 /// A line as a client could mean it.
 fn any_line(random: &mut Random) -> Vec<u8> {
     let mut one_of = |n: usize| random.below(n as u64) as usize;
-    let words: Vec<&str> = WORDS.split_ascii_whitespace().collect();
     match one_of(12) {
         0 => return format!("TIME {}", [1, 10, 1000, 100_000][one_of(4)]).into_bytes(),
         1 => return b"SNAP12"[..4 + one_of(3)].to_vec(),
@@ -237,9 +267,9 @@ fn any_line(random: &mut Random) -> Vec<u8> {
     let more = if command.arity < 0 { one_of(4) } else { usize::from(one_of(20) == 0) };
     for n in 0..least + more {
         // What comes first is a key, mostly.
-        let range = if n == 0 && one_of(3) > 0 { 9 } else { words.len() };
+        let range = if n == 0 && one_of(3) > 0 { KEYS } else { KNOWN.len() };
         line.push(' ');
-        line.push_str(words[one_of(range)]);
+        line.push_str(KNOWN[one_of(range)]);
     }
     line.into_bytes()
 }
@@ -258,9 +288,8 @@ libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, see
             2 => {
                 // One word of it.
                 let mut words: Vec<&[u8]> = lines[at].split(|byte| *byte == b' ').collect();
-                let known: Vec<&str> = WORDS.split_ascii_whitespace().collect();
                 let word = random.below(words.len() as u64) as usize;
-                words[word] = known[random.below(known.len() as u64) as usize].as_bytes();
+                words[word] = KNOWN[random.below(KNOWN.len() as u64) as usize].as_bytes();
                 lines[at] = words.join(&b' ');
             }
             _ => lines.insert(at, any_line(&mut random)),

@@ -94,6 +94,30 @@ fn good() -> Vec<Vec<u8>> {
         &["RPUSH list a b 12 c", "LPOP list", "RPUSH list2 1 2 3", "MOVE number 1"],
     );
     seeds.push(snapshot(&mut keyspace, 10));
+    apply(
+        &mut keyspace,
+        TIME_MS,
+        &[
+            "SADD set a b c",
+            "SADD ints 1 2 3",
+            "HSET hash f v g w",
+            "ZADD zset 1 a 2.5 b",
+            "XADD stream * f v",
+            "XGROUP CREATE stream group 0",
+            "XREADGROUP GROUP group c STREAMS stream >",
+            "PFADD hll a b c",
+            "BLPOP queue 0",
+            "XREADGROUP GROUP group c BLOCK 0 STREAMS stream >",
+            "SCRIPT LOAD return(1)",
+        ],
+    );
+    seeds.push(snapshot(&mut keyspace, 1000));
+    let members: String = (0..200).map(|n| format!(" m{n} {n}")).collect();
+    let pairs: String = (0..200).map(|n| format!(" {n} m{n}")).collect();
+    let long = "x".repeat(70);
+    let large = [format!("SADD set{members}"), format!("HSET hash {long} {long}"), format!("ZADD zset{pairs}")];
+    apply(&mut keyspace, TIME_MS, &large.each_ref().map(String::as_str));
+    seeds.push(snapshot(&mut keyspace, 1000));
     seeds.into_iter().map(|bytes| [vec![0, 0, 0], bytes].concat()).collect()
 }
 
@@ -109,6 +133,12 @@ fn used(keyspace: &mut Keyspace) {
                 &[b"LRANGE", key, b"0", b"-1"],
                 &[b"PTTL", key],
                 &[b"OBJECT", b"ENCODING", key],
+                &[b"SMEMBERS", key],
+                &[b"HGETALL", key],
+                &[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+                &[b"XINFO", b"STREAM", key, b"FULL"],
+                &[b"PFCOUNT", key],
+                &[b"DUMP", key],
             ] {
                 out.clear();
                 keyspace.read(db, args, keyspace.time_ms(), 1, &mut Reply::new(&mut out, Protocol::Resp3));
@@ -126,6 +156,18 @@ fn used(keyspace: &mut Keyspace) {
             "INCR number",
             "RANDOMKEY",
             "SCAN 0",
+            "SPOP set",
+            "SADD set y",
+            "HSET hash f x",
+            "HDEL hash f g",
+            "ZADD zset 3 c",
+            "ZPOPMIN zset",
+            "XADD stream * f v",
+            "XACK stream group 0-1",
+            "XTRIM stream MAXLEN 1",
+            "PFADD hll x",
+            "RPUSH queue x",
+            "FCALL f 1 number",
             "SWAPDB 0 1",
             "FLUSHALL",
         ];

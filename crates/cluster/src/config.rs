@@ -407,7 +407,9 @@ impl Slot {
 
     fn load(&self, parameter: &Parameter) -> Setting {
         match parameter.kind {
-            Kind::Text | Kind::Secret | Kind::Address | Kind::OutputLimits => Setting::Text(self.text()),
+            Kind::Text | Kind::Secret | Kind::Address | Kind::SavePoints | Kind::OutputLimits => {
+                Setting::Text(self.text())
+            }
             Kind::Bool | Kind::Integer { .. } | Kind::Decimal { .. } | Kind::Enum(_) => {
                 Setting::Number(self.number())
             }

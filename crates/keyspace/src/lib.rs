@@ -85,6 +85,10 @@ mod waiters;
 mod walk;
 mod warm;
 
+/// What a thread that executes commands needs for its stack. Deep nesting is bounded everywhere; what costs the most is a script whose
+/// functions call each other through `string.gsub`: 200 levels.
+pub const STACK_BYTES: usize = 16 << 20;
+
 pub use self::{
     apply::{Applied, Host, NoHost, Outcome},
     context::{ReadCtx, WriteCtx},
@@ -97,6 +101,7 @@ pub use self::{
     reply::{Mark, Open, Reply},
     restore::{Restore, RestoreError},
     rules::Rules,
+    script::{LogLevel, LogLine},
     slot::{SLOTS, slot},
     value::Value,
     waiters::{Release, WaiterId},

@@ -6,6 +6,7 @@
 //!
 //! Payloads come from clients: nothing in one is trusted, and nothing is allocated that its length does not justify.
 
+mod functions;
 mod load;
 mod lzf;
 mod reader;
@@ -15,6 +16,7 @@ mod ziplist;
 
 use crc::{CRC_64_REDIS, Crc, Table};
 
+pub(crate) use self::functions::{dump_functions, restore_functions};
 use crate::{rules::Rules, value::Value};
 
 /// A version of the format that values are written in. Every later one reads it.
@@ -88,10 +90,14 @@ pub(crate) enum Refused {
 pub(crate) fn dump(value: &Value, version: Version) -> Vec<u8> {
     let mut out = Vec::new();
     save::put_value(&mut out, value, version);
-    out.extend_from_slice(&version.number().to_le_bytes());
-    let crc = CRC.checksum(&out);
-    out.extend_from_slice(&crc.to_le_bytes());
+    put_footer(&mut out, version);
     out
+}
+
+fn put_footer(out: &mut Vec<u8>, version: Version) {
+    out.extend_from_slice(&version.number().to_le_bytes());
+    let crc = CRC.checksum(out);
+    out.extend_from_slice(&crc.to_le_bytes());
 }
 
 /// The value of a payload, kept as the rules say.

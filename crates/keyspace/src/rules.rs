@@ -40,6 +40,8 @@ pub struct Rules {
     /// `script-steps-max`: what a script may spend, in instructions of its interpreter; library functions and commands count
     /// as so many as they take about as long as.
     pub(crate) script_steps_max: u64,
+    /// `script-memory-max`: what the interpreter of a script may hold, in bytes.
+    pub(crate) script_memory_max: usize,
     /// [`SCRIPTS_MAY_DEBUG`]
     pub(crate) scripts_may_debug: bool,
     /// [`SKIPS_CHECKSUMS`]
@@ -48,7 +50,7 @@ pub struct Rules {
 
 impl Rules {
     /// The settings and what holds for each until it is set: where Redis 7.2 has the same one, its documented default.
-    pub const DEFAULTS: [(&'static str, i64); 12] = [
+    pub const DEFAULTS: [(&'static str, i64); 13] = [
         ("hash-max-listpack-entries", 512),
         ("hash-max-listpack-value", 64),
         ("set-max-intset-entries", 512),
@@ -61,6 +63,7 @@ impl Rules {
         ("stream-node-max-entries", 100),
         ("hll-sparse-max-bytes", 3000),
         ("script-steps-max", 500_000_000),
+        ("script-memory-max", 1 << 30),
     ];
 
     /// Those of a state.
@@ -85,6 +88,7 @@ impl Rules {
             stream_node_entries_max: size("stream-node-max-entries"),
             hll_sparse_bytes_max: size("hll-sparse-max-bytes"),
             script_steps_max: size("script-steps-max") as u64,
+            script_memory_max: size("script-memory-max"),
             scripts_may_debug: meta.directory.contains_key(SCRIPTS_MAY_DEBUG),
             skips_checksums: meta.directory.contains_key(SKIPS_CHECKSUMS),
         }

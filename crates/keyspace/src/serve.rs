@@ -38,6 +38,13 @@ impl Keyspace {
         self.waiters.contains(id)
     }
 
+    /// The database and the arguments of a command that waits.
+    #[must_use]
+    pub fn waiting_line(&self, id: WaiterId) -> Option<(usize, Vec<&[u8]>)> {
+        let waiter = self.waiters.number_of(id).and_then(|number| self.waiters.by_number(number))?;
+        Some((waiter.db, waiter.args.iter().map(|arg| &**arg).collect()))
+    }
+
     /// The commands that wait for clients of this start of a node.
     #[must_use]
     pub fn waiters_of(&self, node: u64, start: u64) -> Vec<WaiterId> {

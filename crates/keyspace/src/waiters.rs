@@ -252,6 +252,10 @@ impl Waiters {
         self.by_number.get(&number).cloned()
     }
 
+    pub(crate) fn by_number(&self, number: u64) -> Option<&Waiter> {
+        self.by_number.get(&number).map(|waiter| &**waiter)
+    }
+
     pub(crate) fn number_of(&self, id: WaiterId) -> Option<u64> {
         self.by_id.get(&id).copied()
     }

@@ -200,6 +200,7 @@ fn object_tells_of_a_value() {
         OBJECT ENCODING s => "embstr"
         OBJECT ENCODING l => "listpack"
         OBJECT REFCOUNT s => 1
+        OBJECT REFCOUNT n => 2147483647
         OBJECT IDLETIME s => 0
         OBJECT FREQ s => -ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
         OBJECT NOPE s => -ERR unknown subcommand 'NOPE'. Try OBJECT HELP.

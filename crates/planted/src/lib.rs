@@ -69,6 +69,10 @@ bugs! {
     RandomPickByLayout,
     /// A key is shown as expired before the log knows the time (R2).
     ExpiryOutsideTheLog,
+    /// A small set that came from a snapshot has its members in another order (R11).
+    OrderByHistory,
+    /// What a client waits for is sent again after a change of leader, though it may be served (R17).
+    WaiterRegisteredAgain,
 }
 
 /// Whether processes of this build plant the bug that the environment names; see [`plant_from_environment`].

@@ -30,6 +30,7 @@ pub mod recover;
 mod replica;
 mod responder;
 mod rhythm;
+mod script_log;
 mod runtime;
 mod snapshot;
 mod stage;

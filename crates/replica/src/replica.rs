@@ -36,7 +36,7 @@ use crate::stage::{Inline, Stage, on_stage};
 use crate::types::{Snapshot, SnapshotMeta, StoredMembership, log_id};
 use crate::vigil::{Notice, Vigil};
 use crate::waiting::Waiting;
-use crate::{AtPlace, Client, line};
+use crate::{AtPlace, Client, line, script_log};
 
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
 pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
@@ -722,6 +722,9 @@ impl Replica {
             inner.origins.begin_anew();
             inner.target = target;
             inner.outbox.new_target();
+            if target.leader.is_some() && is_planted(Bug::WaiterRegisteredAgain) {
+                inner.register_again();
+            }
             inner.reads.ask_anew();
             inner.way_open = false;
             let me = self.shared.consensus.identity.node_id();
@@ -1031,6 +1034,14 @@ impl Inner {
         Ok(Duration::ZERO)
     }
 
+    /// A planted bug: what this node's clients wait for is sent anew.
+    fn register_again(&mut self) {
+        let (ids, client) = self.waiting.again();
+        for (db, args) in ids.into_iter().filter_map(|id| self.keyspace.waiting_line(id)) {
+            let _refused = self.outbox.write(client.clone(), db, &args);
+        }
+    }
+
     /// A planted bug: answers this node's clients in entries that wait to be applied.
     fn answer_ahead(&mut self, entries: &VecDeque<Committed>) {
         for entry in entries {
@@ -1065,6 +1076,7 @@ impl Inner {
         let mut host = Origin::new(&mut self.outbox, &mut self.waiting, header, entry.index);
         let applied = self.keyspace.apply(entry.index, entry.term, &bytes, &mut host);
         host.finish(&self.keyspace);
+        self.keyspace.take_script_lines().iter().for_each(script_log::report);
         self.stats.writes += host.writes;
         self.stats.reads += host.reads;
         let pause = Duration::from_millis(host.pause_ms);

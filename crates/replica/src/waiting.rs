@@ -82,6 +82,11 @@ impl Waiting {
         }
     }
 
+    /// A planted bug: all that wait, to be sent again, and a client that does not tell anybody.
+    pub(crate) fn again(&self) -> (Vec<WaiterId>, Rc<dyn Client>) {
+        (self.open.keys().copied().collect(), Rc::new(Nobody))
+    }
+
     /// Has a command end soon. It does not if it is served before.
     pub(crate) fn release(&mut self, id: WaiterId, release: Release) {
         if let Some(open) = self.open.get_mut(&id) {
@@ -168,6 +173,23 @@ impl Waiting {
         if let Some(at) = self.open.get_mut(&id).and_then(|open| open.timer.take()) {
             self.timers.remove(&(at, id));
         }
+    }
+}
+
+/// Part of a planted bug: waits, and tells nobody.
+struct Nobody;
+
+impl Client for Nobody {
+    fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        run(&mut Reply::discard());
+    }
+
+    fn done(&self, _index: u64) {}
+
+    fn postpone(&self) {}
+
+    fn waits(&self, _waiter: WaiterId, _has_timeout: bool) -> bool {
+        true
     }
 }
 

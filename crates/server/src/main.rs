@@ -28,6 +28,7 @@ mod torture;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 
 use cli::{Cli, Command};
@@ -60,5 +61,15 @@ fn server(command: &cli::Server) -> anyhow::Result<()> {
         tracing::error!("{warning}");
     }
     args.report();
-    node::run(args)
+    on_a_thread_with_room(|| node::run(args))
+}
+
+/// Runs the node on a thread whose stack suffices for every command. That of the main thread is as large as the shell allows.
+#[allow(clippy::disallowed_methods, reason = "the entry of the server makes the threads")]
+fn on_a_thread_with_room(run: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("node".to_owned()).stack_size(quorate_keyspace::STACK_BYTES);
+        let node = thread.spawn_scoped(scope, run).context("cannot start the thread of the node")?;
+        node.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

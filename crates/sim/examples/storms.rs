@@ -2,7 +2,8 @@
 //! `cargo run -p quorate-sim --example storms -- SEEDS [FIRST]`.
 //!
 //! Each core has a process of its own, which takes every so-many-th seed. A storm that breaks a promise tells its story on
-//! standard error; the summary names the command that replays it. Ends with code 1 if there was any.
+//! standard error; the summary names the command that replays it. Ends with code 1 if there was any. With QUORATE_SIM_HISTORY it
+//! tells of every storm what its clients saw.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what it is for")]
 #![allow(
@@ -45,15 +46,20 @@ fn main() -> ExitCode {
 fn run_seeds(first: u64, end: u64, step: u64) {
     for seed in (first..end).step_by(usize::try_from(step).expect("few cores")) {
         let line = match catch_unwind(AssertUnwindSafe(|| storm::run(Plan::drawn(seed)))) {
-            Ok(r) => format!(
-                "ok {seed} {} {} {} {} {} {}",
-                r.simulated.as_millis(),
-                r.commands,
-                r.acknowledged,
-                r.not_applied,
-                r.unknown,
-                r.recovery.as_millis()
-            ),
+            Ok(r) => {
+                if std::env::var_os("QUORATE_SIM_HISTORY").is_some() {
+                    eprint!("{}", r.history);
+                }
+                format!(
+                    "ok {seed} {} {} {} {} {} {}",
+                    r.simulated.as_millis(),
+                    r.commands,
+                    r.acknowledged,
+                    r.not_applied,
+                    r.unknown,
+                    r.recovery.as_millis()
+                )
+            }
             Err(_) => format!("failed {seed}"),
         };
         println!("{line}");

@@ -441,7 +441,13 @@ impl SimCluster {
     fn config(&self, own: &[(&str, &str)]) -> Config {
         let config = Config::default();
         let nodes = self.machines.len().to_string();
-        let always = [("protected-mode", "no"), ("replication-factor", &*nodes), ("segment-size", "1mb")];
+        let always = [
+            ("protected-mode", "no"),
+            ("replication-factor", &*nodes),
+            ("segment-size", "1mb"),
+            // DEBUG SLEEP lets nodes stand still.
+            ("enable-debug-command", "yes"),
+        ];
         let given = self.settings.config.iter().map(|(name, value)| (&**name, &**value));
         for (name, value) in always.into_iter().chain(given).chain(own.iter().copied()) {
             config.set_at_start(name, value).unwrap_or_else(|error| panic!("{name} = {value}: {error}"));

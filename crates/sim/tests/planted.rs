@@ -12,6 +12,8 @@ mod disks;
 mod lab;
 #[path = "planted/leases.rs"]
 mod leases;
+#[path = "planted/waiters.rs"]
+mod waiters;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -92,8 +94,13 @@ fn bugs_of_batches_are_caught() {
     prove(batches::SCENARIOS, |bug| match bug {
         Bug::ReadOutOfOrder => Promise::ProgramOrder,
         Bug::ApplyTwiceAfterSnapshot => Promise::ExactlyOnce,
-        Bug::RandomPickByLayout => Promise::EqualDigests,
+        Bug::RandomPickByLayout | Bug::OrderByHistory => Promise::EqualDigests,
         Bug::ExpiryOutsideTheLog => Promise::ExpiryStays,
         _ => Promise::HonestErrors,
     });
+}
+
+#[test]
+fn bugs_of_commands_that_wait_are_caught() {
+    prove(waiters::SCENARIOS, |_| Promise::NoLostAck);
 }

@@ -439,6 +439,14 @@ const OWN: &[Parameter] = &[
         changes: Changes::Live,
         doc: "What one run of a script or function may spend, in instructions of Lua; library functions and commands count in proportion to their work. A run that spends more ends with an error, at the same step on every node, which keeps what it has written. 500 million take some seconds, for which other clients wait.",
     },
+    Parameter {
+        name: "script-memory-max",
+        scope: Scope::Cluster,
+        kind: bytes(64 * MB, 64 * GB),
+        default: "1gb",
+        changes: Changes::Live,
+        doc: "What the interpreter of one run of a script or function may hold at a time. A run that asks for more gets the error \"not enough memory\" from Lua, at the same step on every node. Every node that holds the data needs as much for the time of the run.",
+    },
     // Logs of the process.
     Parameter {
         name: "loglevel",

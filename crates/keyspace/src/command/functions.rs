@@ -1,15 +1,19 @@
 //! FUNCTION and FCALL.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use crate::{
-    command::scripting::{Calls, TOO_LARGE, failure, help, is_flush_mode, keys_and_args},
+    command::{
+        scripting::{TOO_LARGE, failure, help, is_flush_mode, keys_and_args, run},
+        shebang::{NoShebang, Shebang},
+    },
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     glob,
     keyspace::Keyspace,
+    rdb::{self, Refused},
     reply::Reply,
-    script::{self, FunctionInfo, Library, Shared, sha1_text},
+    script::{self, Code, FunctionInfo, Job, Library, Sha},
 };
 
 type Outcome = Result<(), CommandError>;
@@ -29,35 +33,28 @@ pub(super) fn fcall_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 }
 
 fn call(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
-    let name = String::from_utf8_lossy(ctx.arg(1)).into_owned();
-    let (library, function) = ctx.keyspace.scripts.library_of(&name).ok_or(NOT_FOUND)?;
+    let name = String::from_utf8_lossy(ctx.arg(1));
+    let (library, name, function) = ctx.keyspace.scripts.library_of(&name).ok_or(NOT_FOUND)?;
     let no_writes = function.flags.iter().any(|flag| flag == "no-writes");
     if read_only && !no_writes {
         let text = "ERR Can not execute a script with write flag using *_ro command.";
         return Err(CommandError::fixed(text));
     }
-    let code = library.code.clone();
-    let (keys, args) = keys_and_args(ctx.args)?;
-    let mut interpreter = ctx.keyspace.scripts.take_interpreter();
-    match interpreter.compiled(&sha1_text(&code), body(&code), "user_function") {
-        Ok(compiled) => {
-            let mut calls = Calls::new(ctx, no_writes);
-            let run = calls.run();
-            let mut call = |args: &[&[u8]], shared: &Shared| calls.call(args, shared);
-            interpreter.vm.run_function(&compiled, &name, keys, args, run, &mut call, &mut |result| match result {
-                Ok((value, resp3)) => script::to_reply(value, resp3, reply),
-                Err(failed) => reply.error(&failure(&failed, &name)),
-            });
-        }
-        Err(message) => reply.error(&CommandError::new(format!("ERR Error compiling function: {message}"))),
-    }
-    ctx.keyspace.scripts.give_back(interpreter);
+    let (source, name) = (library.code.clone(), name.clone());
+    let (keys, args) = keys_and_args(ctx.args, CommandError::fixed("ERR Bad number of keys provided"))?;
+    let job = Job { function: Some(&name), keys, args };
+    run(ctx, &code_of(&source), &job, no_writes, reply, &|failed| failure(failed, &name), &not_compiled);
     Ok(())
 }
 
-/// What follows the first line; its line end stays, so that errors name the right lines.
-fn body(code: &[u8]) -> &[u8] {
-    &code[code.iter().position(|byte| *byte == b'\n').unwrap_or(code.len())..]
+fn not_compiled(message: String) -> CommandError {
+    CommandError::new(format!("ERR Error compiling function: {message}"))
+}
+
+/// What is compiled of a library: all that follows the first line.
+fn code_of(source: &[u8]) -> Code<'_> {
+    let text = &source[source.iter().position(|byte| *byte == b'\n').unwrap_or(source.len())..];
+    Code { sha: Sha::of(source), text, is_library: true }
 }
 
 /// `FUNCTION LOAD [REPLACE] code`
@@ -74,14 +71,15 @@ pub(super) fn load(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         replace = true;
     }
     let (name, library) = read_library(ctx.keyspace, code, replace)?;
-    check_names(ctx.keyspace, &name, &library)?;
+    let others = ctx.keyspace.scripts.libraries.iter().filter(|(other, _)| **other != name);
+    check_names(others.map(|(_, other)| other), &library)?;
     ctx.keyspace.set_library(&name, Some(library));
     reply.bulk(name.as_bytes());
     Ok(())
 }
 
 /// What a library's source says: its name and its functions.
-pub(super) fn read_library(
+fn read_library(
     keyspace: &Keyspace,
     code: &[u8],
     replace: bool,
@@ -94,13 +92,11 @@ pub(super) fn read_library(
         return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
     }
     let mut interpreter = keyspace.scripts.take_interpreter();
-    let functions = match interpreter.compiled(&sha1_text(code), body(code), "user_function") {
-        Ok(compiled) => interpreter.vm.functions_of(&compiled).map_err(|failed| {
-            CommandError::new(format!("ERR Error registering functions: {}", failed.text))
-        }),
-        Err(message) => Err(CommandError::new(format!("ERR Error compiling function: {message}"))),
-    };
+    let functions = interpreter.functions_of(&code_of(code), keyspace.rules.script_memory_max);
     keyspace.scripts.give_back(interpreter);
+    let functions = functions.map_err(not_compiled)?.map_err(|failed| {
+        CommandError::new(format!("ERR Error registering functions: {}", failed.text))
+    });
     let functions: BTreeMap<String, FunctionInfo> = functions?
         .into_iter()
         .map(|f| (f.name, FunctionInfo { description: f.description, flags: f.flags }))
@@ -113,18 +109,12 @@ pub(super) fn read_library(
 
 /// The name in a first line such as `#!lua name=mylib`.
 fn library_name(code: &[u8]) -> Result<String, CommandError> {
-    if !code.starts_with(b"#!") {
-        return Err(NO_METADATA);
-    }
-    let end = code
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or(CommandError::fixed("ERR Invalid library metadata"))?;
-    let line = String::from_utf8_lossy(&code[2..end]).into_owned();
-    let mut words = line.split_ascii_whitespace();
-    let engine = words.next().unwrap_or_default();
+    let shebang = Shebang::of(code).map_err(|why| match why {
+        NoShebang::Missing => NO_METADATA,
+        NoShebang::Malformed => CommandError::fixed("ERR Invalid library metadata"),
+    })?;
     let mut name = None;
-    for word in words {
+    for word in shebang.options() {
         match word.strip_prefix("name=") {
             Some(_) if name.is_some() => {
                 return Err(CommandError::fixed(
@@ -136,23 +126,22 @@ fn library_name(code: &[u8]) -> Result<String, CommandError> {
         }
     }
     let name = name.ok_or(CommandError::fixed("ERR Library name was not given"))?;
-    if !engine.eq_ignore_ascii_case("lua") {
-        return Err(CommandError::new(format!("ERR Engine '{engine}' not found")));
-    }
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(is_name) {
         return Err(CommandError::fixed(
             "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
         ));
     }
+    if !shebang.engine().eq_ignore_ascii_case("lua") {
+        return Err(CommandError::new(format!("ERR Engine '{}' not found", shebang.engine())));
+    }
     Ok(name)
 }
 
 /// A function belongs to one library.
-pub(super) fn check_names(keyspace: &Keyspace, name: &str, library: &Library) -> Outcome {
-    let others = keyspace.scripts.libraries.iter().filter(|(other, _)| *other != name);
-    for (_, other) in others {
-        if let Some(function) = library.functions.keys().find(|function| other.functions.contains_key(*function)) {
+fn check_names<'a>(others: impl Iterator<Item = &'a Library>, library: &Library) -> Outcome {
+    for other in others {
+        if let Some(function) = library.functions.keys().find(|function| other.function(function).is_some()) {
             return Err(CommandError::new(format!("ERR Function {function} already exists")));
         }
     }
@@ -172,7 +161,10 @@ pub(super) fn delete(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// `FUNCTION FLUSH [ASYNC | SYNC]`
 pub(super) fn flush(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if ctx.args.len() > 3 || ctx.args.len() == 3 && !is_flush_mode(ctx.arg(2)) {
+    if ctx.args.len() > 3 {
+        return Err(too_many_arguments(ctx.arg(1)));
+    }
+    if ctx.args.len() == 3 && !is_flush_mode(ctx.arg(2)) {
         return Err(CommandError::fixed("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
     }
     flush_all(ctx.keyspace);
@@ -180,10 +172,87 @@ pub(super) fn flush(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
+fn too_many_arguments(subcommand: &[u8]) -> CommandError {
+    let name = String::from_utf8_lossy(subcommand);
+    CommandError::new(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try FUNCTION HELP."
+    ))
+}
+
 /// Removes all libraries.
 pub(super) fn flush_all(keyspace: &mut Keyspace) {
     let names: Vec<String> = keyspace.scripts.libraries.keys().cloned().collect();
     names.iter().for_each(|name| keyspace.set_library(name, None));
+}
+
+/// `FUNCTION DUMP`
+pub(super) fn dump(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let libraries = ctx.keyspace.scripts.libraries.values().map(|library| &library.code[..]);
+    reply.bulk(&rdb::dump_functions(libraries));
+    Ok(())
+}
+
+/// What FUNCTION RESTORE does with what is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    /// It goes.
+    Flush,
+    /// It stays, and none of it may be in the payload.
+    Append,
+    /// It stays, unless the payload has it, too.
+    Replace,
+}
+
+/// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`
+pub(super) fn restore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.args.len() > 4 {
+        return Err(too_many_arguments(ctx.arg(1)));
+    }
+    let policy = match ctx.args.get(3).map(|word| word.to_ascii_lowercase()).as_deref() {
+        Some(b"flush") => Policy::Flush,
+        None | Some(b"append") => Policy::Append,
+        Some(b"replace") => Policy::Replace,
+        Some(_) => {
+            let text = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+            return Err(CommandError::fixed(text));
+        }
+    };
+    let sources = rdb::restore_functions(ctx.arg(2), &ctx.rules()).map_err(|refused| match refused {
+        Refused::Footer => CommandError::fixed("ERR DUMP payload version or checksum are wrong"),
+        Refused::Format => CommandError::fixed("ERR failed loading functions payload"),
+    })?;
+    let new = new_libraries(ctx.keyspace, &sources, policy)?;
+    if policy == Policy::Flush {
+        flush_all(ctx.keyspace);
+    }
+    for (name, library) in new {
+        ctx.keyspace.set_library(&name, Some(library));
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// The libraries of a payload, which fit to what stays.
+fn new_libraries(
+    keyspace: &Keyspace,
+    sources: &[Cow<'_, [u8]>],
+    policy: Policy,
+) -> Result<BTreeMap<String, Library>, CommandError> {
+    let mut new: BTreeMap<String, Library> = BTreeMap::new();
+    for source in sources {
+        let (name, library) = read_library(keyspace, source, policy != Policy::Append)?;
+        if new.contains_key(&name) {
+            return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
+        }
+        check_names(new.values(), &library)?;
+        new.insert(name, library);
+    }
+    if policy != Policy::Flush {
+        let old = &keyspace.scripts.libraries;
+        let stay = || old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(_, library)| library);
+        new.values().try_for_each(|library| check_names(stay(), library))?;
+    }
+    Ok(new)
 }
 
 /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`

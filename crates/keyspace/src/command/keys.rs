@@ -7,6 +7,7 @@ use crate::{
     keyspace::Expiry,
     number::parse_i64,
     reply::Reply,
+    types::string::Str,
     value::{Parts, Value},
 };
 
@@ -270,9 +271,15 @@ pub(super) fn object_encoding(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Resul
     Ok(())
 }
 
-/// `OBJECT REFCOUNT key`: 1, whatever is shared within.
+/// `OBJECT REFCOUNT key`: what Redis answers, where small integers are shared for ever; nothing is counted here.
 pub(super) fn object_refcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    number_if_exists(ctx, reply, 1)
+    const SHARED: std::ops::Range<i64> = 0..10_000;
+    let is_shared = |value: &Value| {
+        let number = value.as_string().ok().filter(|string| string.encoding() == "int").and_then(Str::as_i64);
+        number.is_some_and(|number| SHARED.contains(&number))
+    };
+    let count = if ctx.get(ctx.arg(2)).is_some_and(is_shared) { i32::MAX } else { 1 };
+    number_if_exists(ctx, reply, count.into())
 }
 
 /// `OBJECT IDLETIME key`: usage data belongs to a node; the one answer that all replicas share is 0 (R13).

@@ -3,6 +3,7 @@
 use crate::{
     command::{Command, Flags, scripting},
     keyspace::Keyspace,
+    script::Sha,
 };
 
 impl Keyspace {
@@ -22,7 +23,7 @@ impl Keyspace {
         match command.name {
             "eval" => scripting::promises_no_writes(what),
             "evalsha" => {
-                let source = self.scripts.source(&text().to_ascii_lowercase());
+                let source = Sha::parse(what).and_then(|sha| self.scripts.source(&sha));
                 source.is_some_and(|source| scripting::promises_no_writes(&source))
             }
             "fcall" => {

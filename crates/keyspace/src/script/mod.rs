@@ -25,14 +25,13 @@ use std::{
 pub use self::log::{LogLevel, LogLine};
 pub(crate) use self::{
     budget::Shared,
-    calls::Call,
     convert::to_reply,
     errors::Failed,
     interpreter::{Code, Interpreter, Job},
     log::Lines,
     redis::FLAGS,
     sha::Sha,
-    vm::{Finish, Run},
+    vm::Run,
 };
 
 /// Scripts that EVAL has brought are kept for EVALSHA until this many came after them. What SCRIPT LOAD has brought stays.

@@ -214,7 +214,7 @@ for name, f in raw.next, native.string do
 end
 function lib_string.rep(s, n)
   local len = raw.type(s) == "number" and 24 or raw.type(s) == "string" and #s or 0
-  charge(len * (raw.type(n) == "number" and n or 0))
+  charge(len * (raw.type(n) == "number" and n or 0) / 16)
   return raw.rep(s, n)
 end
 
@@ -246,10 +246,9 @@ function lib_table.concat(t, ...)
     for _, part in ipairs(t) do
       bytes = bytes + (raw.type(part) == "string" and #part or 24)
     end
-    charge(bytes)
+    charge(bytes / 8)
   end
-  local result = raw.concat(t, ...)
-  return result
+  return raw.concat(t, ...)
 end
 
 local lib_math = copy(math)

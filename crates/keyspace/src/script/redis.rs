@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{
     budget::Shared,
     convert,
-    errors::{CallError, error_here},
+    errors::CallError,
     log::LogLevel,
     sha::Sha,
 };

@@ -77,7 +77,8 @@ impl Lines {
             0..9 => self.usual(),
             9 => self.script(),
             _ => loop {
-                let command = self.commands[self.below(self.commands.len())];
+                let at = self.below(self.commands.len());
+                let command = self.commands[at];
                 // What empties a database leaves little to look at.
                 let empties = ["flushall", "flushdb", "swapdb"].contains(&command.name);
                 if !empties || self.below(10) == 0 {
@@ -95,7 +96,7 @@ impl Lines {
         }
         let mut args = line.args;
         match self.below(40) {
-            0 => _ = args.pop(),
+            0 if args.len() > 1 => _ = args.pop(),
             1 => args.push(self.word()),
             2 => {
                 let at = self.below(args.len());
@@ -109,6 +110,11 @@ impl Lines {
     fn argument(&mut self, group: Group, argument: &'static Argument, line: &mut Building) {
         let has = |flag| argument.flags.contains(flag);
         if has(ArgumentFlags::OPTIONAL) && self.below(5) < 3 {
+            if argument.kind == "key"
+                && let Some(at) = line.number_of_keys.take()
+            {
+                line.args[at] = b"0".to_vec();
+            }
             return;
         }
         let times = match argument.flags.contains(ArgumentFlags::MULTIPLE) {

@@ -193,6 +193,7 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "pubsub_channels": 0,
         "pubsub_patterns": 0,
         "latest_fork_usec": 0,
+        "migrate_cached_sockets": 0,
         "quorate_entries_applied": stats.entries,
         "quorate_writes": stats.writes,
         "quorate_reads": stats.reads,

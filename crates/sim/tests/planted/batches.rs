@@ -94,6 +94,20 @@ pub(crate) fn picks_after_a_snapshot(seed: u64) -> Vec<Violation> {
     lab.judge(&[1, 2, 3])
 }
 
+/// A script writes the members of a set in their order, one node with a state that came from a snapshot.
+pub(crate) fn order_after_a_snapshot(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, snapshots());
+    let [leader, _, fresh] = lab.roles()[..] else { unreachable!("three nodes") };
+    let line = lab.connect(leader);
+    lab.tell(line, &[b"SADD", b"set", b"one", b"two", b"three", b"four"]);
+    fill(&mut lab, line);
+    lab.c.restart(fresh);
+    lab.run_for(SECOND);
+    let script = &b"for _, m in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('RPUSH', KEYS[2], m) end"[..];
+    lab.tell(line, &[b"EVAL", script, b"2", b"set", b"list"]);
+    lab.judge(&[1, 2, 3])
+}
+
 /// The leader's clock is ahead; it shows that a key has expired, and dies at once.
 pub(crate) fn leader_ahead_dies(seed: u64) -> Vec<Violation> {
     let mut lab = Lab::new(seed, 3, Settings::default());
@@ -151,4 +165,5 @@ pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::ApplyTwiceAfterSnapshot, resent_over_a_snapshot, 3),
     (Bug::RandomPickByLayout, picks_after_a_snapshot, 2),
     (Bug::ExpiryOutsideTheLog, leader_ahead_dies, 3),
+    (Bug::OrderByHistory, order_after_a_snapshot, 2),
 ];

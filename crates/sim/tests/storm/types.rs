@@ -105,7 +105,7 @@ fn queue_op(place: char, op: &Op, loss: Option<Loss>) -> QueueOp {
 
 /// A stream with a group.
 pub(super) fn group(ops: &[&Op], last: &[Value], loss: Option<Loss>) -> Result<(), String> {
-    let [stream, pending, undelivered] = last else { unreachable!("three answers") };
+    let [stream, pendings, undelivered] = last else { unreachable!("three answers") };
     let of_stream = entries(stream);
     let value_of = |id| of_stream.iter().find(|entry| entry.1 == id).map(|entry| entry.0);
     let pending = |value: &Value| {
@@ -113,7 +113,7 @@ pub(super) fn group(ops: &[&Op], last: &[Value], loss: Option<Loss>) -> Result<(
         let consumer = parts.get(1)?.as_str()?.strip_prefix('c')?.parse().ok()?;
         Some((value_of(commands::entry_id(&parts[0])?)?, consumer))
     };
-    let pendings = last[1].as_array().unwrap_or_default();
+    let pendings = pendings.as_array().unwrap_or_default();
     let end = GroupEnd {
         entries: of_stream.iter().map(|entry| entry.0).collect(),
         pending: pendings.iter().filter_map(pending).collect(),

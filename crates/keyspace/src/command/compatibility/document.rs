@@ -62,7 +62,8 @@ fn own(out: &mut String) {
     for sub in own.flat_map(|command| command.subcommands) {
         let _ = writeln!(out, "| `{}` | {} |", shown(sub.name), sub.summary);
     }
-    for sub in table::all().filter(|command| command.name == "debug").flat_map(|command| command.subcommands) {
+    for sub in table::all().filter(|command| command.name == "debug").flat_map(|command| command.subcommands)
+    {
         let _ = writeln!(out, "| `{}` | {} |", shown(sub.name), sub.summary);
     }
 }

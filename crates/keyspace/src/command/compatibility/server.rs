@@ -4,24 +4,14 @@ use super::{Entry, absent, complete, later, partial, with_note};
 
 const ACL: &str =
     "it comes with access control; until then there is one user, `default`, whose password is `requirepass`";
-const CHANNELS: &str =
-    "it comes with publish/subscribe";
-const TRACKING: &str =
-    "it comes with client-side caching";
-const LATENCY: &str =
-    "it comes with what watches over latency";
-const MODULES: &str =
-    "there are no modules: no JSON, search, time series or Bloom filters";
-const SLOTS: &str =
-    "slots are not assigned by hand: one shard has all of them, and nodes join with `--join`";
-const REPLICATION: &str =
-    "replication is the log that all nodes share, not a stream from a primary";
-const SNAPSHOTS: &str =
-    "every write is in the log already, and snapshots follow its growth; the command comes with what else tools expect of a server";
-const TOOLS: &str =
-    "it comes with what else tools expect of a server";
-const MEMORY: &str =
-    "it comes with the limits of memory; INFO memory tells what there is";
+const CHANNELS: &str = "it comes with publish/subscribe";
+const TRACKING: &str = "it comes with client-side caching";
+const LATENCY: &str = "it comes with what watches over latency";
+const MODULES: &str = "there are no modules: no JSON, search, time series or Bloom filters";
+const SLOTS: &str = "slots are not assigned by hand: one shard has all of them, and nodes join with `--join`";
+const REPLICATION: &str = "replication is the log that all nodes share, not a stream from a primary";
+const TOOLS: &str = "it comes with what else tools expect of a server";
+const MEMORY: &str = "it comes with the limits of memory; INFO memory tells what there is";
 
 pub(super) static GENERIC: &[Entry] = &[
     complete("copy"),
@@ -32,7 +22,11 @@ pub(super) static GENERIC: &[Entry] = &[
     complete("expireat"),
     complete("expiretime"),
     with_note("keys", "Keys come in the order of keyed hashes, alike on every node."),
-    with_note("migrate", "It does not stop the server: what is written to a key while it is sent is kept here, and the command sends the key again (with REPLACE) or says so. Not within MULTI or scripts."),
+    with_note(
+        "migrate",
+        "It does not stop the server: what is written to a key while it is sent is kept here, and the \
+         command sends the key again (with REPLACE) or says so. Not within MULTI or scripts.",
+    ),
     complete("move"),
     complete("object"),
     complete("object|encoding"),
@@ -48,20 +42,42 @@ pub(super) static GENERIC: &[Entry] = &[
     with_note("randomkey", "Expired keys are never picked."),
     complete("rename"),
     complete("renamenx"),
-    with_note("restore", "IDLETIME and FREQ are checked and have no effect. Values of modules and zipmaps (before Redis 2.6) are refused."),
-    with_note("scan", "Keys come in the order of keyed hashes, alike on every node: a cursor goes on at another node and after a failover."),
-    with_note("sort", "The order of equal weights, and of what is not sorted, is each server's own; Redis promises none."),
+    with_note(
+        "restore",
+        "IDLETIME and FREQ are checked and have no effect. Values of modules and zipmaps (before Redis 2.6) \
+         are refused.",
+    ),
+    with_note(
+        "scan",
+        "Keys come in the order of keyed hashes, alike on every node: a cursor goes on at another node and \
+         after a failover.",
+    ),
+    with_note(
+        "sort",
+        "The order of equal weights, and of what is not sorted, is each server's own; Redis promises none.",
+    ),
     with_note("sort_ro", "As SORT."),
     with_note("touch", "It counts keys; there is no idle time to set back yet."),
     complete("ttl"),
     complete("type"),
     with_note("unlink", "DEL and UNLINK are the same: what was held is freed bit by bit."),
-    with_note("wait", "A write is acknowledged only when a majority has it: WAIT is not needed for that. It tells how many further nodes have the connection's last write."),
-    with_note("waitaof", "The first number tells whether this node has synced its log, the second how many others have."),
+    with_note(
+        "wait",
+        "A write is acknowledged only when a majority has it: WAIT is not needed for that. It tells how \
+         many further nodes have the connection's last write.",
+    ),
+    with_note(
+        "waitaof",
+        "The first number tells whether this node has synced its log, the second how many others have.",
+    ),
 ];
 
 pub(super) static SCRIPTING: &[Entry] = &[
-    with_note("eval", "A script has budgets of instructions and memory, the same on every node, and fails when they are used up. Its time stands still, its random numbers follow from the log, and addresses never show."),
+    with_note(
+        "eval",
+        "A script has budgets of instructions and memory, the same on every node, and fails when they are \
+         used up. Its time stands still, its random numbers follow from the log, and addresses never show.",
+    ),
     complete("eval_ro"),
     complete("evalsha"),
     complete("evalsha_ro"),
@@ -69,13 +85,13 @@ pub(super) static SCRIPTING: &[Entry] = &[
     complete("fcall_ro"),
     complete("function"),
     complete("function|delete"),
-    later("function|dump", "it comes with what is left of the functions"),
+    complete("function|dump"),
     with_note("function|flush", "ASYNC and SYNC are the same."),
     complete("function|help"),
     with_note("function|kill", "Always NOTBUSY: a function ends by itself, when its budget is used up."),
     with_note("function|list", "Libraries come in the order of their names."),
     complete("function|load"),
-    later("function|restore", "it comes with what is left of the functions"),
+    complete("function|restore"),
     complete("function|stats"),
     complete("script"),
     absent("script|debug", "there is no debugger of scripts"),
@@ -91,7 +107,11 @@ pub(super) static TRANSACTIONS: &[Entry] = &[
     with_note("exec", "It takes effect as a whole, or UNKNOWN says that this is not known."),
     complete("multi"),
     complete("unwatch"),
-    with_note("watch", "It holds across failovers and restarts. Rarely (two keys share a trace of what was deleted) a transaction is aborted without need."),
+    with_note(
+        "watch",
+        "It holds across failovers and restarts. Rarely (two keys share a trace of what was deleted) a \
+         transaction is aborted without need.",
+    ),
 ];
 
 pub(super) static CONNECTION: &[Entry] = &[
@@ -104,7 +124,11 @@ pub(super) static CONNECTION: &[Entry] = &[
     complete("client|id"),
     with_note("client|info", "As CLIENT LIST."),
     with_note("client|kill", "Connections of this node. There are no other types than `normal` yet."),
-    with_note("client|list", "Connections of this node. Ids are unique in the cluster. What Quorate does not have is 0: `fd`, subscriptions, buffers that it does not keep."),
+    with_note(
+        "client|list",
+        "Connections of this node. Ids are unique in the cluster. What Quorate does not have is 0: `fd`, \
+         subscriptions, buffers that it does not keep.",
+    ),
     with_note("client|no-evict", "Accepted; no connection is closed for its memory yet."),
     with_note("client|no-touch", "Accepted; usage is not tracked yet."),
     with_note("client|pause", "Clients of this node."),
@@ -156,8 +180,11 @@ pub(super) static SERVER: &[Entry] = &[
     later("acl|setuser", ACL),
     later("acl|users", ACL),
     later("acl|whoami", ACL),
-    later("bgrewriteaof", SNAPSHOTS),
-    later("bgsave", SNAPSHOTS),
+    with_note("bgrewriteaof", "As BGSAVE: a snapshot replaces the beginning of the log."),
+    with_note(
+        "bgsave",
+        "A snapshot of this node, as it makes them by itself; `LASTSAVE` tells when it is done.",
+    ),
     complete("command"),
     complete("command|count"),
     complete("command|docs"),
@@ -167,18 +194,34 @@ pub(super) static SERVER: &[Entry] = &[
     complete("command|info"),
     complete("command|list"),
     complete("config"),
-    partial("config|get", "The parameters in [CONFIGURATION.md](CONFIGURATION.md). Those of Redis that are not there are not known."),
+    partial(
+        "config|get",
+        "The parameters in [CONFIGURATION.md](CONFIGURATION.md). Those of Redis that are not there are not \
+         known.",
+    ),
     complete("config|help"),
     complete("config|resetstat"),
-    with_note("config|rewrite", "It fails, as in a Redis without a configuration file: parameters of the cluster are kept in the log."),
-    with_note("config|set", "Parameters of the cluster are changed by an entry of the log, on all nodes. Not within MULTI."),
+    with_note(
+        "config|rewrite",
+        "It fails, as in a Redis without a configuration file: parameters of the cluster are kept in the \
+         log.",
+    ),
+    with_note(
+        "config|set",
+        "Parameters of the cluster are changed by an entry of the log, on all nodes. Not within MULTI.",
+    ),
     complete("dbsize"),
     complete("debug"),
     later("failover", "QUORATE FAILOVER hands leadership over"),
     with_note("flushall", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
     with_note("flushdb", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
-    partial("info", "Sections `server`, `clients`, `memory`, `persistence`, `stats`, `replication`, `cpu`, `modules`, `errorstats` (empty), `cluster` and `keyspace`; `commandstats` and `latencystats` are missing, and some fields."),
-    later("lastsave", SNAPSHOTS),
+    partial(
+        "info",
+        "Sections `server`, `clients`, `memory`, `persistence`, `stats`, `replication`, `cpu`, `modules`, \
+         `errorstats` (empty), `cluster` and `keyspace`; `commandstats` and `latencystats` are missing, and \
+         some fields.",
+    ),
+    with_note("lastsave", "When this node has last written a snapshot."),
     later("latency", LATENCY),
     later("latency|doctor", LATENCY),
     later("latency|graph", LATENCY),
@@ -195,9 +238,9 @@ pub(super) static SERVER: &[Entry] = &[
     later("memory|purge", MEMORY),
     later("memory|stats", MEMORY),
     with_note("memory|usage", "An estimate that follows from the contents, alike on every node."),
-    later("module", MODULES),
-    later("module|help", MODULES),
-    later("module|list", MODULES),
+    later("module", "MODULE LIST, which will be empty, comes with what else tools expect of a server"),
+    later("module|help", TOOLS),
+    later("module|list", TOOLS),
     absent("module|load", MODULES),
     absent("module|loadex", MODULES),
     absent("module|unload", MODULES),
@@ -207,8 +250,12 @@ pub(super) static SERVER: &[Entry] = &[
     later("replicaof", REPLICATION),
     with_note("restore-asking", "As RESTORE."),
     with_note("role", "The leader is the master; others are its slaves. Offsets are indexes of the log."),
-    later("save", SNAPSHOTS),
-    with_note("shutdown", "Leadership is handed over first. SAVE, NOSAVE, NOW and FORCE make no difference; there is nothing to ABORT. Not within MULTI."),
+    with_note("save", "As BGSAVE, and waits for the end."),
+    with_note(
+        "shutdown",
+        "Leadership is handed over first. SAVE, NOSAVE, NOW and FORCE make no difference; there is nothing \
+         to ABORT. Not within MULTI.",
+    ),
     later("slaveof", REPLICATION),
     later("slowlog", LATENCY),
     later("slowlog|get", LATENCY),
@@ -241,7 +288,10 @@ pub(super) static CLUSTER: &[Entry] = &[
     absent("cluster|meet", "nodes join with `--join`"),
     complete("cluster|myid"),
     later("cluster|myshardid", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
-    with_note("cluster|nodes", "The leader has all slots; every node takes every command, so there are no redirections."),
+    with_note(
+        "cluster|nodes",
+        "The leader has all slots; every node takes every command, so there are no redirections.",
+    ),
     later("cluster|replicas", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
     absent("cluster|replicate", REPLICATION),
     absent("cluster|reset", SLOTS),
@@ -250,11 +300,17 @@ pub(super) static CLUSTER: &[Entry] = &[
     absent("cluster|setslot", SLOTS),
     with_note("cluster|shards", "One shard has all slots."),
     later("cluster|slaves", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
-    with_note("cluster|slots", "The leader has all slots; every node takes every command, so there are no redirections."),
-    with_note("readonly", "This node answers reads itself, without asking the leader: never older than what the connection has already written or read."),
+    with_note(
+        "cluster|slots",
+        "The leader has all slots; every node takes every command, so there are no redirections.",
+    ),
+    with_note(
+        "readonly",
+        "This node answers reads itself, without asking the leader: never older than what the connection \
+         has already written or read.",
+    ),
     complete("readwrite"),
 ];
 
-pub(super) static SENTINEL: &[Entry] = &[
-    absent("sentinel", "failover is built in: no other software watches the nodes"),
-];
+pub(super) static SENTINEL: &[Entry] =
+    &[absent("sentinel", "failover is built in: no other software watches the nodes")];

@@ -1,7 +1,6 @@
 //! Commands on values.
 
-use super::{Entry, absent, complete, later, partial, with_note};
-
+use super::{Entry, complete, with_note};
 
 pub(super) static STRING: &[Entry] = &[
     complete("append"),
@@ -49,7 +48,10 @@ pub(super) static HYPERLOGLOG: &[Entry] = &[
 pub(super) static LIST: &[Entry] = &[
     complete("blmove"),
     complete("blmpop"),
-    with_note("blpop", "What waits is part of the replicated state: it goes on waiting when another node takes the lead."),
+    with_note(
+        "blpop",
+        "What waits is part of the replicated state: it goes on waiting when another node takes the lead.",
+    ),
     complete("brpop"),
     complete("brpoplpush"),
     complete("lindex"),
@@ -80,13 +82,20 @@ pub(super) static SET: &[Entry] = &[
     complete("sintercard"),
     complete("sinterstore"),
     complete("sismember"),
-    with_note("smembers", "Large sets come in an order that follows from the contents alone, alike on every node."),
+    with_note(
+        "smembers",
+        "Large sets come in an order that follows from the contents alone, alike on every node.",
+    ),
     complete("smismember"),
     complete("smove"),
     with_note("spop", "Large sets lose random members, the same on every node."),
     with_note("srandmember", "With a negative count up to 2^24 members are picked."),
     complete("srem"),
-    with_note("sscan", "Large sets come in the order of keyed hashes, alike on every node: a cursor goes on at another node and after a failover."),
+    with_note(
+        "sscan",
+        "Large sets come in the order of keyed hashes, alike on every node: a cursor goes on at another \
+         node and after a failover.",
+    ),
     complete("sunion"),
     complete("sunionstore"),
 ];
@@ -95,7 +104,10 @@ pub(super) static HASH: &[Entry] = &[
     complete("hdel"),
     complete("hexists"),
     complete("hget"),
-    with_note("hgetall", "Large hashes come in an order that follows from the contents alone, alike on every node."),
+    with_note(
+        "hgetall",
+        "Large hashes come in an order that follows from the contents alone, alike on every node.",
+    ),
     complete("hincrby"),
     complete("hincrbyfloat"),
     complete("hkeys"),
@@ -103,7 +115,11 @@ pub(super) static HASH: &[Entry] = &[
     complete("hmget"),
     complete("hmset"),
     with_note("hrandfield", "With a negative count up to 2^24 fields are picked."),
-    with_note("hscan", "Large hashes come in the order of keyed hashes, alike on every node: a cursor goes on at another node and after a failover."),
+    with_note(
+        "hscan",
+        "Large hashes come in the order of keyed hashes, alike on every node: a cursor goes on at another \
+         node and after a failover.",
+    ),
     complete("hset"),
     complete("hsetnx"),
     complete("hstrlen"),
@@ -130,7 +146,10 @@ pub(super) static SORTED_SET: &[Entry] = &[
     complete("zpopmin"),
     with_note("zrandmember", "With a negative count up to 2^24 members are picked."),
     complete("zrange"),
-    with_note("zrangebylex", "Redis promises nothing when scores differ; here a large set answers as a small one does."),
+    with_note(
+        "zrangebylex",
+        "Redis promises nothing when scores differ; here a large set answers as a small one does.",
+    ),
     complete("zrangebyscore"),
     complete("zrangestore"),
     complete("zrank"),
@@ -142,7 +161,11 @@ pub(super) static SORTED_SET: &[Entry] = &[
     complete("zrevrangebylex"),
     complete("zrevrangebyscore"),
     complete("zrevrank"),
-    with_note("zscan", "Large sorted sets come in the order of keyed hashes, alike on every node: a cursor goes on at another node and after a failover."),
+    with_note(
+        "zscan",
+        "Large sorted sets come in the order of keyed hashes, alike on every node: a cursor goes on at \
+         another node and after a failover.",
+    ),
     complete("zscore"),
     complete("zunion"),
     complete("zunionstore"),
@@ -150,7 +173,10 @@ pub(super) static SORTED_SET: &[Entry] = &[
 
 pub(super) static GEO: &[Entry] = &[
     complete("geoadd"),
-    with_note("geodist", "Sine and cosine are computed alike on every machine: the last digit may differ from that of Redis."),
+    with_note(
+        "geodist",
+        "Sine and cosine are computed alike on every machine: the last digit may differ from that of Redis.",
+    ),
     complete("geohash"),
     complete("geopos"),
     complete("georadius"),

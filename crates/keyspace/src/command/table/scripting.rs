@@ -107,6 +107,7 @@ pub(super) static SCRIPTING: &[Command] = &[
         complexity: "That of the subcommand",
         summary: "Container of the commands about scripts.",
         subcommands: SCRIPT,
+        script: BASE.script,
         handler: Handler::Container,
         ..SUB
     },
@@ -118,6 +119,7 @@ pub(super) static SCRIPTING: &[Command] = &[
         complexity: "That of the subcommand",
         summary: "Container of the commands about functions.",
         subcommands: FUNCTION,
+        script: BASE.script,
         handler: Handler::Container,
         ..SUB
     },
@@ -152,6 +154,7 @@ static SCRIPT: &[Command] = &[
         flags: flags!(LOADING STALE),
         since: "5.0.0",
         summary: "Lists the subcommands.",
+        script: BASE.script,
         handler: Handler::Connection(scripting::script_help),
         ..SUB
     },
@@ -192,6 +195,15 @@ static FUNCTION: &[Command] = &[
         ..SUB
     },
     Command {
+        name: "function|dump",
+        arity: 2,
+        since: "7.0.0",
+        complexity: "O(N) in the length of all libraries",
+        summary: "Returns all libraries as bytes for FUNCTION RESTORE.",
+        handler: Handler::Read(functions::dump),
+        ..SUB
+    },
+    Command {
         name: "function|flush",
         arity: -2,
         flags: flags!(WRITE NOSCRIPT),
@@ -209,6 +221,7 @@ static FUNCTION: &[Command] = &[
         flags: flags!(LOADING STALE),
         since: "7.0.0",
         summary: "Lists the subcommands.",
+        script: BASE.script,
         handler: Handler::Connection(functions::function_help),
         ..SUB
     },
@@ -245,6 +258,22 @@ static FUNCTION: &[Command] = &[
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arguments: &[token("replace", "REPLACE").optional(), arg("function-code", "string")],
         handler: Handler::Write(functions::load),
+        ..SUB
+    },
+    Command {
+        name: "function|restore",
+        arity: -3,
+        flags: flags!(WRITE DENYOOM NOSCRIPT),
+        since: "7.0.0",
+        complexity: "O(N) in the length of the payload",
+        summary: "Brings back the libraries of FUNCTION DUMP.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        arguments: &[
+            arg("serialized-value", "string"),
+            one_of("policy", &[token("flush", "FLUSH"), token("append", "APPEND"), token("replace", "REPLACE")])
+                .optional(),
+        ],
+        handler: Handler::Write(functions::restore),
         ..SUB
     },
     Command {

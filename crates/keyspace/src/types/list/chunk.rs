@@ -64,8 +64,12 @@ impl Chunk {
         if let Self::Packed(packed) = self
             && let Some(packed) = Arc::get_mut(packed)
         {
-            packed.compact();
-            packed.bytes.shrink_to_fit();
+            // A copy frees the rest with any allocator; shrinking leaves an allocation where it is as long as half of it
+            // is used.
+            if packed.head > 0 || packed.bytes.capacity() > packed.bytes.len() {
+                packed.bytes = packed.bytes[packed.head..].to_vec();
+                packed.head = 0;
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! A set from the bytes of a snapshot, which may be hostile.
 
+use quorate_planted::{Bug, is_planted};
+
 use super::{LAYOUT_HASHED, LAYOUT_INTS, LAYOUT_PACKED, Repr, Set, ints::Ints};
 use crate::{
     collection::Builder,
@@ -41,6 +43,7 @@ impl Builder for SetBuilder {
                 Repr::Ints(Ints::from_sorted(&ints))
             }
             LAYOUT_PACKED if !members.all_differ(1) => return None,
+            LAYOUT_PACKED if is_planted(Bug::OrderByHistory) => Repr::Packed(backwards(&members)),
             LAYOUT_PACKED => Repr::Packed(members),
             LAYOUT_HASHED => {
                 let entry = |member| Entry::new(rules.hash(member), member, b"");
@@ -50,4 +53,11 @@ impl Builder for SetBuilder {
         };
         Some(Set::from(repr).into())
     }
+}
+
+/// A planted bug: the same members in another order.
+fn backwards(members: &Packed) -> Packed {
+    let mut other = Packed::new();
+    members.iter().rev().for_each(|member| other.push(member));
+    other
 }

@@ -148,10 +148,13 @@ impl Node {
         appender.finish();
     }
 
-    /// Gives spare memory back: nothing will be added.
+    /// Gives spare memory back: nothing will be added. A copy does so with any allocator; shrinking leaves an allocation
+    /// where it is as long as half of it is used.
     pub(super) fn seal(&mut self) {
-        if let Some(pack) = Arc::get_mut(&mut self.pack) {
-            pack.shrink_to_fit();
+        if let Some(pack) = Arc::get_mut(&mut self.pack)
+            && pack.capacity() > pack.len()
+        {
+            *pack = pack.as_slice().to_vec();
         }
     }
 

@@ -59,7 +59,9 @@ impl Request {
             timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
             copy,
             replace,
-            auth: password.map(|password| username.into_iter().chain([password]).collect()).unwrap_or_default(),
+            auth: password
+                .map(|password| username.into_iter().chain([password]).collect())
+                .unwrap_or_default(),
             keys: keys.iter().filter(|key| seen.insert(key.as_slice())).cloned().collect(),
         })
     }

@@ -1,5 +1,6 @@
 //! The server that keys go to.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use quorate_env::{Stream, timeout};
@@ -37,9 +38,15 @@ impl Target {
             true => format!("[{}]", request.host.trim_matches(['[', ']'])),
             false => request.host.clone(),
         };
-        let addr = format!("{host}:{}", request.port);
+        // What is no port is one where nobody listens.
+        let port: u16 = request.port.parse().unwrap_or(0);
+        let addr = format!("{host}:{port}");
         let connected = timeout(request.timeout, node.network.connect(&addr)).await;
-        let stream = connected.ok().and_then(Result::ok).ok_or(IOERR_CONNECT)?;
+        // Redis finds out that it was refused when it writes.
+        let stream = connected.map_err(|_| IOERR_CONNECT)?.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => IOERR_WRITE,
+            _ => IOERR_CONNECT,
+        })?;
         let limits = ValueLimits {
             bulk_bytes: REPLY_BYTES_MAX,
             reply_bytes: REPLY_BYTES_MAX,

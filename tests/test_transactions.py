@@ -1,0 +1,305 @@
+"""MULTI on real nodes: beside commands that wait, under load, and while leaders are killed (R14, R16, issue 4)."""
+
+import threading
+import time
+
+import pytest
+
+from cluster import eventually
+from resp_client import ErrorReply
+
+MB = 1 << 20
+NOT_APPLIED = ("NOQUORUM", "OVERLOADED", "LOADING")
+
+
+def watching(node, key):
+    connection = node.connect(timeout=30)
+    assert connection.call("WATCH", key) == "OK"
+    return connection
+
+
+def outcome(connection):
+    """What EXEC answers to one INCR of a key of its own."""
+    assert connection.call("MULTI") == "OK"
+    assert connection.call("INCR", "executed") == "QUEUED"
+    return connection.call("EXEC")
+
+
+def test_commands_that_wait_answer_at_once_within_multi(cluster):
+    for node in cluster.nodes:
+        with node.connect() as client:
+            client.call("XGROUP", "CREATE", "s", f"g{node.number}", "$", "MKSTREAM")
+            client.call("MULTI")
+            commands = [
+                ("BLPOP", "none", 0),
+                ("BRPOP", "none", "list", 0),
+                ("RPUSH", "list", "a", "b", "c", "d"),
+                ("BLPOP", "none", "list", 0),
+                ("BRPOPLPUSH", "list", "other", 0),
+                ("BLMOVE", "none", "other", "LEFT", "LEFT", 0),
+                ("BLMPOP", 0, 2, "none", "list", "LEFT", "COUNT", 5),
+                ("BLMPOP", 0, 1, "list", "LEFT"),
+                ("BZPOPMIN", "none", 0),
+                ("BZMPOP", 0, 1, "none", "MIN"),
+                ("XREAD", "BLOCK", 0, "STREAMS", "s", "$"),
+                ("XREADGROUP", "GROUP", f"g{node.number}", "me", "BLOCK", 0, "STREAMS", "s", ">"),
+                ("DEL", "list", "other"),
+            ]
+            for command in commands:
+                assert client.call(*command) == "QUEUED"
+            began = time.monotonic()
+            answers = client.call("EXEC")
+            assert time.monotonic() - began < 10
+            assert answers == [None, None, 4, [b"list", b"a"], b"d", None, [b"list", [b"b", b"c"]]] + [None] * 5 + [1]
+            # A script, too, takes what is there and goes on.
+            script = "return {redis.call('BLPOP', KEYS[1], 0), redis.call('RPUSH', KEYS[1], 'x'), redis.call('BLPOP', KEYS[1], 0)}"
+            assert client.call("EVAL", script, 1, "list") == [None, 1, [b"list", b"x"]]
+            assert int(node.info("clients")["blocked_clients"]) == 0
+    cluster.assert_digests_equal()
+
+
+def test_who_waits_is_served_after_the_whole_transaction(cluster):
+    one, two, three = cluster.nodes
+    waits, other = one.connect(timeout=30), two.connect(timeout=30)
+    waits.send("BLPOP", "list", 0)
+    eventually(lambda: one.info("clients")["blocked_clients"] == "1", "it waits")
+    with three.connect() as client:
+        client.call("MULTI")
+        for command in ("RPUSH", "list", "a"), ("LPUSH", "list", "b"), ("LLEN", "list"), ("SET", "list2", "x"):
+            client.call(*command)
+        assert client.call("EXEC") == [1, 2, 2, "OK"]
+    assert waits.receive() == [b"list", b"b"]
+    assert other.call("LRANGE", "list", 0, -1) == [b"a"]
+    # What a transaction takes back serves nobody.
+    waits.send("BLPOP", "empty", 0)
+    eventually(lambda: one.info("clients")["blocked_clients"] == "1", "it waits again")
+    other.call("MULTI")
+    other.call("RPUSH", "empty", "a")
+    other.call("DEL", "empty")
+    assert other.call("EXEC") == [1, 1]
+    other.call("RPUSH", "empty", "b")
+    assert waits.receive() == [b"empty", b"b"]
+    cluster.assert_digests_equal()
+
+
+def test_whatever_touches_a_watched_key_anywhere_aborts(cluster):
+    one, two, three = cluster.nodes
+    expired = "return redis.call('SET', KEYS[1], 'new', 'PX', 1)"
+    changes = {
+        "set by a script": (("SET", "w", 1), lambda: two.call("EVAL", "return redis.call('SET', KEYS[1], 2)", 1, "w")),
+        "set to the same": (("SET", "w", 1), lambda: two.call("SET", "w", 1)),
+        "deleted and made anew": (("SET", "w", 1), lambda: (two.call("DEL", "w"), three.call("SET", "w", 1))),
+        "made and deleted": (("DEL", "w"), lambda: (two.call("SET", "w", 1), three.call("DEL", "w"))),
+        "flushed": (("SET", "w", 1), lambda: two.call("FLUSHALL")),
+        "flushed and made anew": (("SET", "w", 1), lambda: (two.call("FLUSHDB"), two.call("SET", "w", 1))),
+        "in a transaction": (("SET", "w", 1), lambda: two.connect().pipeline([("MULTI",), ("APPEND", "w", "x"), ("EXEC",)])),
+        "expired": (("SET", "w", 1, "PX", 300), lambda: eventually(lambda: two.call("EXISTS", "w") == 0, "it expires")),
+        "made and expired": (("DEL", "w"), lambda: (two.call("EVAL", expired, 1, "w"), eventually(lambda: three.call("EXISTS", "w") == 0, "it expires"))),
+        "replaced by another type": (("SET", "w", 1), lambda: (two.call("DEL", "w"), two.call("SADD", "w", 1))),
+        "renamed to": (("SET", "w", 1), lambda: (two.call("SET", "v", 1), two.call("RENAME", "v", "w"))),
+    }
+    for name, (before, change) in changes.items():
+        one.call(*before)
+        client = watching(one, "w")
+        change()
+        assert outcome(client) is None, name
+        # The watch is over, and there is nothing left of the transaction.
+        assert isinstance(outcome(client), list), name
+        client.close()
+    quiet = {
+        "read": lambda: (two.call("GET", "w"), two.call("EVAL", "return redis.call('GET', KEYS[1])", 1, "w")),
+        "not set": lambda: two.call("SET", "w", 2, "NX"),
+        "another key": lambda: two.call("SET", "other", 2),
+        "another database": lambda: two.connect().pipeline([("SELECT", 1), ("SET", "w", 2)]),
+    }
+    for name, change in quiet.items():
+        one.call("SET", "w", 1)
+        client = watching(one, "w")
+        change()
+        assert isinstance(outcome(client), list), name
+        client.close()
+
+
+def test_a_pop_that_is_served_touches_the_key(cluster):
+    one, two, three = cluster.nodes
+    one.call("DEL", "w")
+    waits = two.connect(timeout=30)
+    waits.send("BLPOP", "w", 0)
+    eventually(lambda: two.info("clients")["blocked_clients"] == "1", "it waits")
+    client = watching(one, "w")
+    assert three.call("RPUSH", "w", "x") == 1
+    assert waits.receive() == [b"w", b"x"]
+    assert outcome(client) is None, "the key was there in between"
+    # The destination of what is moved is touched as well; who only waits touches nothing.
+    waits.send("BLMOVE", "w", "target", "LEFT", "RIGHT", 0)
+    eventually(lambda: two.info("clients")["blocked_clients"] == "1", "it waits")
+    target, source = watching(one, "target"), watching(one, "w")
+    assert isinstance(outcome(source), list)
+    three.call("RPUSH", "w", "y")
+    assert waits.receive() == b"y"
+    assert outcome(target) is None
+
+
+def test_errors_while_queueing_discard_everything(cluster):
+    wrong = [("NOSUCH",), ("GET",), ("SET", "a"), ("OBJECT", "NOSUCH", "a"), ("SHUTDOWN",), ("EVAL", "return 1")]
+    for node in cluster.nodes:
+        for command in wrong:
+            with node.connect() as client:
+                client.call("MULTI")
+                assert client.call("SET", "broken", 1) == "QUEUED"
+                with pytest.raises(ErrorReply):
+                    client.call(*command)
+                assert client.call("SET", "broken", 2) == "QUEUED"
+                client.send("EXEC")
+                assert client.receive().code == "EXECABORT", command
+                assert client.call("EXISTS", "broken") == 0
+    # Errors of the execution discard nothing.
+    with cluster.nodes[0].connect() as client:
+        client.call("MULTI")
+        for command in ("SET", "a", "x"), ("INCR", "a"), ("LPUSH", "a", "x"), ("CONFIG", "SET", "timeout", "x"), ("SET", "b", "y"):
+            assert client.call(*command) == "QUEUED"
+        answers = client.call("EXEC")
+    assert [isinstance(answer, ErrorReply) for answer in answers] == [False, True, True, True, False], answers
+    assert cluster.nodes[1].call("GET", "b") == b"y"
+
+
+def test_config_set_within_a_transaction(cluster):
+    one, two = cluster.nodes[:2]
+    with one.connect() as client:
+        client.call("MULTI")
+        for command in (
+            ("CONFIG", "SET", "hash-max-listpack-entries", 3),
+            ("HSET", "h", "a", 1, "b", 2, "c", 3, "d", 4),
+            ("OBJECT", "ENCODING", "h"),
+            ("CONFIG", "SET", "timeout", 77),
+            ("CONFIG", "SET", "timeout", 78, "hash-max-listpack-entries", 5),
+        ):
+            assert client.call(*command) == "QUEUED"
+        answers = client.call("EXEC")
+    assert answers[:4] == ["OK", 4, b"hashtable", "OK"]
+    assert isinstance(answers[4], ErrorReply), "half of it is for all replicas, half for one node"
+    eventually(lambda: two.call("CONFIG", "GET", "hash-max-listpack-entries")[1] == b"3", "it holds for the cluster")
+    assert one.call("CONFIG", "GET", "timeout")[1] == b"77"
+    assert two.call("CONFIG", "GET", "timeout")[1] == b"0"
+    cluster.assert_digests_equal()
+
+
+def test_exec_that_finds_no_room_is_not_applied(make_cluster):
+    cluster = make_cluster(["queue-memory-limit=64mb", "write-timeout=20000"]).start(3)
+    leader = cluster.leader()
+    client = leader.connect(timeout=60)
+    client.call("WATCH", "counter")
+    client.call("MULTI")
+    assert client.call("SET", "large", bytes(4 * MB)) == "QUEUED"
+    assert client.call("INCR", "counter") == "QUEUED"
+    stopped = cluster.others(leader)
+    for node in stopped:
+        node.stop()
+    try:
+        pending = []
+        # Writes wait for a majority until there is no room for one more.
+        for n in range(40):
+            writer = leader.connect(timeout=60)
+            writer.send("SET", f"fill:{n}", bytes(4 * MB))
+            pending.append(writer)
+        client.send("EXEC")
+        answer = client.receive()
+    finally:
+        for node in stopped:
+            node.cont()
+    assert isinstance(answer, ErrorReply), answer
+    assert answer.code in ("OVERLOADED", "EXECABORT"), answer
+    answers = [writer.receive() for writer in pending]
+    assert all(a == "OK" or a.code in NOT_APPLIED + ("UNKNOWN",) for a in answers), answers
+    cluster.wait_caught_up()
+    assert client.call("EXISTS", "counter", "large") == 0
+    # The connection is out of the transaction, and so is its watch.
+    client.call("SET", "counter", 5)
+    client.call("MULTI")
+    client.call("INCR", "counter")
+    assert client.call("EXEC") == [6]
+    cluster.assert_digests_equal()
+
+
+class Counter(threading.Thread):
+    """Adds one by WATCH, GET, MULTI, SET, EXEC until it is told to stop: optimistic, so each success counts once."""
+
+    def __init__(self, node, key):
+        super().__init__(daemon=True)
+        self.node, self.key = node, key
+        self.done, self.aborted, self.unknown, self.stopped, self.failure = 0, 0, 0, False, None
+        self.start()
+
+    def run(self):
+        executing = False
+        while not self.stopped:
+            try:
+                with self.node.connect(timeout=40) as client:
+                    while not self.stopped:
+                        executing = False
+                        if not self.prepare(client):
+                            time.sleep(0.05)
+                            continue
+                        executing = True
+                        client.send("EXEC")
+                        self.judge(client.receive())
+            except OSError:
+                self.unknown += executing
+                time.sleep(0.05)
+            except AssertionError as failure:
+                self.failure = failure
+                return
+
+    def prepare(self, client):
+        try:
+            client.call("WATCH", self.key)
+            value = int(client.call("GET", self.key) or 0)
+            client.call("MULTI")
+            client.call("SET", self.key, value + 1)
+            client.call("RPUSH", f"{self.key}:log", value + 1)
+            return True
+        except ErrorReply as error:
+            assert error.code in NOT_APPLIED, error
+            client.send("DISCARD")
+            client.receive()
+            client.call("UNWATCH")
+            return False
+
+    def judge(self, answer):
+        if isinstance(answer, ErrorReply):
+            assert answer.code in NOT_APPLIED + ("UNKNOWN", "EXECABORT"), answer
+            self.unknown += answer.code == "UNKNOWN"
+        elif answer is None:
+            self.aborted += 1
+        else:
+            assert answer[0] == "OK", answer
+            self.done += 1
+
+
+def test_optimistic_counters_across_failovers(cluster, figures, long):
+    counters = [Counter(node, f"counter:{n % 2}") for n, node in enumerate(cluster.nodes * 2)]
+    for _ in range(8 if long else 3):
+        time.sleep(1.5)
+        leader = cluster.leader()
+        leader.kill()
+        time.sleep(1)
+        leader.restart()
+    cluster.wait_caught_up()
+    time.sleep(0.5)
+    for counter in counters:
+        counter.stopped = True
+    for counter in counters:
+        counter.join(60)
+        assert counter.failure is None, counter.failure
+    node = cluster.leader()
+    total = {key: sum(getattr(c, key) for c in counters) for key in ("done", "aborted", "unknown")}
+    figures(**total)
+    for n in range(2):
+        mine = [c for c in counters if c.key == f"counter:{n}"]
+        value = int(node.call("GET", f"counter:{n}"))
+        done, unknown = sum(c.done for c in mine), sum(c.unknown for c in mine)
+        assert done <= value <= done + unknown, f"{value}: {done} were acknowledged, {unknown} are unknown"
+        # Two that read the same value cannot both have written: each number was added once, in order.
+        assert node.call("LRANGE", f"counter:{n}:log", 0, -1) == [b"%d" % i for i in range(1, value + 1)]
+    assert total["done"] > 100 and total["aborted"] > 0
+    cluster.assert_digests_equal()
