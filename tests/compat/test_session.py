@@ -440,6 +440,7 @@ def test_info_has_what_dashboards_parse(node):
 
 # Where COMMAND INFO may differ from 7.0.15: flags, tips or positions that 7.2 changed, and what Quorate's own way of working changes.
 COMMAND_FLAGS = {
+    "command|getkeys": "", "command|getkeysandflags": "",
     "client|kill": "", "flushall": "", "flushdb": "", "quit": "", "wait": "", "debug": "", "shutdown": "", "role": "", "time": "", "info": "",
 }
 
@@ -491,3 +492,19 @@ def test_cursors_are_read_as_redis_reads_them(cluster, redis):
             for server in (r, c):
                 if cursor in (b"-1", b"18446744073709551615"):
                     assert server.call("SCAN", cursor).value[0] == b"0", "nothing is behind it"
+
+
+# Random picks
+
+def test_reads_pick_anew_however_fast_they_come(node):
+    """One read after the other: neither do they repeat themselves, nor are some members picked more often than others."""
+    members, picks = 10, 3000
+    with node.connect() as c:
+        c.call("DEL", "random")
+        c.call("SADD", "random", *range(members))
+        picked = [c.call("SRANDMEMBER", "random").value for _ in range(picks)]
+    repeated = sum(a == b for a, b in zip(picked, picked[1:]))
+    # Ten standard deviations about the mean of each.
+    assert abs(repeated - picks / members) < 10 * (picks * 0.1 * 0.9) ** 0.5
+    chi_square = sum((picked.count(member) - picks / members) ** 2 / (picks / members) for member in set(picked))
+    assert len(set(picked)) == members and chi_square < members + 10 * (2 * members) ** 0.5

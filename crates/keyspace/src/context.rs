@@ -189,6 +189,13 @@ impl<'a> ReadCtx<'a> {
         Self { args, keyspace, db, seed, now_ms, needs_ms, first_key_hash, looked_up: LookedUp::default() }
     }
 
+    /// When the reply is made, in milliseconds since 1970: the log's time within an entry, else the clock of who answers, which
+    /// goes on while nobody writes. Never earlier than the log's time.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms.max(self.time_ms())
+    }
+
     /// Says that the reply depends on every key of the database.
     pub(crate) fn whole_database(&self) {
         let database = &self.keyspace.databases[self.db];

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Version of this layout.
-pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
+pub(crate) const SNAPSHOT_FORMAT: u8 = 2;
 
 /// Places of traces in one frame.
 const TRACES_IN_FRAME: usize = 4096;

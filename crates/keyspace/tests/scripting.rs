@@ -431,7 +431,7 @@ fn functions_are_dumped_and_restored() {
         let words: Vec<&[u8]> = [b"FUNCTION".as_slice(), b"RESTORE", payload].into_iter().chain(policy.iter().copied()).collect();
         replica.run_args(0, &words)
     };
-    assert_eq!(restore(&mut replica, &dump, &[]), "-ERR Library 'a' already exists");
+    assert_eq!(restore(&mut replica, &dump, &[]), "-ERR Library a already exists");
     assert_eq!(restore(&mut replica, &dump, &[b"REPLACE"]), "+OK");
     assert_eq!(replica.run(0, "FUNCTION LIST WITHCODE"), list);
     replica.run_args(0, &[b"FUNCTION", b"LOAD", b"REPLACE", library("b", "other").as_bytes()]);

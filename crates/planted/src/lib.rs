@@ -73,6 +73,8 @@ bugs! {
     OrderByHistory,
     /// What a client waits for is sent again after a change of leader, though it may be served (R17).
     WaiterRegisteredAgain,
+    /// What MIGRATE has sent is deleted, though it may have changed meanwhile (R16).
+    MigratedUnwatched,
 }
 
 /// Whether processes of this build plant the bug that the environment names; see [`plant_from_environment`].

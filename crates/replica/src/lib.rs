@@ -48,6 +48,8 @@ pub use bus::{Admin, Probe, caller, listening};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
 pub use full_digest::FullDigest;
 pub use identity::Identity;
+/// What the thread that the serving half lives on needs for its stack.
+pub use quorate_keyspace::STACK_BYTES;
 pub use outbox::{Failure, Local, Transaction};
 pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
 pub use runtime::seed_thread;

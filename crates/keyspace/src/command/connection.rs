@@ -23,9 +23,9 @@ pub(super) fn echo(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
     Ok(())
 }
 
-/// `TIME`: the log's time, which is the same on every replica.
+/// `TIME`: within a transaction or a script the log's time, which is the same on every replica.
 pub(super) fn time(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let ms = ctx.time_ms();
+    let ms = ctx.now_ms();
     reply.array(2);
     reply.bulk((ms / 1000).to_string().as_bytes());
     reply.bulk((ms % 1000 * 1000).to_string().as_bytes());

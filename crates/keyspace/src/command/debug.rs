@@ -182,7 +182,7 @@ pub(super) fn object(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         ctx.keyspace.rules.hash(ctx.arg(2)),
         value.encoding(),
         rdb::serialized_len(value),
-        ctx.time_ms() / 1000 & 0xff_ffff,
+        ctx.now_ms() / 1000 & 0xff_ffff,
     );
     if let Value::List(list) = value
         && list.encoding() == "quicklist"

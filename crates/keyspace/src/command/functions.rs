@@ -240,7 +240,10 @@ fn new_libraries(
 ) -> Result<BTreeMap<String, Library>, CommandError> {
     let mut new: BTreeMap<String, Library> = BTreeMap::new();
     for source in sources {
-        let (name, library) = read_library(keyspace, source, policy != Policy::Append)?;
+        let (name, library) = read_library(keyspace, source, true)?;
+        if policy == Policy::Append && keyspace.scripts.libraries.contains_key(&name) {
+            return Err(CommandError::new(format!("ERR Library {name} already exists")));
+        }
         if new.contains_key(&name) {
             return Err(CommandError::new(format!("ERR Library '{name}' already exists")));
         }

@@ -1,7 +1,7 @@
 //! What `COMMAND` answers, all of it drawn from the table.
 
 use super::{
-    Argument, ArgumentFlags, Begin, Command, Find, KeyPositions, KeySpec,
+    Argument, ArgumentFlags, Begin, Command, Find, Flags, KeyFlags, KeyPositions, KeySpec,
     lookup::{lookup, subcommand},
     table,
 };
@@ -69,10 +69,7 @@ pub(super) fn command_list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
         _ => return Err(CommandError::SYNTAX),
     };
     let every = table::all().flat_map(|command| std::iter::once(command).chain(command.told_subcommands()));
-    // Without a filter only whole commands are listed.
-    let is_listed =
-        |command: &&Command| wanted(command) && (ctx.args.len() > 2 || !command.name.contains('|'));
-    let names: Vec<_> = every.filter(is_listed).map(|command| command.name).collect();
+    let names: Vec<_> = every.filter(|command| wanted(command)).map(|command| command.name).collect();
     reply.array(names.len());
     for name in names {
         reply.bulk(name.as_bytes());
@@ -83,10 +80,10 @@ pub(super) fn command_list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
 /// `COMMAND GETKEYS command [arg ...]`
 pub(super) fn command_getkeys(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
     let args = &ctx.args[2..];
-    let positions = described_command(args)?.key_positions(args)?;
-    reply.array(positions.len());
-    for i in positions {
-        reply.bulk(args[i]);
+    let found = described_keys(described_command(args)?, args)?;
+    reply.array(found.len());
+    for (key, _) in found {
+        reply.bulk(key);
     }
     Ok(())
 }
@@ -95,19 +92,46 @@ pub(super) fn command_getkeys(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done 
 pub(super) fn command_getkeysandflags(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
     let args = &ctx.args[2..];
     let command = described_command(args)?;
+    let found = described_keys(command, args)?;
+    reply.array(found.len());
+    for (key, flags) in found {
+        reply.array(2);
+        reply.bulk(key);
+        key_flags(flags_by_arguments(command, args).unwrap_or(flags), reply);
+    }
+    Ok(())
+}
+
+/// The keys in a command line, and what becomes of them. One that can do without keys has none if they cannot be found.
+fn described_keys<'a>(
+    command: &Command,
+    args: &[&'a [u8]],
+) -> Result<Vec<(&'a [u8], KeyFlags)>, CommandError> {
     let mut found = Vec::new();
     for spec in command.keys {
         let mut positions = KeyPositions::new();
-        spec.positions(args, &mut positions)?;
-        found.extend(positions.into_iter().map(|i| (args[i], spec)));
+        match spec.positions(args, &mut positions) {
+            Err(_) if command.flags.contains(Flags::NO_MANDATORY_KEYS) => return Ok(Vec::new()),
+            result => result?,
+        }
+        found.extend(positions.into_iter().map(|i| (args[i], spec.flags)));
     }
-    reply.array(found.len());
-    for (key, spec) in found {
-        reply.array(2);
-        reply.bulk(key);
-        key_flags(spec, reply);
+    Ok(found)
+}
+
+/// What becomes of the key, for commands where the arguments decide.
+fn flags_by_arguments(command: &Command, args: &[&[u8]]) -> Option<KeyFlags> {
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    let reads_and_writes = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
+    match command.name {
+        "set" if args[3..].iter().any(|option| is(option, "get")) => Some(reads_and_writes),
+        "set" => Some(KeyFlags::OW.union(KeyFlags::UPDATE)),
+        "bitfield" if args[2..].iter().any(|word| is(word, "set") || is(word, "incrby")) => {
+            Some(reads_and_writes)
+        }
+        "bitfield" => Some(KeyFlags::RO.union(KeyFlags::ACCESS)),
+        _ => None,
     }
-    Ok(())
 }
 
 /// `COMMAND HELP`
@@ -120,7 +144,8 @@ pub(super) fn command_help(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
 pub fn help(container: &str, reply: &mut Reply<'_>) {
     let Some(container) = lookup(container.as_bytes()) else { return };
     reply.array(1 + 2 * container.subcommands.len());
-    reply.simple(&format!("{} is followed by one of these:", container.name.to_ascii_uppercase()));
+    let name = container.name.to_ascii_uppercase();
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in container.subcommands {
         reply.simple(&usage(sub));
         reply.simple(&format!("    {}", sub.summary));
@@ -222,10 +247,10 @@ fn names(names: impl Iterator<Item = String>, reply: &mut Reply<'_>) {
     }
 }
 
-fn key_flags(spec: &KeySpec, reply: &mut Reply<'_>) {
+fn key_flags(flags: KeyFlags, reply: &mut Reply<'_>) {
     // What happens to the key as a whole is in capital letters, what happens to its contents in small ones.
     let letters = |name: &str| if name.len() == 2 { name.to_owned() } else { name.to_ascii_lowercase() };
-    names(spec.flags.iter_names().map(|(name, _)| letters(name)), reply);
+    names(flags.iter_names().map(|(name, _)| letters(name)), reply);
 }
 
 fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
@@ -236,7 +261,7 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     };
     reply.map(3);
     text(reply, "flags");
-    key_flags(spec, reply);
+    key_flags(spec.flags, reply);
     text(reply, "begin_search");
     reply.map(2);
     text(reply, "type");

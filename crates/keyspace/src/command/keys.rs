@@ -37,13 +37,13 @@ pub(super) fn type_name(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), 
 
 /// `TTL key`
 pub(super) fn ttl(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    reply.int(deadline(ctx, |at_ms| (at_ms.saturating_sub(ctx.time_ms()) + 500) / 1000));
+    reply.int(deadline(ctx, |at_ms| (at_ms.saturating_sub(ctx.now_ms()) + 500) / 1000));
     Ok(())
 }
 
 /// `PTTL key`
 pub(super) fn pttl(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    reply.int(deadline(ctx, |at_ms| at_ms.saturating_sub(ctx.time_ms())));
+    reply.int(deadline(ctx, |at_ms| at_ms.saturating_sub(ctx.now_ms())));
     Ok(())
 }
 

@@ -74,9 +74,14 @@ pub(super) fn text_of(error: &Error) -> String {
             None => format!("ERR {error}"),
         },
         Error::MemoryError(_) => format!("ERR {NO_MEMORY}"),
-        Error::RuntimeError(text) => format!("ERR {text}"),
+        Error::RuntimeError(text) => format!("ERR {}", without_traceback(text)),
         error => format!("ERR {}", error.to_string().lines().next().unwrap_or_default()),
     }
+}
+
+/// Whom Rust's functions have called and been called by is no part of a message.
+fn without_traceback(text: &str) -> &str {
+    text.split_once("\nstack traceback:").map_or(text, |(text, _)| text)
 }
 
 /// An error as a script catches it: a table if redis.call has raised it, else a text.

@@ -42,8 +42,9 @@ pub(super) const LOAD_STEPS_MAX: u64 = 50_000_000;
 /// What a shared interpreter may hold, in bytes. One that a run has alone begins to collect garbage all the time when it holds more.
 const SHARED_BYTES_MAX: usize = 64 << 20;
 
-/// Garbage that a run may leave behind before it is collected, in bytes.
-const GARBAGE_BYTES_MAX: usize = 4 << 20;
+/// Garbage that runs may leave behind before it is collected, in bytes, or half of what is no garbage: little enough to stay in the
+/// processor's cache, much enough that collecting takes little of the time.
+const GARBAGE_BYTES_MIN: usize = 256 << 10;
 
 /// What a run gets.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,8 @@ pub(super) struct Vm {
     shared: Arc<Shared>,
     /// A run that outgrows it is done again in another one.
     is_shared: bool,
+    /// What it may hold, in bytes.
+    memory: usize,
     /// Garbage is collected all the time.
     collects: Arc<AtomicBool>,
     /// Memory in use when there was no garbage.
@@ -128,19 +131,19 @@ impl Vm {
             lua,
             shared,
             is_shared,
+            memory,
             collects: Arc::default(),
             clean_bytes: 0,
         };
         drop(parts);
         vm.collect();
-        vm.lua.set_memory_limit(memory)?;
         Ok(vm)
     }
 
     /// Compiles a script; `name` is where errors say they come from.
     pub(super) fn compile(&self, code: &[u8], name: &str) -> Result<Function, NotCompiled> {
         let chunk = self.lua.load(code).set_name(format!("@{name}")).set_mode(ChunkMode::Text);
-        chunk.into_function().map_err(|error| match error {
+        self.limited(|| chunk.into_function()).map_err(|error| match error {
             Error::MemoryError(_) => NotCompiled::NoMemory,
             Error::SyntaxError { message, .. } if message.contains(NO_MEMORY) => NotCompiled::NoMemory,
             Error::SyntaxError { message, .. } => NotCompiled::Message(message),
@@ -161,24 +164,29 @@ impl Vm {
         self.shared.begin(run.seed, run.steps);
         let shared = self.shared.clone();
         let calls = RefCell::new((replies, call));
-        let result = self.lua.scope(|scope| {
+        let vm = &*self;
+        let result = vm.lua.scope(|scope| {
             let state = shared.clone();
             let calls = &calls;
             let called = scope.create_function(move |lua, (mode, args): (u8, MultiValue)| {
                 let (replies, call) = &mut *calls.borrow_mut();
-                redis::call(lua, mode, &args, &state, |words| replies.next(words, &state, *call))
+                let limit = vm.unlimited(lua)?;
+                let result = redis::call(lua, mode, &args, &state, |words| replies.next(words, &state, *call));
+                lua.set_memory_limit(limit)?;
+                result
             })?;
-            self.install.call::<()>(called)?;
-            self.watch()?;
-            let value = outcome(self.carry_out(code, work));
-            self.finish(value, finish);
+            vm.install.call::<()>(called)?;
+            vm.watch()?;
+            let value = outcome(vm.carry_out(code, work));
+            vm.finish(value, finish);
             Ok(())
         });
         if let Err(error) = result {
             // There was no memory to begin it.
             self.finish(Err(Failed::of(&error)), finish);
         }
-        if self.is_shared && self.lua.used_memory() > self.clean_bytes + GARBAGE_BYTES_MAX {
+        let garbage_max = GARBAGE_BYTES_MIN.max(self.clean_bytes / 2);
+        if self.is_shared && self.lua.used_memory() > self.clean_bytes + garbage_max {
             self.collect();
         }
         !self.shared.has_outgrown()
@@ -187,7 +195,8 @@ impl Vm {
     fn carry_out(&self, code: &Function, work: Work<'_>) -> mlua::Result<MultiValue> {
         let (name, keys, args) = match work {
             Work::Script { keys, args } => {
-                return self.run.call((code, self.strings(keys)?, self.strings(args)?));
+                let (keys, args) = (self.strings(keys)?, self.strings(args)?);
+                return self.limited(|| self.run.call((code, keys, args)));
             }
             Work::Library => return self.load_library(code),
             Work::Function { name, keys, args } => (name, keys, args),
@@ -198,12 +207,30 @@ impl Vm {
         }
         let function = self.registered().into_iter().find(|function| function.name == name);
         let function = function.ok_or_else(|| CallError::raise("ERR Function not found".to_owned()))?;
-        self.call.call((function.callback, self.strings(keys)?, self.strings(args)?))
+        let (keys, args) = (self.strings(keys)?, self.strings(args)?);
+        self.limited(|| self.call.call((function.callback, keys, args)))
+    }
+
+    /// Lets Lua run within the limit of this interpreter.
+    fn limited<T>(&self, run: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        self.lua.set_memory_limit(self.memory)?;
+        let result = run();
+        self.unlimited(&self.lua)?;
+        result
+    }
+
+    /// Lifts the limit of an interpreter that is shared, for what Rust does there: with a limit `mlua` guards every step against it, which
+    /// takes much of the time of a short run. What goes beyond it is noticed as soon as Lua goes on. Returns the limit.
+    fn unlimited(&self, lua: &Lua) -> mlua::Result<usize> {
+        if self.is_shared {
+            lua.set_memory_limit(0)?;
+        }
+        Ok(self.memory)
     }
 
     fn load_library(&self, library: &Function) -> mlua::Result<MultiValue> {
         self.shared.loading.store(true, Relaxed);
-        let loaded = self.load.call(library);
+        let loaded = self.limited(|| self.load.call(library));
         self.shared.loading.store(false, Relaxed);
         loaded
     }
@@ -249,10 +276,9 @@ impl Vm {
 
     /// Frees all garbage.
     fn collect(&mut self) {
-        self.lua.gc_collect().expect("nothing has a finalizer that fails");
-        // A collection starts the automatic ones, which come when memory says so: not at the same step everywhere.
-        self.lua.gc_stop();
+        collect(&self.lua, self.memory).expect("nothing has a finalizer that fails");
         self.clean_bytes = self.lua.used_memory();
+        self.unlimited(&self.lua).expect("the allocator is ours");
     }
 
     /// Bytes that are in use when nothing runs, as of the last collection.
@@ -262,16 +288,17 @@ impl Vm {
 
     /// Counts the instructions of the next run, from 0.
     fn watch(&self) -> mlua::Result<()> {
-        let (shared, collects, is_shared) = (self.shared.clone(), self.collects.clone(), self.is_shared);
+        let (shared, collects) = (self.shared.clone(), self.collects.clone());
+        let (is_shared, memory) = (self.is_shared, self.memory);
         let step = u32::try_from(STEP).expect("a small number");
         let collect_at = AtomicU64::new(COLLECT_STEPS);
         self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(step), move |lua, _| {
             shared.charge(STEP)?;
             if shared.spent() >= collect_at.load(Relaxed) {
                 collect_at.store(shared.spent() + COLLECT_STEPS, Relaxed);
-                lua.gc_collect()?;
-                if !collects.load(Relaxed) {
-                    lua.gc_stop();
+                collect(lua, memory)?;
+                if collects.load(Relaxed) {
+                    lua.gc_restart();
                 }
             }
             if !is_shared && !collects.load(Relaxed) && lua.used_memory() > SHARED_BYTES_MAX {
@@ -281,6 +308,17 @@ impl Vm {
             Ok(VmState::Continue)
         })
     }
+}
+
+/// Frees all garbage of an interpreter that may hold `memory` bytes.
+fn collect(lua: &Lua, memory: usize) -> mlua::Result<()> {
+    // It may be full to the last byte, and this takes some.
+    lua.set_memory_limit(0)?;
+    let collected = lua.gc_collect();
+    lua.set_memory_limit(memory)?;
+    // A collection starts the automatic ones, which come when memory says so: not at the same step everywhere.
+    lua.gc_stop();
+    collected
 }
 
 /// What the prelude needs of Rust.

@@ -25,6 +25,8 @@ const THINK_MS_MAX: u64 = 8;
 const STAY: u32 = 300;
 /// How many of the newest expiring keys are looked at.
 const MORTALS_SEEN: u64 = 12;
+/// How long a client waits for an element, seconds.
+const POP_TIME: &str = "0.3";
 /// Room between the numbers of two clients.
 const NUMBERS: u64 = 1 << 40;
 
@@ -159,7 +161,9 @@ impl<'a> Worker<'a> {
             66..74 => Call::Count { counter: keys::counter_at(at, draw), follower },
             74..82 => Call::Append { list: keys::list_at(at, draw), value: self.number() },
             82..84 => Call::List { list: keys::list_at(at, draw) },
-            84..91 => self.draw_transfer(),
+            84..86 => Call::Push { queue: keys::queue_at(at, draw), value: self.number() },
+            86..88 => Call::Pop { queue: keys::queue_at(at, draw) },
+            88..91 => self.draw_transfer(),
             91..93 => Call::Audit,
             93..95 => {
                 let key = self.control.mortals.fetch_add(1, Ordering::Relaxed);
@@ -251,6 +255,10 @@ impl Asking<'_> {
                 self.ask(&["RPUSH", &keys::list(*list), &value.to_string()], count)
             }
             Call::List { list } => self.ask(&["LRANGE", &keys::list(*list), "0", "-1"], values),
+            Call::Push { queue, value } => {
+                self.ask(&["RPUSH", &keys::queue(*queue), &value.to_string()], count)
+            }
+            Call::Pop { queue } => self.ask(&["BLPOP", &keys::queue(*queue), POP_TIME], popped),
             Call::Audit => self.audit(),
             Call::Mortal { key, ttl_ms } => {
                 self.ask(&["SET", &keys::mortal(*key), "x", "PX", &ttl_ms.to_string()], done)
@@ -393,6 +401,15 @@ fn value(reply: &Value) -> Option<Answer> {
     Some(Answer::Value(Some(u64::try_from(number(reply)?).ok()?)))
 }
 
+/// A key and an element of it.
+fn popped(reply: &Value) -> Option<Answer> {
+    match reply.as_array() {
+        Some([_, element]) => value(element),
+        Some(_) => None,
+        None => reply.is_null().then_some(Answer::Value(None)),
+    }
+}
+
 fn values(reply: &Value) -> Option<Answer> {
     let numbers = reply.as_array()?.iter().map(|value| u64::try_from(number(value)?).ok());
     Some(Answer::Values(numbers.collect::<Option<_>>()?))
@@ -439,6 +456,6 @@ mod tests {
         let (control, route) = (Control::new(), Route::nodes(Vec::new()));
         let mut worker = Worker::new(1, 7, &route, &control);
         let kinds: std::collections::BTreeSet<&str> = (0..2000).map(|_| worker.draw().kind()).collect();
-        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert_eq!(kinds.len(), 15, "{kinds:?}");
     }
 }

@@ -42,6 +42,10 @@ pub(super) enum Call {
     Append { list: u64, value: u64 },
     /// LRANGE of the whole list.
     List { list: u64 },
+    /// RPUSH of an element that nobody else pushes.
+    Push { queue: u64, value: u64 },
+    /// BLPOP.
+    Pop { queue: u64 },
     /// WATCH, two GET, MULTI, two SET and an RPUSH to the journal, EXEC.
     Transfer { number: u64, from: usize, to: usize, amount: i64, seen: (i64, i64) },
     /// All balances and the length of the journal, in one MULTI/EXEC.
@@ -113,6 +117,8 @@ impl Call {
             Self::Count { follower: true, .. } => "READONLY reads",
             Self::Append { .. } => "list appends",
             Self::List { .. } => "list reads",
+            Self::Push { .. } => "queue pushes",
+            Self::Pop { .. } => "queue pops (BLPOP)",
             Self::Transfer { .. } => "transfers (WATCH, MULTI, EXEC)",
             Self::Audit => "audits (MULTI, EXEC)",
             Self::Mortal { .. } => "writes with expiry",

@@ -13,6 +13,7 @@ pub(super) const INITIAL: i64 = 1000;
 const REGISTERS: (u64, Duration) = (8, Duration::from_secs(4));
 const COUNTERS: (u64, Duration) = (3, Duration::from_secs(8));
 const LISTS: (u64, Duration) = (2, Duration::from_secs(5));
+const QUEUES: (u64, Duration) = (2, Duration::from_secs(5));
 
 /// One of the registers that are in use `at` a time (since the clients began).
 pub(super) fn register_at(at: Duration, draw: u64) -> u64 {
@@ -27,6 +28,11 @@ pub(super) fn counter_at(at: Duration, draw: u64) -> u64 {
 /// One of the lists.
 pub(super) fn list_at(at: Duration, draw: u64) -> u64 {
     current(LISTS, at, draw)
+}
+
+/// One of the queues.
+pub(super) fn queue_at(at: Duration, draw: u64) -> u64 {
+    current(QUEUES, at, draw)
 }
 
 fn current((count, time): (u64, Duration), at: Duration, draw: u64) -> u64 {
@@ -47,6 +53,10 @@ pub(super) fn counter(number: u64) -> String {
 
 pub(super) fn list(number: u64) -> String {
     format!("list:{number}")
+}
+
+pub(super) fn queue(number: u64) -> String {
+    format!("queue:{number}")
 }
 
 pub(super) fn account(number: usize) -> String {

@@ -20,14 +20,15 @@ pub(super) fn read<'a>(
     events: impl Iterator<Item = &'a Event>,
     control: &Control,
 ) -> anyhow::Result<Remains> {
-    let (mut notes, mut registers, mut counters, mut lists) =
-        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut notes, mut registers, mut counters, mut lists, mut queues) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for event in events {
         match event.call {
             Call::Note(number) => notes.insert(number),
             Call::Write { register, .. } | Call::Read { register } => registers.insert(register),
             Call::Increment { counter, .. } | Call::Count { counter, .. } => counters.insert(counter),
             Call::Append { list, .. } | Call::List { list } => lists.insert(list),
+            Call::Push { queue, .. } | Call::Pop { queue } => queues.insert(queue),
             _ => false,
         };
     }
@@ -48,6 +49,9 @@ pub(super) fn read<'a>(
     }
     for list in lists {
         remains.lists.insert(list, range(client, &keys::list(list))?);
+    }
+    for queue in queues {
+        remains.queues.insert(queue, range(client, &keys::queue(queue))?);
     }
     remains.journal = range(client, keys::JOURNAL)?;
     Ok(remains)

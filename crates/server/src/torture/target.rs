@@ -128,7 +128,8 @@ impl Words {
     /// Whether an error says that the command was not applied; or that it may have been; none if it says neither.
     pub(super) fn means(self, code: &str) -> Option<bool> {
         match (self, code) {
-            (Self::Quorate, "NOQUORUM" | "OVERLOADED" | "LOADING" | "EXECABORT") => Some(true),
+            // Who is told UNBLOCKED has taken nothing.
+            (Self::Quorate, "NOQUORUM" | "OVERLOADED" | "LOADING" | "EXECABORT" | "UNBLOCKED") => Some(true),
             (Self::Quorate, "UNKNOWN") => Some(false),
             (Self::Quorate, _) => None,
             (

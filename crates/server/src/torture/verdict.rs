@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use quorate_checkers::{
     Action, Append, Audit, Count, Fate, Listing, Mortal, Op, PipelineStep, Promise, SessionStep, Sighting,
-    Transfer, Violation, check_bank, check_counter, check_expiry, check_list, check_pipeline, check_register,
-    check_session, check_unique,
+    Queue, QueueAct, QueueOp, Transfer, Violation, check_bank, check_counter, check_expiry, check_list, check_pipeline,
+    check_queue, check_register, check_session, check_unique,
 };
 
 use super::history::{Answer, Call, Event};
@@ -24,6 +24,7 @@ pub(super) struct Remains {
     pub(super) registers: BTreeMap<u64, Option<u64>>,
     pub(super) counters: BTreeMap<u64, u64>,
     pub(super) lists: BTreeMap<u64, Vec<u64>>,
+    pub(super) queues: BTreeMap<u64, Vec<u64>>,
     pub(super) journal: Vec<u64>,
 }
 
@@ -55,6 +56,7 @@ pub(super) fn judge(events: &[Event], remains: &Remains) -> Findings {
     registers(events, remains, &mut findings);
     counters(events, remains, &mut findings);
     lists(events, remains, &mut findings);
+    queues(events, remains, &mut findings);
     bank(events, remains, &mut findings);
     expiry(events, &mut findings);
     pipelines(events, &mut findings);
@@ -196,6 +198,32 @@ fn lists(events: &[Event], remains: &Remains, findings: &mut Findings) {
         let last = remains.lists.get(list).map_or(&[][..], Vec::as_slice);
         for mut violation in check_list(last, appends, reads) {
             violation.what = format!("list:{list}: {}", violation.what);
+            findings.violations.push(violation);
+        }
+    }
+}
+
+fn queues(events: &[Event], remains: &Remains, findings: &mut Findings) {
+    let mut queues: BTreeMap<u64, Queue> = BTreeMap::new();
+    for event in events {
+        let (queue, act) = match event.call {
+            Call::Push { queue, value } => (queue, QueueAct::Push(vec![value])),
+            Call::Pop { queue } => (queue, QueueAct::Pop(1)),
+            _ => continue,
+        };
+        let got = match (&act, &event.answer) {
+            (QueueAct::Pop(_), Answer::Value(Some(value))) => vec![*value],
+            _ => Vec::new(),
+        };
+        let (begin, end, fate) = (event.called(), event.answered(), event.answer.fate());
+        queues.entry(queue).or_default().ops.push(QueueOp { begin, end, fate, act, got });
+    }
+    for (number, queue) in queues {
+        findings.keys += 1;
+        let left = remains.queues.get(&number).cloned().unwrap_or_default();
+        let queue = Queue { left, in_order: true, one_place: true, ..queue };
+        for mut violation in check_queue(&queue) {
+            violation.what = format!("queue:{number}: {}", violation.what);
             findings.violations.push(violation);
         }
     }
@@ -380,6 +408,10 @@ mod tests {
             event(13, Call::Count { counter: 1, follower: true }, Answer::Number(2)),
             event(15, Call::Append { list: 1, value: 7 }, Answer::Number(1)),
             event(17, Call::List { list: 1 }, Answer::Values(vec![7])),
+            event(30, Call::Push { queue: 1, value: 8 }, Answer::Number(1)),
+            event(32, Call::Pop { queue: 1 }, Answer::Value(Some(8))),
+            event(34, Call::Pop { queue: 1 }, Answer::Value(None)),
+            event(36, Call::Push { queue: 1, value: 9 }, Answer::Number(1)),
             event(
                 19,
                 Call::Transfer { number: 5, from: 0, to: 1, amount: 3, seen: (INITIAL, INITIAL) },
@@ -408,6 +440,7 @@ mod tests {
             registers: BTreeMap::from([(1, Some(10))]),
             counters: BTreeMap::from([(1, 2)]),
             lists: BTreeMap::from([(1, vec![7])]),
+            queues: BTreeMap::from([(1, vec![9])]),
             journal: vec![5],
         };
         (events.into_iter().chain([audit]).collect(), remains)
@@ -445,6 +478,7 @@ mod tests {
         assert_eq!(with_remains(|r| assert!(r.counters.insert(1, 0).is_some())), [NoLostAck, Linearizable]);
         assert_eq!(with_remains(|r| assert!(r.counters.insert(1, 3).is_some())), [HonestErrors]);
         assert_eq!(with_remains(|r| r.lists.clear()), [NoLostAck, Linearizable]);
+        assert_eq!(with_remains(|r| r.queues.clear()), [NoLostAck]);
         assert_eq!(with_remains(|r| r.journal.clear()), [NoLostAck, Linearizable]);
     }
 
@@ -475,6 +509,8 @@ mod tests {
         assert_eq!(with_event(event(30, Call::Pipeline { key: 9 }, disorder)), [Linearizable]);
         let half = Answer::Balances { balances: vec![INITIAL; ACCOUNTS], place: 1 };
         assert_eq!(with_event(event(30, Call::Audit, half)), [Linearizable]);
+        let again = event(40, Call::Pop { queue: 1 }, Answer::Value(Some(8)));
+        assert_eq!(with_event(again), [Linearizable]);
         let twice = event(30, Call::Append { list: 1, value: 9 }, Answer::Number(1));
         assert!(with_event(twice).contains(&Linearizable));
         let (mut events, mut remains) = sound();

@@ -15,8 +15,8 @@ pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     Ok(())
 }
 
-pub(super) fn info(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
-    let mut line = describe(cx.connection);
+pub(super) fn info(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let mut line = describe(cx.connection, args);
     line.push('\n');
     reply.verbatim(*b"txt", line.as_bytes());
     Ok(())
@@ -43,7 +43,8 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     let mut lines = String::new();
     for c in cx.node.clients() {
         if normal && ids.as_ref().is_none_or(|ids| ids.contains(&c.id)) {
-            lines.push_str(&describe(&c));
+            let at_hand = if Rc::ptr_eq(&c, cx.connection) { args } else { &[] };
+            lines.push_str(&describe(&c, at_hand));
             lines.push('\n');
         }
     }
@@ -51,7 +52,8 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     Ok(())
 }
 
-fn describe(c: &Connection) -> String {
+/// `at_hand` is the command of that client that is being carried out: it counts as not yet read, as in Redis.
+fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
     let mut s = String::new();
     let marks = [
         ('b', c.is_blocked()),
@@ -65,11 +67,13 @@ fn describe(c: &Connection) -> String {
         flags.push('N');
     }
     let out = c.output_bytes();
+    let args_bytes: usize = at_hand.iter().map(|arg| arg.len()).sum();
+    let input = c.buffered.get() + encoded_bytes(at_hand);
     // Writing to a String cannot fail.
     let _ = write!(
         s,
         "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+         qbuf-free=0 argv-mem={} multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
          user=default redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
@@ -80,18 +84,28 @@ fn describe(c: &Connection) -> String {
         flags,
         c.db.get(),
         c.queued.get().map_or(-1, |n| n as i64),
-        c.buffered.get(),
+        input,
+        args_bytes,
         out,
         out,
         out,
         out,
-        c.buffered.get() + out,
+        input + out,
         c.last_command.get(),
         if c.protocol.get() == Protocol::Resp3 { 3 } else { 2 },
         text(&c.lib_name.borrow()),
         text(&c.lib_ver.borrow()),
     );
     s
+}
+
+/// How long a command is on its way here.
+fn encoded_bytes(args: &[&[u8]]) -> usize {
+    let head = |number: usize| 3 + number.checked_ilog10().unwrap_or(0) as usize + 1;
+    match args {
+        [] => 0,
+        _ => head(args.len()) + args.iter().map(|arg| head(arg.len()) + arg.len() + 2).sum::<usize>(),
+    }
 }
 
 pub(super) fn setname(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use quorate_env::{Instant, timeout_at};
 use quorate_keyspace::CommandError;
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Transaction;
 
 use self::request::Request;
@@ -142,7 +143,10 @@ impl Migration<'_> {
         for key in missing {
             // What was never sent is none of this command's keys.
             if key.sent > 0 && !key.is_over(now_ms) {
-                self.note(format!("ERR {} was deleted here while it was sent: the target has it", key.quoted()));
+                self.note(format!(
+                    "ERR {} was deleted here while it was sent: the target has it",
+                    key.quoted()
+                ));
             }
         }
         Ok(round)
@@ -175,7 +179,9 @@ impl Migration<'_> {
             .into_iter()
             .map(|item| {
                 let mut transaction = Transaction::default();
-                transaction.watch(db, item.key.name.clone(), version, true);
+                if !is_planted(Bug::MigratedUnwatched) {
+                    transaction.watch(db, item.key.name.clone(), version, true);
+                }
                 transaction.command(db, &[b"DEL", &item.key.name]);
                 (item.key, Call::transaction(replica, transaction))
             })

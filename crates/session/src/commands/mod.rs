@@ -141,7 +141,7 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "hello" => auth::hello(cx, args, reply),
         "quit" => auth::quit(cx, reply),
         "client|id" => client::id(cx, reply),
-        "client|info" => client::info(cx, reply),
+        "client|info" => client::info(cx, args, reply),
         "client|list" => client::list(cx, args, reply),
         "client|setname" => client::setname(cx, args, reply),
         "client|getname" => client::getname(cx, reply),

@@ -223,7 +223,7 @@ pub(in crate::command) fn xpending(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> 
     let group = group.ok_or_else(|| no_such_key_or_group(key, name))?;
     match filter {
         None => pending_summary(group, reply),
-        Some(filter) => pending_entries(group, &filter, ctx.time_ms(), reply),
+        Some(filter) => pending_entries(group, &filter, ctx.now_ms(), reply),
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ pub(in crate::command) fn groups(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Ou
 
 /// `XINFO CONSUMERS key group`
 pub(in crate::command) fn consumers(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let now_ms = ctx.time_ms();
+    let now_ms = ctx.now_ms();
     let group = stream_of(ctx)?.group(ctx.arg(3)).ok_or_else(|| no_such_group(ctx.arg(2), ctx.arg(3)))?;
     reply.array(group.consumers().len());
     for consumer in group.consumers() {
