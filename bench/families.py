@@ -2,7 +2,9 @@
 """Commands per second of each family: one node of Quorate in `everysec` beside one Redis in `everysec`, in the same run.
 
 Each row alternates between the two servers several times and compares medians, as machines are shared and noisy: only
-ratios mean something. `--growth` shows instead how the work on one collection grows with its members, in microseconds
+ratios mean something. The processor's time that a server takes for a command, in microseconds, suffers least from
+others; Redis has one thread and Quorate several, so that it says what a command costs, not how many there can be.
+`--growth` shows instead how the work on one collection grows with its members, in microseconds
 of one command, many of them per round trip.
 
     bench/families.py [--rounds 5] [--seconds 1] [--only NAME,...] [--pipeline 1,16] [--binary target/release/quorate] [--json FILE]
@@ -177,6 +179,11 @@ class Server:
         self.client("SETBIT", "bits", KEYS - 1, 1)
         self.client.many(("GEOADD", "places", 10 + n % 100 / 10, 35 + n // 100 / 10, f"place:{n}") for n in range(10_000))
 
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -215,19 +222,27 @@ def blocking_rate(port, pairs, seconds):
     return sum(counts) / seconds
 
 
-def compare(name, family, pipeline, measure, rounds, results):
-    """Alternates between the servers; `measure(kind)` is a rate."""
-    pairs = [(measure("redis"), measure("quorate")) for _ in range(rounds)]
-    redis, quorate = (statistics.median(side) for side in zip(*pairs))
-    ratio = statistics.median(q / r for r, q in pairs)
-    results.append({"family": family, "row": name, "pipeline": pipeline, "redis": redis, "quorate": quorate, "ratio": ratio})
-    print(f"{family:<13}{name:<22}{pipeline:>4}{redis:>11.0f}{quorate:>11.0f}{ratio:>7.2f}", flush=True)
+def compare(name, family, pipeline, servers, measure, requests, rounds, results):
+    """Alternates between the servers; `measure(kind)` is a rate, of so many requests."""
+    rates, cpu = {kind: [] for kind in servers}, {kind: [] for kind in servers}
+    for _ in range(rounds):
+        for kind, server in servers.items():
+            before = server.cpu_seconds()
+            rates[kind].append(measure(kind))
+            cpu[kind].append((server.cpu_seconds() - before) / requests(rates[kind][-1]) * 1e6)
+    redis, quorate = (statistics.median(rates[kind]) for kind in ("redis", "quorate"))
+    ratio = statistics.median(q / r for r, q in zip(rates["redis"], rates["quorate"]))
+    costs = {kind: statistics.median(values) for kind, values in cpu.items()}
+    results.append({"family": family, "row": name, "pipeline": pipeline, "redis": redis, "quorate": quorate, "ratio": ratio,
+                    "cpu_us": costs})
+    print(f"{family:<13}{name:<22}{pipeline:>4}{redis:>11.0f}{quorate:>11.0f}{ratio:>7.2f}"
+          f"{costs['redis']:>10.2f}{costs['quorate']:>9.2f}", flush=True)
 
 
 def families(args, servers, results):
     for server in servers.values():
         server.fill()
-    print(f"{'family':<13}{'command':<22}{'-P':>4}{'redis/s':>11}{'quorate/s':>11}{'ratio':>7}")
+    print(f"{'family':<13}{'command':<22}{'-P':>4}{'redis/s':>11}{'quorate/s':>11}{'ratio':>7}{'redis us':>10}{'quorate':>9}")
     for family, name, words in ROWS:
         if args.only and not any(part in (family, name) for part in args.only.split(",")):
             continue
@@ -236,9 +251,11 @@ def families(args, servers, results):
             first = rate(PORT["redis"], words, 50, pipeline, 3000)
             requests = int(min(max(first * args.seconds, 3000), 3_000_000))
             rate(PORT["quorate"], words, 50, pipeline, 3000)
-            compare(name, family, pipeline, lambda kind: rate(PORT[kind], words, 50, pipeline, requests), args.rounds, results)
+            measure = lambda kind: rate(PORT[kind], words, 50, pipeline, requests)
+            compare(name, family, pipeline, servers, measure, lambda _: requests, args.rounds, results)
     if not args.only or "blocking" in args.only.split(","):
-        compare("BLPOP pairs", "blocking", 1, lambda kind: blocking_rate(PORT[kind], 10, args.seconds), args.rounds, results)
+        measure = lambda kind: blocking_rate(PORT[kind], 10, args.seconds)
+        compare("BLPOP pairs", "blocking", 1, servers, measure, lambda rate: rate * args.seconds, args.rounds, results)
 
 
 # name, how to add member number n, and commands about one of them.

@@ -22,6 +22,34 @@ WATCHES = [
     ([["SET", "w", "1"]], ["EXPIRE", "w", "-1"], True), ([["SET", "w", "1"]], ["TOUCH", "w"], False),
 ]
 
+# Commands that do much, little or nothing to the key: what counts as a change for Redis counts for Quorate, and nothing else.
+STRING, LIST, SET_, HASH = [["SET", "w", "1"]], [["RPUSH", "w", "1", "2"]], [["SADD", "w", "1", "2"]], [["HSET", "w", "f", "1"]]
+ZSET, STREAM = [["ZADD", "w", "1", "a"]], [["XADD", "w", "1-1", "f", "v"], ["XGROUP", "CREATE", "w", "g", "0"]]
+READ = [*STREAM, ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "w", ">"]]
+TOUCHES = [
+    (STRING, "INCRBY w 0"), (STRING, "SETRANGE w 0 1"), (STRING, "SETBIT w 0 0"), (STRING, "GETSET w 1"), (STRING, "GETDEL w"),
+    (STRING, "SET w 2 NX"), (STRING, "SET w 2 XX"), (STRING, "SET w 2 GET"), (STRING, "MSETNX w 1 v 2"), (STRING, "GETEX w PERSIST"),
+    (STRING, "BITFIELD w GET u8 0"), (STRING, "BITFIELD w SET u8 0 49"), (STRING, "BITOP AND w none"), (STRING, "OBJECT FREQ w"),
+    (STRING, "EXPIRE w 100 GT"), (STRING, "EXPIREAT w 1"), (STRING, "EVAL redis.call('SET','w','1') 0"), (STRING, "EVAL redis.call('GET','w') 0"),
+    ([], "EVAL redis.call('SET','w','1')redis.call('DEL','w') 0"), (STRING, "PFADD w a"), ([], "PFADD w"), (STRING, "UNLINK w"),
+    ([["PFADD", "w", "a"]], "PFADD w a"), ([["PFADD", "w", "a"]], "PFADD w b"), ([["PFADD", "w", "a"]], "PFMERGE w"),
+    (STRING, "RENAMENX w v"), (STRING, "COPY w v"), (STRING, "SUBSTR w 0 0"), (LIST, "LSET w 0 1"), (LIST, "LTRIM w 0 -1"), (LIST, "LREM w 0 9"),
+    (LIST, "LINSERT w BEFORE 9 8"), (LIST, "LPUSHX w 3"), (LIST, "LMOVE w w LEFT RIGHT"), (LIST, "RPOPLPUSH w v"), (LIST, "BLPOP w 0"),
+    (LIST, "LMPOP 1 w LEFT"), (LIST, "LPOP w 0"), (LIST, "SORT w"), (LIST, "SORT none STORE w"), ([], "SORT none STORE w"), (SET_, "SADD w 1"),
+    (SET_, "SADD w 3"), (SET_, "SREM w 9"), (SET_, "SPOP w 0"), (SET_, "SMOVE w w 1"), (SET_, "SMOVE w v 9"), (SET_, "SINTERSTORE w none"),
+    ([], "SINTERSTORE w none"), (SET_, "SRANDMEMBER w"), (HASH, "HSET w f 1"), (HASH, "HSETNX w f 2"), (HASH, "HDEL w g"), (HASH, "HINCRBY w f 0"),
+    (HASH, "HINCRBYFLOAT w f 0"), (HASH, "HRANDFIELD w"), (ZSET, "ZADD w 1 a"), (ZSET, "ZADD w NX 2 a"), (ZSET, "ZADD w CH 1 a"),
+    (ZSET, "ZINCRBY w 0 a"), (ZSET, "ZREM w b"), (ZSET, "ZREMRANGEBYSCORE w 5 6"), (ZSET, "ZPOPMIN w 0"), (ZSET, "BZPOPMIN w 0"),
+    (ZSET, "ZRANGESTORE w none 0 -1"), ([], "ZUNIONSTORE w 1 none"), (ZSET, "ZINTERSTORE w 1 w"), (ZSET, "GEOADD w 0 0 b"), (STREAM, "XADD w 2-1 f v"),
+    (STREAM, "XADD w NOMKSTREAM 2-1 f v"), ([], "XADD w NOMKSTREAM 2-1 f v"), (STREAM, "XDEL w 5-5"), (STREAM, "XDEL w 1-1"),
+    (STREAM, "XTRIM w MAXLEN 10"), (STREAM, "XTRIM w MAXLEN 0"), (STREAM, "XSETID w 9-9"), (STREAM, "XGROUP CREATE w h 0"), (STREAM, "XGROUP SETID w g 0"),
+    (STREAM, "XGROUP DESTROY w g"), (STREAM, "XGROUP DESTROY w none"), (STREAM, "XGROUP CREATECONSUMER w g c"), (READ, "XGROUP CREATECONSUMER w g c"),
+    (READ, "XGROUP DELCONSUMER w g c"), (STREAM, "XGROUP DELCONSUMER w g c"), (STREAM, "XREADGROUP GROUP g c STREAMS w >"),
+    (READ, "XREADGROUP GROUP g c STREAMS w >"), (READ, "XREADGROUP GROUP g c STREAMS w 0"), (READ, "XREADGROUP GROUP g c2 NOACK STREAMS w >"),
+    (READ, "XACK w g 1-1"), (READ, "XACK w g 5-5"), (READ, "XCLAIM w g c2 0 1-1"), (READ, "XCLAIM w g c2 0 5-5"), (READ, "XAUTOCLAIM w g c2 0 0"),
+    (READ, "XPENDING w g"), (READ, "XINFO STREAM w"),
+]
+
 
 def watched(port, other_port, before, change):
     with Raw(port) as a, Raw(other_port) as b:
@@ -43,6 +71,13 @@ def test_a_change_by_another_client_aborts(redis, cluster, before, change, abort
         actual = watched(node.port, other.port, before, change)
         assert actual == expected
         assert aborts is None or aborts == (actual == b"*-1\r\n")
+
+
+@pytest.mark.parametrize("before, line", TOUCHES, ids=lambda v: v if isinstance(v, str) else f"{len(v)}")
+def test_what_counts_as_a_change(redis, cluster, before, line):
+    expected = watched(redis.port, redis.port, before, line.split())
+    nodes = cluster.nodes
+    assert watched(nodes[0].port, nodes[1].port, before, line.split()) == expected
 
 
 @pytest.mark.parametrize("seed", range(60 if LONG else 8))

@@ -124,7 +124,7 @@ fn errors_of_the_file_name_what_is_wrong() {
         error("[port]\nx = 1"),
         "port: the value must be a string, a number, a boolean or a list of them"
     );
-    assert!(error("maxmemory = '1gb'").contains("not enforced yet"));
+    assert!(error("maxmemory-policy = 'allkeys-lru'").contains("never evicted"));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn fixed_parameters_accept_what_they_are() {
         }
     }
     for (name, value) in
-        [("daemonize", "yes"), ("appendonly", "no"), ("maxmemory", "1gb"), ("maxmemory-policy", "allkeys-lru")]
+        [("daemonize", "yes"), ("appendonly", "no"), ("maxmemory-clients", "1gb"), ("maxmemory-policy", "allkeys-lru")]
     {
         let error = config.set(name, value).unwrap_err();
         assert!(error.starts_with("ERR CONFIG SET failed (possibly related to argument '"), "{error}");

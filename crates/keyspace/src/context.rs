@@ -264,6 +264,19 @@ impl<'a> WriteCtx<'a> {
     modify_type!(modify_sorted_set, get_sorted_set, as_sorted_set_mut, SortedSet, "sorted set");
     modify_type!(modify_stream, get_stream, as_stream_mut, Stream, "stream");
 
+    /// The stream that a key holds, if it holds one, to change what groups keep of it: that is no change for who watches
+    /// the key.
+    pub(crate) fn modify_groups(&mut self, key: &[u8]) -> Option<&mut Stream> {
+        let hash = self.hash(key);
+        self.keyspace.modify_groups(self.db, hash, key, false)
+    }
+
+    /// The same for a change that who waits for a group must hear of.
+    pub(crate) fn modify_groups_and_tell(&mut self, key: &[u8]) -> Option<&mut Stream> {
+        let hash = self.hash(key);
+        self.keyspace.modify_groups(self.db, hash, key, true)
+    }
+
     /// Gives a key a value, whether it exists or not and whatever its type.
     pub fn set(&mut self, key: &[u8], value: impl Into<Value>, expiry: Expiry) {
         let hash = self.hash(key);

@@ -87,7 +87,7 @@ impl Database {
 
     /// The version at which a key that is there came to be what it is under this number (R16).
     pub(crate) fn version_of(&self, record: &Record) -> u64 {
-        record.version.max(self.swapped_version)
+        record.watched_version().max(self.swapped_version)
     }
 
     /// Each of the keys that go together may be one that came with an exchange, and has left no trace then.

@@ -14,7 +14,7 @@ use crate::{
     script::{Library, LogLine, Scripts, Sha},
     snapshot::Snapshot,
     table::{Record, Table},
-    types::string::Str,
+    types::{stream::Stream, string::Str},
     value::Value,
     waiters::Waiters,
     walk::Walk,
@@ -361,11 +361,31 @@ impl Keyspace {
         self.walks.keep(db, hash, record);
         let version = self.change(Effect::Modify, db, hash);
         let record = self.databases[db].table.at_mut(place);
-        record.version = version;
+        record.touch(version);
         if !self.waiters.is_empty() && matches!(record.value, Value::Stream(_)) {
             self.waiters.signal(db, key, false);
         }
         Some(&mut record.value)
+    }
+
+    /// The stream that a key holds, to change what groups keep of it: that is no change for who watches the key, as in
+    /// Redis (R16). `tells`: who waits for a group may be served by it, or have to hear of it.
+    pub(crate) fn modify_groups(&mut self, db: usize, hash: u64, key: &[u8], tells: bool) -> Option<&mut Stream> {
+        let place = self.databases[db].table.find(hash, key)?;
+        let record = self.databases[db].table.at(place);
+        if is_past(record.expire_at_ms, self.meta.time_ms) || !matches!(record.value, Value::Stream(_)) {
+            return None;
+        }
+        self.walks.keep(db, hash, record);
+        let version = self.change(Effect::Modify, db, hash);
+        if tells {
+            self.waiters.signal(db, key, false);
+        }
+        let record = self.databases[db].table.at_mut(place);
+        let before = std::mem::replace(&mut record.version, version);
+        let Value::Stream(stream) = &mut record.value else { return None };
+        stream.set_aside(before, version);
+        Some(stream)
     }
 
     /// Gives a key a value, whether it exists or not.
@@ -374,7 +394,9 @@ impl Keyspace {
         self.signal_if_ready(db, key, &value);
         let Some(place) = self.databases[db].table.find(hash, key) else {
             let expire_at_ms = if let Expiry::At(ms) = expiry { ms.max(1) } else { 0 };
-            self.databases[db].insert(hash, Record { key: Key::new(key), value, expire_at_ms, version });
+            let mut record = Record { key: Key::new(key), value, expire_at_ms, version };
+            record.touch(version);
+            self.databases[db].insert(hash, record);
             self.databases[db].traces.note(hash, version);
             return;
         };
@@ -395,8 +417,8 @@ impl Keyspace {
             self.databases[db].traces.note(hash, version);
         }
         let record = self.databases[db].table.at_mut(place);
-        record.version = version;
         let old = std::mem::replace(&mut record.value, value);
+        record.touch(version);
         self.signal_if_gone(db, key, &old);
         self.throw_away(old);
     }
@@ -433,7 +455,7 @@ impl Keyspace {
         self.walks.keep(db, hash, record);
         let version = self.change(Effect::Deadline, db, hash ^ expire_at_ms);
         self.databases[db].set_deadline(hash, place, expire_at_ms);
-        self.databases[db].table.at_mut(place).version = version;
+        self.databases[db].table.at_mut(place).touch(version);
         true
     }
 
@@ -539,6 +561,14 @@ impl Keyspace {
         if self.scripts.remember(sha, code, loaded) {
             self.change(Effect::Script, 0, u64::from(loaded));
         }
+    }
+
+    /// How many scripts, libraries and functions are known.
+    #[must_use]
+    pub fn script_counts(&self) -> (usize, usize, usize) {
+        let libraries = &self.scripts.libraries;
+        let functions = libraries.values().map(|library| library.functions.len()).sum();
+        (self.scripts.sources_len(), libraries.len(), functions)
     }
 
     /// What scripts have said to the log of this node since the last call: only those whose clients wait here.

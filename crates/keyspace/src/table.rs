@@ -44,6 +44,24 @@ pub(crate) struct Record {
     pub(crate) version: u64,
 }
 
+impl Record {
+    /// Notes that it has changed with this version, for whoever watches it.
+    pub(crate) fn touch(&mut self, version: u64) {
+        self.version = version;
+        if let Value::Stream(stream) = &mut self.value {
+            stream.forget_aside();
+        }
+    }
+
+    /// The version of its last change that counts for whoever watches it.
+    pub(crate) fn watched_version(&self) -> u64 {
+        match &self.value {
+            Value::Stream(stream) => stream.watched_version(self.version),
+            _ => self.version,
+        }
+    }
+}
+
 /// Where a record stands, until the table next gains or loses one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {

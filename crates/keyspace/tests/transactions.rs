@@ -124,6 +124,74 @@ fn a_key_that_is_missing_before_and_after_breaks_nothing_whatever_becomes_of_its
 }
 
 #[test]
+fn what_groups_keep_of_a_stream_is_no_change_of_it() {
+    let stream: &[&str] = &["XADD k 1-1 f v", "XGROUP CREATE k g 0", "XREADGROUP GROUP g me STREAMS k >"];
+    let quiet = [
+        "XGROUP CREATE k h 0",
+        "XGROUP SETID k g 0",
+        "XGROUP CREATECONSUMER k g you",
+        "XGROUP DELCONSUMER k g me",
+        "XGROUP DESTROY k g",
+        "XREADGROUP GROUP g me STREAMS k 0",
+        "XREADGROUP GROUP g you STREAMS k >",
+        "XACK k g 1-1",
+        "XCLAIM k g you 0 1-1",
+        "XAUTOCLAIM k g you 0 0",
+        "XSETID k 9-9",
+    ];
+    for line in quiet {
+        assert!(!broken(stream, &[(0, line)]), "{line}");
+        assert!(!broken(stream, &[(0, line), (0, "XADD k NOMKSTREAM 1-1 f v"), (0, "XGROUP CREATE k i 0")]), "{line}");
+        for loud in ["XADD k 10-0 f v", "EXPIRE k 100", "DEL k", "RENAME k other", "COPY other k REPLACE"] {
+            let other = (0, "XADD other 1-1 f v");
+            assert!(broken(stream, &[other, (0, line), (0, loud)]), "{line}, {loud}");
+            assert!(broken(stream, &[other, (0, loud), (0, line)]), "{loud}, {line}");
+        }
+    }
+    let loud_and_quiet: &[&[u8]] = &[
+        b"EVAL",
+        b"redis.call('XACK','k','g','1-1') redis.call(unpack(ARGV)) redis.call('XGROUP','CREATE','k','h','0')",
+        b"0",
+    ];
+    let change = |words: &[&str]| {
+        let mut r = Replica::new(1);
+        stream.iter().for_each(|line| drop(r.run(0, line)));
+        let watch = r.watch("k");
+        let line: Vec<&[u8]> = loud_and_quiet.iter().copied().chain(words.iter().map(|w| w.as_bytes())).collect();
+        r.run_args(0, &line);
+        r.exec(&[watch], &["PING"])
+    };
+    assert_eq!(change(&["XADD", "k", "2-1", "f", "v"]), "nil-array");
+    assert_eq!(change(&["EXPIRE", "k", "100"]), "nil-array");
+    assert_eq!(change(&["XLEN", "k"]), "[+PONG]");
+}
+
+#[test]
+fn scripts_and_pops_that_are_served_count_as_changes() {
+    assert!(broken(&["SET k v"], &[(0, "COPY k other"), (0, "RENAME other k")]));
+    let script = |code: &str| {
+        let mut r = Replica::new(1);
+        r.run(0, "SET k v");
+        let watch = r.watch("k");
+        r.run_args(0, &[b"EVAL", code.as_bytes(), b"0"]);
+        r.exec(&[watch], &["PING"])
+    };
+    assert_eq!(script("return redis.call('SET', 'k', 'v')"), "nil-array");
+    assert_eq!(script("redis.call('DEL', 'k') return redis.call('SET', 'k', 'v')"), "nil-array");
+    assert_eq!(script("return redis.call('GET', 'k')"), "[+PONG]");
+    let mut r = Replica::new(1);
+    let (key, target) = (r.watch("k"), r.watch("target"));
+    let mut batch = BatchBuilder::new();
+    batch.command(0, &[b"BLMOVE", b"k", b"target", b"LEFT", b"LEFT", b"0"]);
+    r.apply(batch);
+    assert_eq!(r.exec(&[key, target], &["PING"]), "[+PONG]", "who waits changes nothing");
+    let (key, target) = (r.watch("k"), r.watch("target"));
+    r.run(0, "RPUSH k x");
+    assert_eq!(r.exec(&[key], &["PING"]), "nil-array", "it was there in between");
+    assert_eq!(r.exec(&[target], &["PING"]), "nil-array");
+}
+
+#[test]
 fn a_key_that_came_back_in_the_place_of_its_expired_self_is_noticed() {
     let mut r = Replica::new(1);
     for i in 0..1500 {

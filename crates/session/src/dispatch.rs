@@ -39,6 +39,7 @@ const LOADING: CommandError = CommandError::fixed(
     "LOADING this node has not caught up with the cluster since it was started: QUORATE STATUS shows how far it is. \
      Nothing was applied",
 );
+const OOM: CommandError = CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 const EXECABORT: CommandError =
     CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
@@ -131,6 +132,12 @@ impl State {
         if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
             return self.refuse(&LOADING);
         }
+        if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
+            return self.refuse(&commands::debug::NOT_ALLOWED);
+        }
+        if self.needs_memory(command) && self.node.is_short_of_memory() {
+            return if command.name == "exec" { self.refuse_exec(&OOM) } else { self.refuse(&OOM) };
+        }
         if self.node.is_paused(|| self.may_change(command, args)) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
         }
@@ -163,6 +170,12 @@ impl State {
             "exec" => self.queue.as_ref().is_some_and(|queue| queue.writes),
             _ => self.node.replica.with_keyspace(|k| k.may_change(command, args)),
         }
+    }
+
+    /// Whether a command may make this node exceed `maxmemory`.
+    fn needs_memory(&self, command: &Command) -> bool {
+        let queued = || self.queue.as_ref().is_some_and(|queue| queue.needs_memory);
+        command.flags.contains(Flags::DENYOOM) || command.name == "exec" && queued()
     }
 
     fn may_debug(&self) -> bool {
@@ -409,6 +422,7 @@ impl State {
         }
         queue.bytes += bytes;
         queue.writes |= writes;
+        queue.needs_memory |= command.flags.contains(Flags::DENYOOM);
         let (node, connection) = (self.node.clone(), self.connection.clone());
         match command.handler {
             Handler::Connection(_) if command.name == "select" => {

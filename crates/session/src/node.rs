@@ -34,11 +34,16 @@ pub struct Node {
     pub(crate) shutdown: Notify,
     pub(crate) counters: Counters,
     pub(crate) memory: Process,
+    /// How many bytes were in use when that was last looked up for `maxmemory`.
+    memory_seen: Cell<Option<(Instant, u64)>>,
     /// For connections to servers outside of the cluster.
     pub(crate) network: Arc<dyn Network>,
     /// Whoever holds a permit may have one.
     pub(crate) migrations: Semaphore,
 }
+
+/// How old what is compared with `maxmemory` may be: looking costs a system call.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the process knows of itself; the server fills it in, a simulation has none of it.
 pub struct Process {
@@ -141,6 +146,7 @@ impl Node {
             shutdown: Notify::new(),
             counters: Counters::default(),
             memory,
+            memory_seen: Cell::new(None),
             network,
             migrations: Semaphore::new(MIGRATIONS_MAX),
         })
@@ -277,6 +283,24 @@ impl Node {
             if silent || unread {
                 tracing::info!(client = c.id, silent, waiting, "closing a connection");
                 c.close();
+            }
+        }
+    }
+
+    /// Whether this node's memory is above `maxmemory`, as INFO shows both.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        let limit = self.config.maxmemory();
+        limit > 0 && self.memory_lately() > limit
+    }
+
+    fn memory_lately(&self) -> u64 {
+        let now = Instant::now();
+        match self.memory_seen.get() {
+            Some((then, used)) if now.duration_since(then) < LOOK_EVERY => used,
+            _ => {
+                let used = self.memory.used();
+                self.memory_seen.set(Some((now, used)));
+                used
             }
         }
     }

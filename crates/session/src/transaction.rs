@@ -25,6 +25,8 @@ pub(crate) struct Queue {
     pub(crate) selects: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
+    /// Whether a command in it is refused when memory is short.
+    pub(crate) needs_memory: bool,
     /// Bytes of arguments.
     pub(crate) bytes: usize,
     /// Commands about the state of this node as a whole.

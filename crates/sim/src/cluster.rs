@@ -1,6 +1,7 @@
 //! A cluster of the production code in a world.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -31,6 +32,8 @@ const DATA_DIR: &str = "data";
 const STEP: Duration = Duration::from_millis(1);
 /// How often a cluster is checked while it runs.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often the contents of nodes that are at the same entry are compared, beside their digests.
+const CONTENTS: Duration = Duration::from_millis(500);
 /// How long a new cluster may take until everybody votes.
 const FOUNDING: Duration = Duration::from_secs(30);
 
@@ -58,7 +61,8 @@ impl Settings {
 ///
 /// Consensus and sessions of a node share one simulated thread; in production they have one each. While it
 /// runs, the cluster is looked at every 10 ms: two nodes that have applied equally much must have the
-/// same digest (R10), and no term may have two leaders. Either is a panic, unless
+/// same digest (R10), and no term may have two leaders. Twice a second those that are at the same entry must have the same
+/// contents: the digest covers which keys change, but not what a script writes into them. Each is a panic, unless
 /// [`Settings::gathers_violations`].
 pub struct SimCluster {
     world: World,
@@ -71,6 +75,7 @@ pub struct SimCluster {
     leaders: Leaders,
     violations: Vec<Violation>,
     next_look: Duration,
+    next_contents: Duration,
     /// Every voter was there once: nobody founds a cluster any more.
     is_founded: bool,
 }
@@ -133,9 +138,20 @@ impl SimCluster {
         let mut world = World::new(seed, settings.world.clone());
         let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n)).collect();
         let clients = world.add_client("clients");
-        let (digests, leaders, violations, next_look) = Default::default();
-        let (is_founded, twin) = (false, None);
-        Self { world, settings, machines, twin, clients, digests, leaders, violations, next_look, is_founded }
+        let (digests, leaders, violations) = Default::default();
+        Self {
+            world,
+            settings,
+            machines,
+            twin: None,
+            clients,
+            digests,
+            leaders,
+            violations,
+            next_look: Duration::ZERO,
+            next_contents: Duration::ZERO,
+            is_founded: false,
+        }
     }
 
     /// Gives the one member that does not vote a vote.
@@ -409,6 +425,9 @@ impl SimCluster {
 
     /// Checks what must hold at every moment, now.
     pub fn look(&mut self) {
+        if self.now() >= self.next_contents {
+            self.look_at_contents();
+        }
         for (n, index, digest) in self.digests() {
             let verdict = self.digests.look(n, index, digest);
             self.report(Promise::EqualDigests, verdict);
@@ -419,6 +438,19 @@ impl SimCluster {
             let Some(view) = self.view(n).filter(|v| v.is_leader) else { continue };
             let verdict = self.leaders.look(n, view.term);
             self.report(Promise::OneLeader, verdict);
+        }
+    }
+
+    /// Checks that nodes that have applied equally much hold the same.
+    pub fn look_at_contents(&mut self) {
+        self.next_contents = self.now() + CONTENTS;
+        let mut at = BTreeMap::new();
+        for n in self.numbers() {
+            let look = |node: &Node| node.replica().with_keyspace(|k| (k.index(), k.content_digest()));
+            let Some((index, digest)) = self.look_at(n, look) else { continue };
+            let (other, expected) = *at.entry(index).or_insert((n, digest));
+            let differ = || format!("nodes {other} and {n} differ in their contents at index {index}");
+            self.report(Promise::EqualDigests, if digest == expected { Ok(()) } else { Err(differ()) });
         }
     }
 

@@ -144,6 +144,8 @@ getters! {
     pending_writes_max: usize = "pending-writes-max" size;
     /// Bytes of everything that waits; 0 chooses by the machine.
     queue_memory_limit: usize = "queue-memory-limit" size;
+    /// Bytes above which commands that may need more are refused; 0 is no limit.
+    maxmemory: u64 = "maxmemory" bytes;
     /// Databases.
     databases: usize = "databases" size;
     /// How much is reported.

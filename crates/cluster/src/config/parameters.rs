@@ -323,8 +323,8 @@ const OWN: &[Parameter] = &[
         scope: Scope::Cluster,
         kind: bytes(0, i64::MAX),
         default: "0",
-        changes: Changes::Never("a limit of memory is not enforced yet, only 0 (no limit) is accepted"),
-        doc: "Always 0, no limit: not enforced yet.",
+        changes: Changes::Live,
+        doc: "A node whose memory (`used_memory` of INFO) is above this refuses its clients' commands that may need more with `-OOM`, which means that they are not applied. Each node judges by itself; what a script does is not judged. Keys are never evicted. 0 is no limit.",
     },
     Parameter {
         name: "maxmemory-policy",

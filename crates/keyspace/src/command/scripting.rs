@@ -22,6 +22,7 @@ const MORE_KEYS_THAN_ARGS: CommandError =
     CommandError::fixed("ERR Number of keys can't be greater than number of args");
 const NEGATIVE_KEYS: CommandError = CommandError::fixed("ERR Number of keys can't be negative");
 pub(super) const TOO_LARGE: CommandError = CommandError::fixed("ERR a script has at most 16 MiB");
+const NOT_FROM_SCRIPTS: &str = "ERR This Redis command is not allowed from script";
 const NOT_BUSY: CommandError = CommandError::fixed("NOTBUSY No scripts in execution right now.");
 
 /// `EVAL script numkeys [key ...] [arg ...]`
@@ -123,6 +124,7 @@ pub(super) fn run(
 ) {
     let mut interpreter = ctx.keyspace.scripts.take_interpreter();
     let mut lines = reply.is_wanted().then(Lines::default);
+    ctx.keyspace.scripts.running = true;
     let mut calls = Calls::new(ctx, read_only);
     let run = calls.run();
     let mut call = |args: &[&[u8]], shared: &Shared, out: &mut Vec<u8>| calls.call(args, shared, out);
@@ -140,6 +142,9 @@ pub(super) fn run(
     if let Err(message) = ran {
         reply.error(&not_compiled(message));
     }
+    let sleep_ms = calls.sleep_ms;
+    ctx.sleep(sleep_ms);
+    ctx.keyspace.scripts.running = false;
     ctx.keyspace.scripts.give_back(interpreter);
     if let Some(mut lines) = lines.filter(|lines| !lines.is_empty()) {
         ctx.keyspace.scripts.lines.append(&mut lines);
@@ -169,12 +174,14 @@ pub(super) struct Calls<'a> {
     /// Calls so far: each has random numbers of its own.
     count: u64,
     read_only: bool,
+    /// How long every replica is to stand still afterwards (DEBUG SLEEP).
+    sleep_ms: u64,
 }
 
 impl<'a> Calls<'a> {
     pub(super) fn new(ctx: &'a mut WriteCtx<'_>, read_only: bool) -> Self {
         let (db, seed) = (ctx.db(), ctx.random().next_u64());
-        Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only }
+        Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only, sleep_ms: 0 }
     }
 
     /// What a run gets.
@@ -195,18 +202,20 @@ impl<'a> Calls<'a> {
 
     fn permitted(&self, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
         let command = command::resolve(args).map_err(|error| {
-            let is_arity = error.text().starts_with("ERR wrong number of arguments");
-            CommandError::fixed(if is_arity {
+            let is = |what| error.text().starts_with(what);
+            CommandError::fixed(if is("ERR wrong number of arguments") {
                 "ERR Wrong number of args calling Redis command from script"
-            } else {
+            } else if is("ERR unknown") {
                 "ERR Unknown Redis command called from script"
+            } else {
+                NOT_FROM_SCRIPTS
             })
         })?;
         let is_function = !matches!(command.handler, Handler::Session | Handler::Container);
         let is_denied = command.script == ScriptPolicy::Refused || command.flags.contains(Flags::NOSCRIPT);
         let may_debug = || command.name.starts_with("debug|") && self.keyspace.rules.scripts_may_debug;
         if !is_function || is_denied && !may_debug() {
-            return Err(CommandError::fixed("ERR This Redis command is not allowed from script"));
+            return Err(CommandError::fixed(NOT_FROM_SCRIPTS));
         }
         if self.read_only && command.is_write() {
             return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
@@ -220,7 +229,10 @@ impl<'a> Calls<'a> {
         let mark = reply.mark();
         let result = match command.handler {
             Handler::Write(handler) => {
-                handler(&mut WriteCtx::new(self.keyspace, self.db, args, seed), reply)
+                let mut ctx = WriteCtx::new(self.keyspace, self.db, args, seed);
+                let result = handler(&mut ctx, reply);
+                self.sleep_ms += ctx.sleep_ms();
+                result
             }
             Handler::Read(handler)
             | Handler::Connection(handler)

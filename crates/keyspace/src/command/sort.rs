@@ -92,6 +92,7 @@ impl<'a> Options<'a> {
 struct View<'v> {
     get: &'v dyn Fn(&[u8]) -> Option<&'v Value>,
     rules: Rules,
+    in_script: bool,
 }
 
 /// What an element is ordered by.
@@ -118,8 +119,8 @@ fn sorted<'v>(
         Some(_) => return Err(CommandError::WRONG_TYPE),
     };
     let is_set = matches!(value, Some(Value::Set(_)));
-    if options.unsorted && is_set && options.store.is_some() {
-        // What is stored must follow from the members alone, in Redis too.
+    if options.unsorted && is_set && (options.store.is_some() || view.in_script) {
+        // What is stored or a script sees must follow from the members alone, in Redis too.
         (options.unsorted, options.alpha, options.by) = (false, true, None);
     }
     if !options.unsorted {
@@ -211,7 +212,7 @@ fn reply_sorted(view: &View<'_>, elements: &[Bytes<'_>], options: &Options<'_>, 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE destination]`
 pub(super) fn sort_any(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut options = Options::parse(&ctx.args[2..], true)?;
-    let view = View { get: &|key| ctx.get(key), rules: ctx.rules() };
+    let view = View { get: &|key| ctx.get(key), rules: ctx.rules(), in_script: ctx.keyspace.scripts.running };
     let elements = sorted(&view, ctx.arg(1), &mut options)?;
     let Some(destination) = options.store else {
         reply_sorted(&view, &elements, &options, reply);
@@ -232,7 +233,7 @@ pub(super) fn sort_any(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 /// `SORT_RO key ...`: SORT without STORE.
 pub(super) fn sort_ro(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut options = Options::parse(&ctx.args[2..], false)?;
-    let view = View { get: &|key| ctx.get(key), rules: ctx.rules() };
+    let view = View { get: &|key| ctx.get(key), rules: ctx.rules(), in_script: ctx.keyspace.scripts.running };
     let elements = sorted(&view, ctx.arg(1), &mut options)?;
     reply_sorted(&view, &elements, &options, reply);
     Ok(())

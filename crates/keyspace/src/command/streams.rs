@@ -15,6 +15,7 @@ use crate::{
     reply::Reply,
     rules::Rules,
     types::stream::{ENTRY_BYTES_MAX, Entry, Stream, StreamId, Trim, TrimTo, WantedId},
+    value::Value,
 };
 
 type Outcome = Result<(), CommandError>;
@@ -215,7 +216,8 @@ pub(super) fn xadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
             stream.trim(trim);
         }
     };
-    match ctx.modify_stream(key)? {
+    // Its type is known: no need to look it up once more.
+    match ctx.modify(key).map(Value::as_stream_mut).transpose()? {
         Some(stream) => add(stream),
         None => {
             let mut stream = Stream::new();
@@ -325,7 +327,7 @@ pub(super) fn xsetid(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (entries_added, max_deleted_id) = parse_setid(&ctx.args[3..], id)?;
     let stream = ctx.get_stream(key)?.ok_or(CommandError::NO_SUCH_KEY)?;
     check_setid(stream, id, entries_added)?;
-    if let Some(stream) = ctx.modify_stream(key)? {
+    if let Some(stream) = ctx.modify_groups(key) {
         stream.set_id(id, entries_added, max_deleted_id.filter(|&id| id != StreamId::MIN));
     }
     reply.ok();

@@ -217,9 +217,6 @@ pub(super) fn ordered_len(table: &Table) -> mlua::Result<usize> {
 
 /// As a cast of C on the machines that Redis runs on.
 fn truncated(n: f64) -> i64 {
-    if n.is_nan() || n >= 9_223_372_036_854_775_808.0 || n < -9_223_372_036_854_775_808.0 {
-        return i64::MIN;
-    }
-    n as i64
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&n) { n as i64 } else { i64::MIN }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Scripts {
     /// By name.
     pub(crate) libraries: BTreeMap<String, Library>,
     interpreter: Mutex<Option<Box<Interpreter>>>,
+    /// Whether a script or a function runs.
+    pub(crate) running: bool,
     /// What scripts have said to the log of this node.
     pub(crate) lines: Lines,
 }
@@ -111,6 +113,11 @@ impl Scripts {
             }
         }
         true
+    }
+
+    /// How many sources are known.
+    pub(crate) fn sources_len(&self) -> usize {
+        self.sources.len()
     }
 
     /// Forgets all scripts. True if there were any.

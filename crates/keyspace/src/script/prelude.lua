@@ -50,12 +50,17 @@ local function refuse()
   raw.error("Attempt to modify a readonly table", 2)
 end
 
+-- What a script gets in the place of a metatable that it must not see.
+local guard = {}
+protected[guard] = {}
+raw.setmetatable(guard, { __newindex = refuse, __metatable = guard })
+
 -- A view of `content` that can be read only. `missing` is called for what is not there.
 local function read_only(content, missing)
   if missing then
     raw.setmetatable(content, { __index = missing })
   end
-  local meta = { __index = content, __newindex = refuse, __metatable = false }
+  local meta = { __index = content, __newindex = refuse, __metatable = guard }
   local view = raw.setmetatable({}, meta)
   protected[view] = content
   return view, meta
@@ -208,7 +213,6 @@ function builtins.xpcall(f, handler, ...)
 end
 
 local lib_string = copy(string)
-lib_string.dump = nil
 for name, f in raw.next, native.string do
   lib_string[name] = four(f)
 end

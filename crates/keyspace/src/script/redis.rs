@@ -258,8 +258,8 @@ fn set_resp(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {
         return Err(CallError::raise("ERR redis.setresp() requires one argument.".to_owned()));
     }
     let version = match number_of(&args[0]) {
-        Some(version) if version == 2.0 => 2,
-        Some(version) if version == 3.0 => 3,
+        Some(2.0) => 2,
+        Some(3.0) => 3,
         _ => return Err(CallError::raise("ERR RESP version must be 2 or 3.".to_owned())),
     };
     shared.resp.store(version, Relaxed);

@@ -54,6 +54,15 @@ pub struct Stream {
     entries_added: u64,
     /// By name.
     groups: Option<Tree<Arc<Group>>>,
+    /// Changes that do not count for who watches the key.
+    aside: Aside,
+}
+
+/// The last run of changes that were only to what groups keep: the key's version before and after them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aside {
+    before: u64,
+    after: u64,
 }
 
 impl Stream {
@@ -253,6 +262,22 @@ impl Stream {
         } else {
             self.tail = self.sealed.len().checked_sub(1).and_then(|last| self.sealed.remove(last));
         }
+    }
+
+    /// Notes that only groups have changed, which has brought the key from one version to another.
+    pub(crate) fn set_aside(&mut self, before: u64, after: u64) {
+        self.aside = Aside { before: self.watched_version(before), after };
+    }
+
+    /// Notes that more than groups has changed.
+    pub(crate) fn forget_aside(&mut self) {
+        self.aside = Aside::default();
+    }
+
+    /// The version of the last change of more than groups, if that of the last change is `version`.
+    #[must_use]
+    pub(crate) fn watched_version(&self, version: u64) -> u64 {
+        if version == self.aside.after { self.aside.before } else { version }
     }
 
     /// Number of groups.

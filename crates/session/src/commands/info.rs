@@ -106,6 +106,7 @@ fn clients(cx: &Cx<'_>, out: &mut String) {
 fn memory(cx: &Cx<'_>, out: &mut String) {
     let used = cx.node.memory.used();
     let peak = cx.node.memory.peak();
+    let (scripts, libraries, functions) = cx.node.replica.with_keyspace(|k| k.script_counts());
     lines!(out,
         "used_memory": used,
         "used_memory_human": human(used),
@@ -115,8 +116,11 @@ fn memory(cx: &Cx<'_>, out: &mut String) {
         "used_memory_peak_human": human(peak),
         "used_memory_peak_perc": format!("{:.2}%", 100.0 * used as f64 / peak.max(1) as f64),
         "used_memory_lua": 0,
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
+        "number_of_cached_scripts": scripts,
+        "number_of_functions": functions,
+        "number_of_libraries": libraries,
+        "maxmemory": cx.node.config.maxmemory(),
+        "maxmemory_human": human(cx.node.config.maxmemory()),
         "maxmemory_policy": "noeviction",
         "mem_fragmentation_ratio": "1.00",
         "mem_allocator": cx.node.memory.allocator,

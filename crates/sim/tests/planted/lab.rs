@@ -285,6 +285,7 @@ impl Lab {
             Err(what) => violations.push(Violation { promise: Promise::Heals, what }),
         }
         self.c.look();
+        self.c.look_at_contents();
         violations.extend(self.c.violations().iter().cloned());
         violations
     }

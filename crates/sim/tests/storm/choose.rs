@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::commands::{self, EntryId, How, Kind, Op};
+use super::workers::Mix;
 use super::MS;
 
 /// The streams that groups read.
@@ -16,7 +17,7 @@ const REMEMBERED: usize = 12;
 /// Draws commands. Some of them build on answers that came before.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
-    pub(crate) registers_only: bool,
+    mix: Mix,
     values: u64,
     /// Of each stream: the newest entries.
     added: BTreeMap<String, Vec<(u64, EntryId)>>,
@@ -27,8 +28,8 @@ pub(crate) struct Chooser {
 }
 
 impl Chooser {
-    pub(crate) fn new(registers_only: bool) -> Self {
-        Self { registers_only, ..Self::default() }
+    pub(crate) fn new(mix: Mix) -> Self {
+        Self { mix, ..Self::default() }
     }
 
     fn value(&mut self) -> u64 {
@@ -56,11 +57,29 @@ impl Chooser {
 
     /// The next commands of a client: one, or a pipeline.
     pub(crate) fn next(&mut self, rng: &mut Rng, client: usize) -> Vec<(Kind, String)> {
-        if self.registers_only {
-            let register = format!("r:{}", rng.u8(..2));
-            let kind = if rng.u8(..100) < 30 { Kind::Write(self.value()) } else { Kind::Read };
-            return vec![(kind, register)];
+        match self.mix {
+            Mix::Registers => {
+                let kind = if rng.u8(..100) < 30 { Kind::Write(self.value()) } else { Kind::Read };
+                vec![(kind, format!("r:{}", rng.u8(..2)))]
+            }
+            Mix::Strings => self.next_of_strings(rng, client),
+            Mix::Everything => self.next_of_everything(rng, client),
         }
+    }
+
+    fn next_of_strings(&mut self, rng: &mut Rng, client: usize) -> Vec<(Kind, String)> {
+        match rng.u8(..100) {
+            0..30 => vec![(Kind::Unique, format!("u:{}", self.value()))],
+            30..55 => vec![(Kind::Increment, format!("c:{}", rng.u8(..3)))],
+            55..62 => vec![(Kind::ReadCounter, format!("c:{}", rng.u8(..3)))],
+            62..66 => vec![(Kind::Bulk(self.value()), format!("b:{}", rng.u8(..4)))],
+            66..76 => vec![(Kind::Write(self.value()), format!("r:{}", rng.u8(..5)))],
+            76..92 => vec![(Kind::Read, format!("r:{}", rng.u8(..5)))],
+            _ => self.pipeline(rng, client),
+        }
+    }
+
+    fn next_of_everything(&mut self, rng: &mut Rng, client: usize) -> Vec<(Kind, String)> {
         match rng.u8(..100) {
             0..14 => vec![(Kind::Unique, format!("u:{}", self.value()))],
             14..26 => vec![(Kind::Increment, one_of(rng, COUNTERS, 1))],

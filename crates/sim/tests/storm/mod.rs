@@ -18,7 +18,7 @@ use commands::{Op, last_reads};
 use faults::Faults;
 pub(crate) use faults::{FaultKind, LEASES};
 use workers::Workers;
-pub(crate) use workers::{Load, MIXED, REGISTERS};
+pub(crate) use workers::{Load, MIXED, REGISTERS, STRINGS};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,7 +77,8 @@ impl Plan {
     /// Three nodes under a mix of faults and commands.
     pub(crate) fn everything(seed: u64) -> Self {
         let faults = faults::drawn(seed);
-        Self { seed, nodes: 3, duration: 4 * SECOND, faults, everysec: seed % 4 == 3, load: MIXED }
+        let load = if std::env::var_os("QUORATE_SIM_STRINGS").is_some() { STRINGS } else { MIXED };
+        Self { seed, nodes: 3, duration: 4 * SECOND, faults, everysec: seed % 4 == 3, load }
     }
 
     /// All that there is: clusters of one to seven nodes, short and long storms, both fsync modes.
@@ -233,6 +234,7 @@ impl Storm {
             "the nodes have not applied the same 5 s after the last command{}",
             self.cluster.describe()
         );
+        self.cluster.look_at_contents();
         let leaders: Vec<_> =
             self.cluster.numbers().map(|n| self.cluster.view(n).and_then(|v| v.leader)).collect();
         assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "who leads? {leaders:?}");

@@ -136,7 +136,7 @@ pub(in crate::command) fn xclaim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
             None => pending.deliveries.wrapping_add(u64::from(!args.just_id)),
         };
     };
-    let Some(stream) = ctx.modify_stream(key)? else { return Ok(()) };
+    let Some(stream) = ctx.modify_groups(key) else { return Ok(()) };
     stream.modify_group(name, |group| {
         if args.last_id > group.last_id() {
             group.set_last_id(args.last_id, group.entries_read());
@@ -219,7 +219,7 @@ pub(in crate::command) fn xautoclaim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'
         pending.delivered_ms = now_ms;
         pending.deliveries = pending.deliveries.wrapping_add(u64::from(!args.just_id));
     };
-    let Some(stream) = ctx.modify_stream(key)? else { return Ok(()) };
+    let Some(stream) = ctx.modify_groups(key) else { return Ok(()) };
     stream.modify_group(name, |group| plan.carry_out(group, consumer, now_ms, change));
     Ok(())
 }

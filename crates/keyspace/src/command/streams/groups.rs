@@ -83,8 +83,8 @@ fn modify_group<R>(
     key: &[u8],
     group: &[u8],
     change: impl FnOnce(&mut Group) -> R,
-) -> Result<Option<R>, CommandError> {
-    Ok(ctx.modify_stream(key)?.and_then(|stream| stream.modify_group(group, change)))
+) -> Option<R> {
+    ctx.modify_groups(key)?.modify_group(group, change)
 }
 
 /// `XGROUP CREATE key group id | $ [MKSTREAM] [ENTRIESREAD entries-read]`
@@ -104,7 +104,7 @@ pub(in crate::command) fn create(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
         return Err(EXISTS);
     }
     let group = Group::new(name, id, options.entries_read);
-    match ctx.modify_stream(key)? {
+    match ctx.modify_groups(key) {
         Some(stream) => {
             stream.create_group(group);
         }
@@ -131,7 +131,9 @@ pub(in crate::command) fn set_id(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
         b"$" => stream.last_id(),
         id => any_id(id, 0)?,
     };
-    modify_group(ctx, key, name, |group| group.set_last_id(id, options.entries_read))?;
+    if let Some(stream) = ctx.modify_groups_and_tell(key) {
+        stream.modify_group(name, |group| group.set_last_id(id, options.entries_read));
+    }
     reply.ok();
     Ok(())
 }
@@ -140,7 +142,7 @@ pub(in crate::command) fn set_id(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
 pub(in crate::command) fn destroy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, name) = (ctx.arg(2), ctx.arg(3));
     let exists = stream_of(ctx)?.group(name).is_some();
-    let destroyed = exists && ctx.modify_stream(key)?.is_some_and(|stream| stream.destroy_group(name));
+    let destroyed = exists && ctx.modify_groups_and_tell(key).is_some_and(|stream| stream.destroy_group(name));
     reply.int(i64::from(destroyed));
     Ok(())
 }
@@ -150,7 +152,7 @@ pub(in crate::command) fn create_consumer(ctx: &mut WriteCtx<'_>, reply: &mut Re
     let (key, name, consumer, now_ms) = (ctx.arg(2), ctx.arg(3), ctx.arg(4), ctx.time_ms());
     let is_new = group_of(ctx)?.consumer(consumer).is_none();
     if is_new {
-        modify_group(ctx, key, name, |group| group.create_consumer(consumer, now_ms))?;
+        modify_group(ctx, key, name, |group| group.create_consumer(consumer, now_ms));
     }
     reply.int(i64::from(is_new));
     Ok(())
@@ -161,7 +163,7 @@ pub(in crate::command) fn delete_consumer(ctx: &mut WriteCtx<'_>, reply: &mut Re
     let (key, name, consumer) = (ctx.arg(2), ctx.arg(3), ctx.arg(4));
     let exists = group_of(ctx)?.consumer(consumer).is_some();
     let pending = match exists {
-        true => modify_group(ctx, key, name, |group| group.delete_consumer(consumer))?.flatten(),
+        true => modify_group(ctx, key, name, |group| group.delete_consumer(consumer)).flatten(),
         false => None,
     };
     reply.count(pending.unwrap_or(0));
@@ -184,7 +186,7 @@ pub(in crate::command) fn xack(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) ->
     let ids = exact_ids(&ctx.args[3..])?;
     let is_pending = ids.iter().any(|&id| group.pending(id).is_some());
     let acknowledge = |group: &mut Group| ids.iter().filter(|&&id| group.acknowledge(id)).count();
-    let acknowledged = if is_pending { modify_group(ctx, key, name, acknowledge)? } else { None };
+    let acknowledged = if is_pending { modify_group(ctx, key, name, acknowledge) } else { None };
     reply.count(acknowledged.unwrap_or(0));
     Ok(())
 }

@@ -268,7 +268,7 @@ pub(in crate::command) fn read_in_group(
                 From::Behind(id) => give_history(stream, group, id, args.count, reply),
             };
         }
-        if let Some(stream) = ctx.modify_stream(key)? {
+        if let Some(stream) = ctx.modify_groups(key) {
             given.note(stream, group, now_ms);
         }
     }

@@ -33,9 +33,9 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     table.set("null", Value::NULL)?;
     let settings = Arc::new(Settings::default());
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("encode", lua.create_function(move |lua, args: MultiValue| encode(lua, &args, &own.now(&state), &state))?)?;
+    table.set("encode", lua.create_function(move |lua, args: MultiValue| encode(lua, &args, own.now(&state), &state))?)?;
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("decode", lua.create_function(move |lua, args: MultiValue| decode(lua, &args, &own.now(&state), &state))?)?;
+    table.set("decode", lua.create_function(move |lua, args: MultiValue| decode(lua, &args, own.now(&state), &state))?)?;
     settings_functions(lua, &table, shared, &settings)?;
     Ok(table)
 }

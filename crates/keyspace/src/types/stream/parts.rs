@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Consumer, Group, Node, Pending, Stream, StreamId};
+use super::{Aside, Consumer, Group, Node, Pending, Stream, StreamId};
 use crate::{
     batch::{put_bytes, put_varint, take_array, take_varint},
     collection::{Builder, Collection, Fields},
@@ -22,9 +22,9 @@ impl Stream {
         let mut head = Vec::with_capacity(48);
         put_id(&mut head, self.last_id);
         put_id(&mut head, self.max_deleted_id);
-        for n in [self.entries_added, self.node_count() as u64, self.group_count() as u64] {
-            put_varint(&mut head, n);
-        }
+        let aside = [self.aside.before, self.aside.after];
+        let counts = [self.entries_added, self.node_count() as u64, self.group_count() as u64];
+        aside.into_iter().chain(counts).for_each(|n| put_varint(&mut head, n));
         head
     }
 
@@ -213,6 +213,7 @@ impl Parts {
         self.has_head = true;
         self.stream.last_id = take_id(field)?;
         self.stream.max_deleted_id = take_id(field)?;
+        self.stream.aside = Aside { before: take_number(field)?, after: take_number(field)? };
         self.stream.entries_added = take_number(field)?;
         self.nodes_left = take_number(field)?;
         self.groups_left = take_number(field)?;
