@@ -71,7 +71,7 @@ ROWS = [
     ("streams", "XRANGE 10", ["XRANGE", "stream", "-", "+", "COUNT", "10"]),
     ("streams", "XREADGROUP", ["XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "stream", ">"]),
     ("bitmaps", "SETBIT", ["SETBIT", f"b:{R}", "77", "1"]),
-    ("bitmaps", "GETBIT", ["GETBIT", "bits", R]),
+    ("bitmaps", "GETBIT", ["GETBIT", "bits", "777"]),
     ("bitmaps", "BITCOUNT 12 KB", ["BITCOUNT", "bits"]),
     ("bitmaps", "BITFIELD", ["BITFIELD", f"b:{R}", "INCRBY", "u8", "0", "1"]),
     ("HyperLogLog", "PFADD", ["PFADD", f"hll:{R}", R]),

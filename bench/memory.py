@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Bytes of memory per key (and per member of large collections), Quorate beside Redis.
 
-Each row starts a fresh server of each kind and loads the same commands into both, twice: first under one prefix, then
-the same again under another one. What the second load adds is what a key costs; what a server takes once (buffers, the
-end of its log) is in the first. Redis is measured by its own `used_memory`, which leaves out what its allocator wastes;
+Each row starts a fresh server of each kind and loads the same commands into both, several times, each time under another
+prefix. What the later loads add is what a key costs; what a server takes once (buffers, the end of its log) is in the
+first. Both double their keys a whole number of times in between, as tables grow by doubling. Redis is measured by its own `used_memory`, which leaves out what its allocator wastes;
 Quorate by the resident memory of its process, which leaves out nothing. So the ratio is rather too high than too low.
 
-    bench/memory.py [--keys 1000000] [--members 1000000] [--only NAME,...] [--binary target/release/quorate] [--json FILE]
+    bench/memory.py [--keys 1000000] [--members 1000000] [--loads 2] [--only NAME,...] [--binary target/release/quorate] [--json FILE]
 """
 import argparse
 import json
@@ -150,14 +150,15 @@ def batches(command, prefix, count):
         yield batch, batch.count(b"\r\n*") + 1
 
 
-def measure(kind, binary, command, count):
+def measure(kind, binary, command, count, loads):
     folder = tempfile.mkdtemp(prefix="quorate-memory-")
     server = Server(kind, binary, folder)
     try:
         server.load(batches(command, "a", count))
         before = server.memory()
-        server.load(batches(command, "b", count))
-        return (server.memory() - before) / count
+        for n in range(1, loads):
+            server.load(batches(command, f"{n}", count))
+        return (server.memory() - before) / (count * (loads - 1))
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -167,6 +168,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--members", type=int, default=1_000_000)
+    parser.add_argument("--loads", type=int, default=2, help="a power of two; more of them tell more exactly")
     parser.add_argument("--only", help="rows whose names begin so, separated by commas")
     parser.add_argument("--binary", default="target/release/quorate")
     parser.add_argument("--json")
@@ -182,7 +184,7 @@ def main():
             title = per
             heading = "small keys, bytes each" if per == "keys" else "one large collection, bytes per member"
             print(f"{heading:<40}{'redis':>9}{'quorate':>9}{'ratio':>7}")
-        redis, quorate = (measure(kind, args.binary, command, count) for kind in ("redis", "quorate"))
+        redis, quorate = (measure(kind, args.binary, command, count, args.loads) for kind in ("redis", "quorate"))
         results.append({"row": name, "per": per, "count": count, "redis": redis, "quorate": quorate, "ratio": quorate / redis})
         print(f"{name:<40}{redis:>9.1f}{quorate:>9.1f}{quorate / redis:>7.2f}", flush=True)
     if args.json:

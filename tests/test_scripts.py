@@ -13,12 +13,12 @@ HARD = [
     ("return cmsgpack.unpack(string.rep('\\145', 300000) .. '\\1')", "Bad data format"),
     ("local function f() return coroutine.wrap(f)() end return f()", "C stack overflow"),
     ("local function f() return (string.gsub('a', 'a', f)) end return f()", "C stack overflow"),
-    ("local function f(n) return (string.gsub('a', 'a', function() if n < 95 then return f(n + 1) end local t = {} for i = 1, 900 do t = {t} end return #cjson.encode(t) end)) end return f(1)", "1802"),
+    ("local function f(n) return (string.gsub('a', 'a', function() if n < 50 then return f(n + 1) end local t = {} for i = 1, 900 do t = {t} end return #cjson.encode(t) end)) end return f(1)", "1802"),
     ("local function f(n) return 1 + f(n) end return f(1)", "stack overflow"),
     ("return #string.match(string.rep('x', 100000), string.rep('x?', 100000))", "pattern too complex"),
     ("return loadstring('return ' .. string.rep('(', 100000) .. '1' .. string.rep(')', 100000))()", "attempt to call a nil value"),
     ("local t = {} for i = 1, 20000 do t[i] = 'x' .. i end return #t", 20000),
-    ("local t = {} for i = 1, 7900 do t[i] = 'x' .. i end return redis.call('rpush', 'l', unpack(t)) - #redis.call('lrange', 'l', 0, -1)", 0),
+    ("local t = {} for i = 1, 7000 do t[i] = 'x' .. i end return redis.call('rpush', 'l', unpack(t)) - #redis.call('lrange', 'l', 0, -1)", 0),
     ("local t = {} while true do t[#t + 1] = string.rep('x', 1000000) .. #t end", "not enough memory"),
 ]
 
@@ -43,10 +43,10 @@ def test_scripts_that_go_deep_end_on_every_node(make_cluster, nodes):
                 reply = c.call("EVAL", code, 0)
             except ErrorReply as error:
                 reply = str(error)
-            if isinstance(expected, str) and expected not in ("1802",):
+            if isinstance(expected, str) and expected != "1802":
                 assert expected in reply, code
             else:
-                assert str(reply) == str(expected), code
+                assert reply in (expected, str(expected).encode()), code
         assert len(c.call("EVAL", "local t = {} for i = 1, 20000 do t[i] = 'x' .. i end return t", 0)) == 20000
         assert c.call("EVAL", "return #ARGV", 0, *range(20000)) == 20000
     cluster.wait_caught_up()

@@ -209,3 +209,32 @@ def test_full_digests_of_all_nodes_are_equal(cluster):
     first, *others = [node.full_digest() for node in cluster.nodes]
     assert first[0] > 0 and len(first[1]) == 32
     assert all(digest == first for digest in others), (first, others)
+
+
+def test_a_node_above_maxmemory_refuses_what_may_need_more(make_cluster):
+    node = make_cluster().start(1).nodes[0]
+    node.call("SET", "a", 1)
+    node.call("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(ErrorReply, match="^OOM "):
+        node.call("SET", "b", 1)
+    with node.connect() as connection:
+        connection.call("MULTI")
+        with pytest.raises(ErrorReply, match="^OOM "):
+            connection.call("RPUSH", "l", 1)
+        with pytest.raises(ErrorReply, match="^EXECABORT "):
+            connection.call("EXEC")
+    assert node.call("GET", "a") == b"1"
+    assert node.call("DEL", "a", "b", "l") == 1
+    node.call("CONFIG", "SET", "maxmemory", 0)
+    assert node.call("SET", "b", 1) == "OK"
+
+
+def test_a_node_alone_may_be_kept_from_taking_writes(make_cluster):
+    cluster = make_cluster().start(1)
+    node = cluster.nodes[0]
+    node.call("CONFIG", "SET", "min-replicas-to-write", 1)
+    with pytest.raises(ErrorReply, match="^NOREPLICAS "):
+        node.call("SET", "a", 1)
+    assert node.call("GET", "a") is None
+    node.call("CONFIG", "SET", "min-replicas-to-write", 0)
+    assert node.call("SET", "a", 1) == "OK"

@@ -60,7 +60,8 @@ const KEYS: usize = 15;
 /// The arguments of a line. Numbers that would make strings of hundreds of megabytes, which are allowed and slow, are
 /// taken for smaller ones.
 fn args_of(line: &[u8]) -> Vec<Vec<u8>> {
-    let spaced = |word: &[u8]| tame(word).iter().map(|byte| if *byte == b'`' { b' ' } else { *byte }).collect();
+    let spaced =
+        |word: &[u8]| tame(word).iter().map(|byte| if *byte == b'`' { b' ' } else { *byte }).collect();
     let mut args: Vec<Vec<u8>> = line.split(|byte| *byte == b' ').map(spaced).collect();
     let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     if resolve(&words).is_err() {

@@ -60,7 +60,8 @@ fn good() -> Vec<Vec<u8>> {
         b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xd3\x80\0\0\0\0\0\0\0",
         b"\xca\x3f\x80\0\0\xd9\x03abc",
     ];
-    let formats: [&[u8]; 4] = [b">I2s0\x05ab\0\x01\x02", b"<i4bhlfd12345678901234567890", b"c0x!8i8", b"%d %s%q"];
+    let formats: [&[u8]; 4] =
+        [b">I2s0\x05ab\0\x01\x02", b"<i4bhlfd12345678901234567890", b"c0x!8i8", b"%d %s%q"];
     let seed = |choice: u8, bytes: &[u8]| [&[choice, 1, 4], bytes].concat();
     let of = |from: u8, to: u8, all: &[&[u8]]| -> Vec<Vec<u8>> {
         (from..to).flat_map(|choice| all.iter().map(move |bytes| seed(choice, bytes))).collect()

@@ -141,7 +141,9 @@ fn good() -> Vec<Vec<u8>> {
         Value::Bulk(payload) => seeds.push([vec![1], payload].concat()),
         other => panic!("no dump: {other:?}"),
     };
-    for line in large.iter().map(|line| line.iter().map(Vec::as_slice).collect()).chain(small.map(<[_]>::to_vec)) {
+    for line in
+        large.iter().map(|line| line.iter().map(Vec::as_slice).collect()).chain(small.map(<[_]>::to_vec))
+    {
         pair.run(&[b"DEL", b"key"]);
         pair.run(&line);
         dump(&mut pair);

@@ -115,7 +115,8 @@ fn good() -> Vec<Vec<u8>> {
     let members: String = (0..200).map(|n| format!(" m{n} {n}")).collect();
     let pairs: String = (0..200).map(|n| format!(" {n} m{n}")).collect();
     let long = "x".repeat(70);
-    let large = [format!("SADD set{members}"), format!("HSET hash {long} {long}"), format!("ZADD zset{pairs}")];
+    let large =
+        [format!("SADD set{members}"), format!("HSET hash {long} {long}"), format!("ZADD zset{pairs}")];
     apply(&mut keyspace, TIME_MS, &large.each_ref().map(String::as_str));
     seeds.push(snapshot(&mut keyspace, 1000));
     seeds.into_iter().map(|bytes| [vec![0, 0, 0], bytes].concat()).collect()

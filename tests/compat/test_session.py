@@ -440,7 +440,8 @@ def test_info_has_what_dashboards_parse(node):
 
 # Where COMMAND INFO may differ from 7.0.15: flags, tips or positions that 7.2 changed, and what Quorate's own way of working changes.
 COMMAND_FLAGS = {
-    "command|getkeys": "", "command|getkeysandflags": "",
+    "command|getkeys": "", "command|getkeysandflags": "", "zrank": "", "zrevrank": "", "migrate": "",
+    "blpop": "", "brpop": "", "brpoplpush": "", "blmove": "", "bzpopmin": "", "bzpopmax": "",
     "client|kill": "", "flushall": "", "flushdb": "", "quit": "", "wait": "", "debug": "", "shutdown": "", "role": "", "time": "", "info": "",
 }
 

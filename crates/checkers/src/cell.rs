@@ -101,7 +101,8 @@ mod tests {
             op(12, 13, Put(4), Held(Some(3))),
         ];
         check_cell(None, &plain).unwrap();
-        let unknown = [op(0, 0, Put(1), WasThere(false)), op(5, 6, Look, Held(None)), op(7, 8, Look, Held(Some(1)))];
+        let unknown =
+            [op(0, 0, Put(1), WasThere(false)), op(5, 6, Look, Held(None)), op(7, 8, Look, Held(Some(1)))];
         check_cell(None, &unknown).unwrap();
         check_cell(Some(7), &[op(0, 1, Take, Held(Some(7)))]).unwrap();
         let together = [op(0, 9, Take, WasThere(true)), op(1, 8, Put(1), WasThere(false))];

@@ -158,7 +158,10 @@ fn check_entry(
         return linearizable("it was acknowledged, and is pending again");
     }
     if !is_undelivered && pending.is_none() && !is_done && !story.may_be_acknowledged {
-        return Err((Promise::NoLostAck, "it is not new, not pending, and nobody has acknowledged it".to_owned()));
+        return Err((
+            Promise::NoLostAck,
+            "it is not new, not pending, and nobody has acknowledged it".to_owned(),
+        ));
     }
     check_denials(story)?;
     let takers = || story.delivered.iter().chain(&story.claimed);
@@ -179,8 +182,9 @@ fn check_entry(
 /// Who acknowledges an entry that it has got is told that it was pending, unless somebody else may have acknowledged it.
 fn check_denials(story: &Story<'_>) -> Result<(), (Promise, String)> {
     let Some(delivery) = story.delivered.first() else { return Ok(()) };
-    let explained =
-        |denial: &GroupOp| story.may_be_acknowledged || story.acknowledged.iter().any(|op| op.begin < denial.end);
+    let explained = |denial: &GroupOp| {
+        story.may_be_acknowledged || story.acknowledged.iter().any(|op| op.begin < denial.end)
+    };
     match story.denied.iter().find(|denial| denial.begin > delivery.end && !explained(denial)) {
         Some(denial) => Err((Promise::NoLostAck, format!("it was not pending when {denial:?}"))),
         None => Ok(()),
@@ -202,7 +206,12 @@ mod tests {
         op(begin, Acknowledged, act)
     }
 
-    fn promises(ops: &[GroupOp], entries: &[u64], pending: &[(u64, usize)], undelivered: &[u64]) -> Vec<Promise> {
+    fn promises(
+        ops: &[GroupOp],
+        entries: &[u64],
+        pending: &[(u64, usize)],
+        undelivered: &[u64],
+    ) -> Vec<Promise> {
         let (entries, undelivered) = (entries.to_vec(), undelivered.to_vec());
         let end = GroupEnd { entries, pending: pending.to_vec(), undelivered };
         check_group(ops, &end).into_iter().map(|violation| violation.promise).collect()

@@ -109,8 +109,10 @@ fn follow(queue: &Queue, elements: &mut BTreeMap<u64, Element>) -> Vec<Violation
                 ));
             }
             if op.end < queue.ops[element.push].begin {
-                violations
-                    .push(broken(Promise::Linearizable, format!("{value} was popped before its push: {op:?}")));
+                violations.push(broken(
+                    Promise::Linearizable,
+                    format!("{value} was popped before its push: {op:?}"),
+                ));
             }
         }
     }
@@ -155,7 +157,9 @@ fn seen_in_the_end(
             Promise::Linearizable,
             format!("{value} was popped, and is still there in the end: {op:?}"),
         )),
-        _ if in_other_place && queue.ops.iter().all(|op| op.act != QueueAct::Move || op.fate == Fate::Refused) => {
+        _ if in_other_place
+            && queue.ops.iter().all(|op| op.act != QueueAct::Move || op.fate == Fate::Refused) =>
+        {
             Some(broken(Promise::Linearizable, format!("{value} was moved, and nobody asked for that")))
         }
         _ => None,
@@ -176,7 +180,10 @@ fn lost(queue: &Queue, elements: &BTreeMap<u64, Element>) -> Option<Violation> {
         }
     }
     if !dropped.is_empty() {
-        return Some(broken(Promise::NoLostAck, format!("{dropped:?} were moved, and are nowhere in the end")));
+        return Some(broken(
+            Promise::NoLostAck,
+            format!("{dropped:?} were moved, and are nowhere in the end"),
+        ));
     }
     let room: usize = queue.ops.iter().filter(|op| op.fate == Fate::Unknown).map(could_have_taken).sum();
     (nowhere.len() > room).then(|| {
@@ -220,12 +227,17 @@ fn passed_over(queue: &Queue, elements: &BTreeMap<u64, Element>) -> Option<Viola
         let empty = |op: &&QueueOp| {
             op.fate == Fate::Acknowledged && !matches!(op.act, QueueAct::Push(_)) && op.got.is_empty()
         };
-        passers.extend(ops.iter().filter(empty).map(|op| (op.begin, op.end, format!("{op:?} found nothing"))));
+        passers
+            .extend(ops.iter().filter(empty).map(|op| (op.begin, op.end, format!("{op:?} found nothing"))));
     }
     if queue.in_order {
         passers.extend(elements.iter().filter_map(|(value, element)| {
             let by = &ops[element.taken?];
-            Some((ops[element.push].begin, by.end, format!("{value} was pushed later and popped before: {by:?}")))
+            Some((
+                ops[element.push].begin,
+                by.end,
+                format!("{value} was pushed later and popped before: {by:?}"),
+            ))
         }));
     }
     passers.sort_unstable();
@@ -235,7 +247,10 @@ fn passed_over(queue: &Queue, elements: &BTreeMap<u64, Element>) -> Option<Viola
             longest = longest.max((end, value));
         }
         if longest.0 > until {
-            return Some(broken(Promise::Linearizable, format!("{} was there all the time; {what}", longest.1)));
+            return Some(broken(
+                Promise::Linearizable,
+                format!("{} was there all the time; {what}", longest.1),
+            ));
         }
     }
     None

@@ -236,9 +236,12 @@ fn fixed_parameters_accept_what_they_are() {
             config.set(parameter.name, parameter.default).unwrap();
         }
     }
-    for (name, value) in
-        [("daemonize", "yes"), ("appendonly", "no"), ("maxmemory-clients", "1gb"), ("maxmemory-policy", "allkeys-lru")]
-    {
+    for (name, value) in [
+        ("daemonize", "yes"),
+        ("appendonly", "no"),
+        ("maxmemory-clients", "1gb"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ] {
         let error = config.set(name, value).unwrap_err();
         assert!(error.starts_with("ERR CONFIG SET failed (possibly related to argument '"), "{error}");
         assert_eq!(config.get(name), Config::default().get(name));

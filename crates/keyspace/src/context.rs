@@ -207,7 +207,11 @@ impl<'a> ReadCtx<'a> {
     /// Says that the reply depends on every key there is.
     pub(crate) fn all_databases(&self) {
         let first = |database: &Database| database.first_deadline_after(self.time_ms());
-        self.keyspace.databases.iter().filter_map(first).for_each(|deadline_ms| self.note_deadline(deadline_ms));
+        self.keyspace
+            .databases
+            .iter()
+            .filter_map(first)
+            .for_each(|deadline_ms| self.note_deadline(deadline_ms));
     }
 
     /// The deadline that the log must reach before this reply may be given.

@@ -9,6 +9,7 @@ use crate::{
     counters::{Counters, Usage},
     database::{Database, NEVER_MS},
     digest::ContentDigest,
+    estimates::Estimates,
     key::Key,
     rules::Rules,
     script::{Library, LogLine, Scripts, Sha},
@@ -53,6 +54,8 @@ pub struct Keyspace {
     directory_changes: u64,
     /// Of this node; not part of the state.
     pub(crate) counters: Counters,
+    /// Of this node; not part of the state.
+    pub(crate) estimates: Estimates,
     /// Hash of what the commands of this entry did to which keys, for the running digest.
     effects: u64,
 }
@@ -172,6 +175,7 @@ impl Keyspace {
             changed: false,
             directory_changes: 0,
             counters: Counters::default(),
+            estimates: Estimates::default(),
             effects: 0,
         }
     }
@@ -370,7 +374,13 @@ impl Keyspace {
 
     /// The stream that a key holds, to change what groups keep of it: that is no change for who watches the key, as in
     /// Redis (R16). `tells`: who waits for a group may be served by it, or have to hear of it.
-    pub(crate) fn modify_groups(&mut self, db: usize, hash: u64, key: &[u8], tells: bool) -> Option<&mut Stream> {
+    pub(crate) fn modify_groups(
+        &mut self,
+        db: usize,
+        hash: u64,
+        key: &[u8],
+        tells: bool,
+    ) -> Option<&mut Stream> {
         let place = self.databases[db].table.find(hash, key)?;
         let record = self.databases[db].table.at(place);
         if is_past(record.expire_at_ms, self.meta.time_ms) || !matches!(record.value, Value::Stream(_)) {
@@ -657,7 +667,9 @@ impl Keyspace {
 
     /// Tells who waits for a key that it holds a new value, if it is one that anybody can wait for.
     fn signal_if_ready(&mut self, db: usize, key: &[u8], value: &Value) {
-        if !self.waiters.is_empty() && matches!(value, Value::List(_) | Value::SortedSet(_) | Value::Stream(_)) {
+        if !self.waiters.is_empty()
+            && matches!(value, Value::List(_) | Value::SortedSet(_) | Value::Stream(_))
+        {
             self.waiters.signal(db, key, false);
         }
     }

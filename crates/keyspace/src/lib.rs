@@ -18,7 +18,7 @@
 //! | `context` | what a handler sees and may do: [`ReadCtx`], [`WriteCtx`] |
 //! | `keyspace` | the state and the few ways in which it changes |
 //! | `table`, `database` | the hash table; a database with its deadlines, and when keys came and went |
-//! | `counters` | what a node counts of its own work; not part of the state |
+//! | `counters`, `estimates` | what a node counts of its own work, and has counted already; not part of the state |
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
 //! | `waiters`, `serve` | commands that wait for a key; how they are served |
 //! | `snapshot`, `restore`, `reload` | the whole state in slices, and back; proving that both agree |
@@ -62,6 +62,7 @@ mod counters;
 mod database;
 mod digest;
 mod error;
+mod estimates;
 mod execute;
 mod key;
 mod keyspace;

@@ -9,10 +9,13 @@
 //! is answered yes for all elements up to a place, and no behind it.
 
 mod range;
+mod way;
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 pub(crate) use range::Range;
+pub(crate) use way::Seek;
+use way::{To, Toward, Way};
 
 /// Most elements in a leaf.
 const LEAF_LEN_MAX: usize = 64;
@@ -111,34 +114,35 @@ impl<E: Clone> Tree<E> {
         }
     }
 
-    /// The first element for which `is_before` does not hold: [`Self::position`] without counting.
-    pub(crate) fn first_not(&self, is_before: impl Fn(&E) -> bool) -> Option<&E> {
-        let mut node = &self.root;
-        let mut next = None;
-        loop {
-            match node {
-                Node::Leaf(elements) => return elements.get(elements.partition_point(is_before)).or(next),
-                Node::Inner(children) => {
-                    let i = children.partition_point(|child| is_before(&child.first)).saturating_sub(1);
-                    next = children.get(i + 1).map(|child| &child.first).or(next);
-                    node = &children[i].node;
-                }
-            }
-        }
-    }
-
     /// The element at a position.
     pub(crate) fn get(&self, position: usize) -> Option<&E> {
         let (leaf, begin) = self.leaf_at(position)?;
         leaf.get(position - begin)
     }
 
+    /// What is sought, if it is there.
+    pub(crate) fn find(&self, seek: &impl Seek<E>) -> Option<&E> {
+        let mut way = Toward::new(seek);
+        let mut node = &self.root;
+        loop {
+            match node {
+                Node::Leaf(elements) => {
+                    let found = elements.get(way.place(elements));
+                    return found.filter(|element| seek.order(element) == Ordering::Equal);
+                }
+                Node::Inner(children) => node = &children[way.child(children)].node,
+            }
+        }
+    }
+
     /// Changes the element at a position, but not where it belongs. `None` if there is none.
     pub(crate) fn update<R>(&mut self, position: usize, change: impl FnOnce(&mut E) -> R) -> Option<R> {
-        if position >= self.len {
-            return None;
-        }
-        Some(self.root.update(position, change))
+        (position < self.len).then(|| self.root.update(To(position), change).0)
+    }
+
+    /// Changes what is sought, which must be there, but not where it belongs.
+    pub(crate) fn update_at<R>(&mut self, seek: &impl Seek<E>, change: impl FnOnce(&mut E) -> R) -> R {
+        self.root.update(Toward::new(seek), change).0
     }
 
     /// Puts an element in front of that at `position`, which may be the end.
@@ -147,8 +151,18 @@ impl<E: Clone> Tree<E> {
     /// If the position is beyond the end.
     pub(crate) fn insert(&mut self, position: usize, element: E) {
         assert!(position <= self.len, "position {position} of {}", self.len);
+        self.insert_along(To(position), element);
+    }
+
+    /// Puts in what is sought and not there.
+    pub(crate) fn insert_at(&mut self, seek: &impl Seek<E>, element: E) {
+        self.insert_along(Toward::new(seek), element);
+    }
+
+    fn insert_along(&mut self, way: impl Way<E>, element: E) {
         self.len += 1;
-        if let Some(right) = self.root.insert(position, element, true) {
+        let (right, _) = self.root.insert(way, element, true);
+        if let Some(right) = right {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Arc::default()));
             let left = Child { first: left.first().clone(), len: self.len - right.len, node: left };
             self.root = Node::Inner(Arc::new(vec![left, right]));
@@ -157,17 +171,23 @@ impl<E: Clone> Tree<E> {
 
     /// Takes out the element at a position.
     pub(crate) fn remove(&mut self, position: usize) -> Option<E> {
-        if position >= self.len {
-            return None;
-        }
+        (position < self.len).then(|| self.remove_along(To(position)))
+    }
+
+    /// Takes out what is sought, which must be there.
+    pub(crate) fn remove_at(&mut self, seek: &impl Seek<E>) -> E {
+        self.remove_along(Toward::new(seek))
+    }
+
+    fn remove_along(&mut self, way: impl Way<E>) -> E {
         self.len -= 1;
-        let element = self.root.remove(position);
+        let (element, _) = self.root.remove(way);
         while let Node::Inner(children) = &self.root
             && children.len() == 1
         {
             self.root = children[0].node.clone();
         }
-        Some(element)
+        element
     }
 
     /// The elements at the positions of `range`, from either end.
@@ -266,81 +286,79 @@ impl<E: Clone> Node<E> {
         }
     }
 
-    fn update<R>(&mut self, position: usize, change: impl FnOnce(&mut E) -> R) -> R {
+    /// Changes an element; also tells whether it is the first one.
+    fn update<R>(&mut self, mut way: impl Way<E>, change: impl FnOnce(&mut E) -> R) -> (R, bool) {
         match self {
-            Self::Leaf(elements) => change(&mut Arc::make_mut(elements)[position]),
+            Self::Leaf(elements) => {
+                let place = way.place(elements);
+                (change(&mut Arc::make_mut(elements)[place]), place == 0)
+            }
             Self::Inner(children) => {
-                let (i, before) = child_at(children, position);
-                let child = &mut Arc::make_mut(children)[i];
-                let result = child.node.update(position - before, change);
-                if position == before {
-                    child.first = child.node.first().clone();
+                let children = Arc::make_mut(children);
+                let i = way.child(children);
+                let (result, is_first) = children[i].node.update(way, change);
+                if is_first {
+                    children[i].first = children[i].node.first().clone();
                 }
-                result
+                (result, is_first && i == 0)
             }
         }
     }
 
-    /// Inserts, and returns the right half of this node if it had to split. `is_last`: nothing stands behind this node.
-    fn insert(&mut self, position: usize, element: E, is_last: bool) -> Option<Child<E>> {
+    /// Inserts, and returns the right half of this node if it had to split, and whether the element is the first one now.
+    /// `is_last`: nothing stands behind this node.
+    fn insert(&mut self, mut way: impl Way<E>, element: E, is_last: bool) -> (Option<Child<E>>, bool) {
         match self {
             Self::Leaf(elements) => {
                 let elements = Arc::make_mut(elements);
-                if elements.len() < LEAF_LEN_MAX {
-                    insert(elements, position, element);
-                    return None;
-                }
-                // What grows at its end leaves full nodes behind.
-                let at = if is_last && position == elements.len() { LEAF_LEN_MAX } else { LEAF_LEN_MAX / 2 };
-                let mut right = split_off(elements, at);
-                if position > at || at == LEAF_LEN_MAX {
-                    insert(&mut right, position - at, element);
-                } else {
-                    insert(elements, position, element);
-                }
-                let first = right[0].clone();
-                Some(Child { first, len: right.len(), node: Self::Leaf(Arc::new(right)) })
+                let place = way.place(elements);
+                (insert_into_leaf(elements, place, element, is_last), place == 0)
             }
             Self::Inner(children) => {
                 let children = Arc::make_mut(children);
-                let (i, before) = child_at(children, position);
+                let i = way.child(children);
                 let is_last = is_last && i + 1 == children.len();
-                let right = children[i].node.insert(position - before, element, is_last);
+                let (right, is_first) = children[i].node.insert(way, element, is_last);
                 children[i].len += 1;
-                if position == before {
+                if is_first {
                     children[i].first = children[i].node.first().clone();
                 }
-                let right = right?;
+                let is_first = is_first && i == 0;
+                let Some(right) = right else { return (None, is_first) };
                 children[i].len -= right.len;
                 insert(children, i + 1, right);
                 if children.len() <= INNER_LEN_MAX {
-                    return None;
+                    return (None, is_first);
                 }
                 let at = if is_last { INNER_LEN_MAX } else { INNER_LEN_MAX / 2 };
-                Some(Child::above(split_off(children, at)))
+                (Some(Child::above(split_off(children, at))), is_first)
             }
         }
     }
 
-    fn remove(&mut self, position: usize) -> E {
+    /// Takes an element out; also tells whether it was the first one.
+    fn remove(&mut self, mut way: impl Way<E>) -> (E, bool) {
         match self {
-            Self::Leaf(elements) => remove(Arc::make_mut(elements), position),
+            Self::Leaf(elements) => {
+                let place = way.place(elements);
+                (remove(Arc::make_mut(elements), place), place == 0)
+            }
             Self::Inner(children) => {
                 let children = Arc::make_mut(children);
-                let (i, before) = child_at(children, position);
-                let element = children[i].node.remove(position - before);
+                let i = way.child(children);
+                let (element, was_first) = children[i].node.remove(way);
                 children[i].len -= 1;
                 if children[i].len == 0 {
                     remove(children, i);
-                    return element;
+                    return (element, was_first && i == 0);
                 }
-                if position == before {
+                if was_first {
                     children[i].first = children[i].node.first().clone();
                 }
                 if children[i].node.is_thin() && children.len() > 1 {
                     join(children, i.min(children.len() - 2));
                 }
-                element
+                (element, was_first && i == 0)
             }
         }
     }
@@ -374,6 +392,29 @@ impl<E: Clone> Node<E> {
             },
         }
     }
+}
+
+/// Inserts, and returns the right half of the leaf if it had to split.
+fn insert_into_leaf<E: Clone>(
+    elements: &mut Vec<E>,
+    place: usize,
+    element: E,
+    is_last: bool,
+) -> Option<Child<E>> {
+    if elements.len() < LEAF_LEN_MAX {
+        insert(elements, place, element);
+        return None;
+    }
+    // What grows at its end leaves full nodes behind.
+    let at = if is_last && place == elements.len() { LEAF_LEN_MAX } else { LEAF_LEN_MAX / 2 };
+    let mut right = split_off(elements, at);
+    if place > at || at == LEAF_LEN_MAX {
+        insert(&mut right, place - at, element);
+    } else {
+        insert(elements, place, element);
+    }
+    let first = right[0].clone();
+    Some(Child { first, len: right.len(), node: Node::Leaf(Arc::new(right)) })
 }
 
 /// Puts an element into a node, reserving no more than [`GROWTH_STEP`] places.

@@ -79,7 +79,8 @@ fn command_info_is_as_clients_expect() {
         COMMAND GETKEYS PING => -ERR The command has no key arguments
         COMMAND GETKEYS NOPE a => -ERR Invalid command specified
         COMMAND GETKEYS GET => -ERR Invalid number of arguments specified for command
-        COMMAND GETKEYSANDFLAGS SET k v => [["k", [+RW, +access, +update, +variable_flags]]]
+        COMMAND GETKEYSANDFLAGS SET k v => [["k", [+OW, +update]]]
+        COMMAND GETKEYSANDFLAGS SET k v GET => [["k", [+RW, +access, +update]]]
         COMMAND LIST FILTERBY PATTERN ?ETRANGE => ["getrange", "setrange"]
         COMMAND LIST FILTERBY MODULE json => []
         COMMAND LIST FILTERBY NOPE x => -ERR syntax error

@@ -152,7 +152,9 @@ fn what_is_refused() {
 #[test]
 fn switches_are_part_of_the_state() {
     let mut server = Server::new();
-    let mut eval = |server: &mut Server| server.run(&[b"EVAL", b"return redis.call('debug', 'protocol', 'integer')", b"0"]);
+    let eval = |server: &mut Server| {
+        server.run(&[b"EVAL", b"return redis.call('debug', 'protocol', 'integer')", b"0"])
+    };
     assert!(eval(&mut server).starts_with("-ERR This Redis command is not allowed from script"));
     run(&mut server, "DEBUG SET-DISABLE-DENY-SCRIPTS 1");
     assert_eq!(eval(&mut server), "12345");
@@ -161,11 +163,17 @@ fn switches_are_part_of_the_state() {
     assert!(eval(&mut server).starts_with('-'));
     // A string "a", version 11, and a checksum that is wrong.
     let payload = b"\x00\x01a\x0b\x0012345678";
-    assert_eq!(server.run(&[b"RESTORE", b"k", b"0", payload]), "-ERR DUMP payload version or checksum are wrong");
+    assert_eq!(
+        server.run(&[b"RESTORE", b"k", b"0", payload]),
+        "-ERR DUMP payload version or checksum are wrong"
+    );
     run(&mut server, "DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
     assert_eq!(server.run(&[b"RESTORE", b"k", b"0", payload]), "+OK");
     run(&mut server, "DEBUG SET-SKIP-CHECKSUM-VALIDATION 0");
-    assert_eq!(server.run(&[b"RESTORE", b"l", b"0", payload]), "-ERR DUMP payload version or checksum are wrong");
+    assert_eq!(
+        server.run(&[b"RESTORE", b"l", b"0", payload]),
+        "-ERR DUMP payload version or checksum are wrong"
+    );
 }
 
 #[test]

@@ -141,7 +141,10 @@ fn what_groups_keep_of_a_stream_is_no_change_of_it() {
     ];
     for line in quiet {
         assert!(!broken(stream, &[(0, line)]), "{line}");
-        assert!(!broken(stream, &[(0, line), (0, "XADD k NOMKSTREAM 1-1 f v"), (0, "XGROUP CREATE k i 0")]), "{line}");
+        assert!(
+            !broken(stream, &[(0, line), (0, "XADD k NOMKSTREAM 1-1 f v"), (0, "XGROUP CREATE k i 0")]),
+            "{line}"
+        );
         for loud in ["XADD k 10-0 f v", "EXPIRE k 100", "DEL k", "RENAME k other", "COPY other k REPLACE"] {
             let other = (0, "XADD other 1-1 f v");
             assert!(broken(stream, &[other, (0, line), (0, loud)]), "{line}, {loud}");
@@ -157,7 +160,8 @@ fn what_groups_keep_of_a_stream_is_no_change_of_it() {
         let mut r = Replica::new(1);
         stream.iter().for_each(|line| drop(r.run(0, line)));
         let watch = r.watch("k");
-        let line: Vec<&[u8]> = loud_and_quiet.iter().copied().chain(words.iter().map(|w| w.as_bytes())).collect();
+        let line: Vec<&[u8]> =
+            loud_and_quiet.iter().copied().chain(words.iter().map(|w| w.as_bytes())).collect();
         r.run_args(0, &line);
         r.exec(&[watch], &["PING"])
     };
@@ -183,7 +187,8 @@ fn scripts_and_pops_that_are_served_count_as_changes() {
     let (key, target) = (r.watch("k"), r.watch("target"));
     let mut batch = BatchBuilder::new();
     batch.command(0, &[b"BLMOVE", b"k", b"target", b"LEFT", b"LEFT", b"0"]);
-    r.apply(batch);
+    let payload = batch.finish(&r.header());
+    r.apply_payload(&payload, &mut NoHost);
     assert_eq!(r.exec(&[key, target], &["PING"]), "[+PONG]", "who waits changes nothing");
     let (key, target) = (r.watch("k"), r.watch("target"));
     r.run(0, "RPUSH k x");

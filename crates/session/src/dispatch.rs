@@ -39,6 +39,7 @@ const LOADING: CommandError = CommandError::fixed(
     "LOADING this node has not caught up with the cluster since it was started: QUORATE STATUS shows how far it is. \
      Nothing was applied",
 );
+const NOREPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 const OOM: CommandError = CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 const EXECABORT: CommandError =
     CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
@@ -134,6 +135,15 @@ impl State {
         }
         if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
             return self.refuse(&commands::debug::NOT_ALLOWED);
+        }
+        let writes = command.flags.contains(Flags::WRITE)
+            || command.name == "exec" && self.queue.as_ref().is_some_and(|queue| queue.writes);
+        if writes && self.node.lacks_replicas() {
+            return if command.name == "exec" {
+                self.refuse_exec(&NOREPLICAS)
+            } else {
+                self.refuse(&NOREPLICAS)
+            };
         }
         if self.needs_memory(command) && self.node.is_short_of_memory() {
             return if command.name == "exec" { self.refuse_exec(&OOM) } else { self.refuse(&OOM) };

@@ -293,6 +293,12 @@ impl Node {
         limit > 0 && self.memory_lately() > limit
     }
 
+    /// Whether the cluster has fewer voters beside the leader than `min-replicas-to-write` asks for.
+    pub(crate) fn lacks_replicas(&self) -> bool {
+        let wanted = self.config.min_replicas_to_write();
+        wanted > 0 && self.cluster.view().voters.len() <= wanted
+    }
+
     fn memory_lately(&self) -> u64 {
         let now = Instant::now();
         match self.memory_seen.get() {

@@ -8,7 +8,7 @@ use quorate_resp::Value;
 use quorate_sim::history::{self, Action, Op};
 use quorate_sim::{Settings, SimCluster};
 
-use storm::{LEASES, Plan, REGISTERS, Report, STRINGS, log_if_asked};
+use storm::{LEASES, Plan, REGISTERS, Report, log_if_asked};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,20 +119,36 @@ fn no_promise_is_broken() {
 #[test]
 fn storms_reach_every_type() {
     let report = storm::run(Plan { faults: Vec::new(), duration: 8 * SECOND, ..Plan::everything(0) });
-    let counters = ["c", "ch", "cz", "cb", "cl", "cs", "cf", "ct"].map(|place| format!(": Increment {place}:0 -> "));
+    let counters =
+        ["c", "ch", "cz", "cb", "cl", "cs", "cf", "ct"].map(|place| format!(": Increment {place}:0 -> "));
     let registers = ["rh", "rz", "rb", "rs", "rx", "rt"].map(|place| format!(": Read {place}:1 -> "));
     let cells = ["ms", "mh", "mz", "mb"].map(|place| format!(": Look {place}:0/"));
     let pushes = ["Plainly", "Script", "Transaction"].map(|how| format!("how: {how} }} q"));
     let pops = ["qf", "qm", "qz"].map(|place| format!("ms), from_right: false }} {place}:"));
     let others = [
-        ": Put(", ": PutIfEmpty(", ": Take ", ": Swap(", ": Move { wait: Some(", ": Move { wait: None }", ": Add(",
-        ": Deliver { wait: Some(", ": Deliver { wait: None }", ": Acknowledge {", ": Claim x:", ": Follow {", ": Sample(",
-        ": Estimate ", ": LoadFunctions ", ": Effect(", " qs:",
+        ": Put(",
+        ": PutIfEmpty(",
+        ": Take ",
+        ": Swap(",
+        ": Move { wait: Some(",
+        ": Move { wait: None }",
+        ": Add(",
+        ": Deliver { wait: Some(",
+        ": Deliver { wait: None }",
+        ": Acknowledge {",
+        ": Claim x:",
+        ": Follow {",
+        ": Sample(",
+        ": Estimate ",
+        ": LoadFunctions ",
+        ": Effect(",
+        " qs:",
     ];
     let others = others.map(str::to_owned);
     for what in counters.iter().chain(&registers).chain(&cells).chain(&pushes).chain(&pops).chain(&others) {
         let lines = report.history.lines().filter(|line| line.contains(what));
-        let found = lines.filter(|line| !line.ends_with("-> Null") && !line.ends_with("-> NullArray")).count();
+        let found =
+            lines.filter(|line| !line.ends_with("-> Null") && !line.ends_with("-> NullArray")).count();
         assert!(found > 1, "{what}: {found}");
     }
 }
@@ -142,7 +158,7 @@ fn storms_reach_every_type() {
 #[test]
 fn seeds_that_found_bugs() {
     for seed in [43, 50, 147] {
-        storm::run(Plan { load: STRINGS, ..Plan::drawn(seed) });
+        storm::run(Plan::drawn(seed).of_strings());
     }
 }
 

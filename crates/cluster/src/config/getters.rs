@@ -122,6 +122,8 @@ getters! {
     write_timeout: Duration = "write-timeout" milliseconds;
     /// Voters.
     replication_factor: usize = "replication-factor" size;
+    /// Voters beside the leader without which no write is taken.
+    min_replicas_to_write: usize = "min-replicas-to-write" size;
     /// How often a leader says that it is alive.
     heartbeat_interval: Duration = "heartbeat-interval" milliseconds;
     /// The shortest silence after which an election is called.

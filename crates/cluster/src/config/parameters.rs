@@ -229,6 +229,14 @@ const OWN: &[Parameter] = &[
         doc: "How many voters the cluster has, as soon as it has that many nodes; further nodes are learners, until a voter is removed. Raised, learners become voters; lowered, voters become learners, never the leader. Odd numbers: with an even one the number of voters is one less, or stays one more.",
     },
     Parameter {
+        name: "min-replicas-to-write",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "0",
+        changes: Changes::Live,
+        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Each write waits for a majority of the voters in any case.",
+    },
+    Parameter {
         name: "heartbeat-interval",
         scope: Scope::Node,
         kind: milliseconds(5, 60_000),

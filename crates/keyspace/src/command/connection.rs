@@ -1,11 +1,6 @@
 //! Commands that concern the connection, as they are within a transaction.
 
-use crate::{
-    context::ReadCtx,
-    error::CommandError,
-    number::parse_i64,
-    reply::Reply,
-};
+use crate::{context::ReadCtx, error::CommandError, number::parse_i64, reply::Reply};
 
 /// `PING [message]`
 pub(super) fn ping(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {

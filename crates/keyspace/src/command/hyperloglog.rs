@@ -1,6 +1,7 @@
 //! Commands on HyperLogLogs, which are strings.
 
 use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     context::{ReadCtx, WriteCtx},
@@ -77,7 +78,7 @@ pub(super) fn pfadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 pub(super) fn pfcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let count = match ctx.args.get(1..).unwrap_or_default() {
         [key] => match ctx.get_string(key)? {
-            Some(string) => hyperloglog::count(bytes_of(string)?)?,
+            Some(string) => estimate(ctx, key, bytes_of(string)?)?,
             None => 0,
         },
         keys => {
@@ -92,6 +93,24 @@ pub(super) fn pfcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     };
     reply.int(i64::try_from(count).unwrap_or(i64::MAX));
     Ok(())
+}
+
+/// The estimate of one that a key holds.
+fn estimate(ctx: &ReadCtx<'_>, key: &[u8], bytes: &[u8]) -> Result<u64, Corrupted> {
+    let keyspace = ctx.keyspace;
+    let record = keyspace.live(ctx.db(), keyspace.hash(key), key);
+    // What the command under execution has changed may change again under the same version.
+    let version = record.map_or(0, |record| record.version);
+    let settled = version <= keyspace.version();
+    let id = xxh3_64_with_seed(key, ctx.db() as u64);
+    if settled && let Some(count) = keyspace.estimates.get(id, version) {
+        return Ok(count);
+    }
+    let count = hyperloglog::count(bytes)?;
+    if settled {
+        keyspace.estimates.keep(id, version, count);
+    }
+    Ok(count)
 }
 
 /// `PFMERGE destkey [sourcekey ...]`

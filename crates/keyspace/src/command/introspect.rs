@@ -215,7 +215,9 @@ fn info(command: Option<&Command>, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(command.name.as_bytes());
     reply.int(command.arity.into());
-    names(command.flags.iter_names().map(|(name, _)| name.to_ascii_lowercase()), reply);
+    // Redis knows this one and does not tell.
+    let flags = command.flags.difference(Flags::MAY_REPLICATE);
+    names(flags.iter_names().map(|(name, _)| name.to_ascii_lowercase()), reply);
     let (first, last, step) = legacy_range(command.keys);
     reply.int(first);
     reply.int(last);

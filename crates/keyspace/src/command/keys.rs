@@ -353,7 +353,8 @@ fn estimate_bytes(key: &[u8], value: &Value, samples: usize) -> usize {
             let is_packed = !matches!(value.encoding(), "hashtable" | "skiplist");
             let part_bytes = if is_packed { PACKED_PART_BYTES } else { PART_BYTES };
             let looked_at = collection.field_count().min(samples);
-            let bytes: usize = collection.fields_from(0).take(samples).map(|part| part.len() + part_bytes).sum();
+            let bytes: usize =
+                collection.fields_from(0).take(samples).map(|part| part.len() + part_bytes).sum();
             let all = bytes as u128 * collection.field_count() as u128 / looked_at.max(1) as u128;
             COLLECTION_BYTES + all as usize
         }

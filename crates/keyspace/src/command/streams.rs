@@ -237,8 +237,9 @@ fn new_id(
 ) -> Result<StreamId, CommandError> {
     const EXHAUSTED: CommandError =
         CommandError::fixed("ERR The stream has exhausted the last possible ID, unable to add more items");
-    const NOT_ABOVE: CommandError =
-        CommandError::fixed("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+    const NOT_ABOVE: CommandError = CommandError::fixed(
+        "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+    );
     const TOO_LARGE: CommandError = CommandError::fixed("ERR Elements are too large to be stored");
     if old.is_some_and(|stream| stream.last_id() == StreamId::MAX) {
         return Err(EXHAUSTED);
@@ -336,8 +337,9 @@ pub(super) fn xsetid(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn parse_setid(options: &[&[u8]], id: StreamId) -> Result<(Option<u64>, Option<StreamId>), CommandError> {
     const NEGATIVE: CommandError = CommandError::fixed("ERR entries_added must be positive");
-    const BELOW_GIVEN: CommandError =
-        CommandError::fixed("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id");
+    const BELOW_GIVEN: CommandError = CommandError::fixed(
+        "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+    );
     let (mut entries_added, mut max_deleted_id) = (None, None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -362,8 +364,9 @@ fn check_setid(stream: &Stream, id: StreamId, entries_added: Option<u64>) -> Out
         CommandError::fixed("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id");
     const BELOW_TOP: CommandError =
         CommandError::fixed("ERR The ID specified in XSETID is smaller than the target stream top item");
-    const BELOW_LEN: CommandError =
-        CommandError::fixed("ERR The entries_added specified in XSETID is smaller than the target stream length");
+    const BELOW_LEN: CommandError = CommandError::fixed(
+        "ERR The entries_added specified in XSETID is smaller than the target stream length",
+    );
     if id < stream.max_deleted_id() {
         return Err(BELOW_DELETED);
     }

@@ -13,6 +13,18 @@ const TOO_LONG: &str = "ERR the script was ended: it took more steps than a scri
 /// The same while a library is loaded.
 const LOAD_TOO_LONG: &str = "ERR FUNCTION LOAD timeout";
 
+/// Most functions of Rust within each other.
+const NESTED_MAX: u64 = 50;
+
+/// See [`Shared::nest`].
+pub(super) struct Level<'a>(&'a Shared);
+
+impl Drop for Level<'_> {
+    fn drop(&mut self) {
+        self.0.nested.fetch_sub(1, Relaxed);
+    }
+}
+
 /// What is known of the run that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -26,6 +38,8 @@ pub(crate) struct Shared {
     can_outgrow: bool,
     /// The run has to be done again, with an interpreter of its own: whatever it does from here on counts for nothing.
     outgrown: AtomicBool,
+    /// How many functions of Rust are under way that call functions of the script.
+    nested: AtomicU64,
     /// The protocol version in which commands answer to the script.
     pub(crate) resp: AtomicU8,
     /// Whether a library is being loaded.
@@ -55,6 +69,15 @@ impl Shared {
         }
         let text = if self.loading.load(Relaxed) { LOAD_TOO_LONG } else { TOO_LONG };
         Err(CallError::raise(text.to_owned()))
+    }
+
+    /// A function of Rust is about to call functions of the script, for as long as the result lives; unless too many do.
+    pub(super) fn nest(&self) -> Option<Level<'_>> {
+        let is_free = self.nested.load(Relaxed) < NESTED_MAX;
+        is_free.then(|| {
+            self.nested.fetch_add(1, Relaxed);
+            Level(self)
+        })
     }
 
     /// Steps spent in this run.

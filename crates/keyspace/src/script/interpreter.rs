@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Compiled sources kept by a node.
-const COMPILED_MAX: usize = 500;
+const COMPILED_MAX: usize = 300;
 
 /// An interpreter that holds more than this when nothing runs makes place for a new one.
 const CLEAN_BYTES_MAX: usize = 24 << 20;

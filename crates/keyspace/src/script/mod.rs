@@ -4,6 +4,7 @@
 //! interpreter ([`vm`]) belongs to a node. Every replica carries a script out, at its place in the log, and gets the same
 //! effects and the same reply, because all that a script can see follows from the state and its arguments.
 
+mod args;
 mod budget;
 mod calls;
 mod convert;

@@ -11,34 +11,10 @@ local raw = {
 }
 local charge = native.charge
 
--- Rust can take this many arguments of a function; commands with more words have a way of their own.
-local ARGS_MAX = 250
-
-local function bounded(f)
-  return function(...)
-    if raw.select("#", ...) > ARGS_MAX then
-      raw.error("too many arguments", 2)
-    end
-    return f(...)
-  end
-end
-
--- The same for functions that look at four arguments, and may call others that do.
-local function four(f)
-  return function(...)
-    if raw.select("#", ...) > 4 then
-      local a, b, c, d = ...
-      return f(a, b, c, d)
-    end
-    return f(...)
-  end
-end
-
--- A copy of a library; `wrap` goes around its functions.
-local function copy(lib, wrap)
+local function copy(lib)
   local result = {}
   for name, value in raw.next, lib do
-    result[name] = wrap and raw.type(value) == "function" and wrap(value) or value
+    result[name] = value
   end
   return result
 end
@@ -214,7 +190,7 @@ end
 
 local lib_string = copy(string)
 for name, f in raw.next, native.string do
-  lib_string[name] = four(f)
+  lib_string[name] = f
 end
 function lib_string.rep(s, n)
   local len = raw.type(s) == "number" and 24 or raw.type(s) == "string" and #s or 0
@@ -271,10 +247,10 @@ builtins.math = read_only(lib_math)
 builtins.coroutine = read_only(lib_coroutine)
 builtins.os = read_only({ clock = native.clock })
 for name, lib in raw.next, native.libraries do
-  builtins[name] = read_only(copy(lib, bounded))
+  builtins[name] = read_only(lib)
 end
 
-local lib_redis = copy(native.redis, bounded)
+local lib_redis = copy(native.redis)
 lib_redis.register_function = nil
 builtins.redis = read_only(lib_redis)
 
@@ -288,7 +264,7 @@ for name, value in raw.next, lib_redis do
     loading[name] = value
   end
 end
-loading.log, loading.register_function = lib_redis.log, bounded(native.redis.register_function)
+loading.log, loading.register_function = lib_redis.log, native.redis.register_function
 local load_globals = raw.setmetatable({ redis = read_only(loading, missing) }, { __index = missing })
 
 -- The methods of strings are those of the library that scripts see.
@@ -330,27 +306,9 @@ local function handler(err)
   return { err = err.err, source = source, line = line }
 end
 
--- Before each run: how commands are called in it. The first argument says whether errors are returned (1) and whether the words come
--- in a table (2).
-local called
-local function install(call)
-  called, globals_meta.__index = call, builtins
-end
-
-function lib_redis.call(...)
-  local count = raw.select("#", ...)
-  if count > ARGS_MAX then
-    return called(2, count, { ... })
-  end
-  return called(0, ...)
-end
-
-function lib_redis.pcall(...)
-  local count = raw.select("#", ...)
-  if count > ARGS_MAX then
-    return called(3, count, { ... })
-  end
-  return called(1, ...)
+-- Before each run: how commands are called in it.
+local function install(call, pcall)
+  lib_redis.call, lib_redis.pcall, globals_meta.__index = call, pcall, builtins
 end
 
 local function run(f, keys, args)

@@ -6,6 +6,7 @@ use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
 use super::{
+    args::function,
     budget::Shared,
     convert,
     errors::CallError,
@@ -52,29 +53,21 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     }
     redis.set("REDIS_VERSION", VERSION)?;
     redis.set("REDIS_VERSION_NUM", VERSION_NUMBER)?;
-    redis.set("error_reply", lua.create_function(error_reply)?)?;
-    redis.set("status_reply", lua.create_function(status_reply)?)?;
-    redis.set("sha1hex", lua.create_function(sha1_hex)?)?;
+    redis.set("error_reply", function(lua, error_reply)?)?;
+    redis.set("status_reply", function(lua, status_reply)?)?;
+    redis.set("sha1hex", function(lua, sha1_hex)?)?;
     let state = shared.clone();
-    redis.set("log", lua.create_function(move |_, args: MultiValue| log(&args, &state))?)?;
-    redis.set("set_repl", lua.create_function(set_repl)?)?;
+    redis.set("log", function(lua, move |_, args: MultiValue| log(&args, &state))?)?;
+    redis.set("set_repl", function(lua, set_repl)?)?;
     redis.set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     redis.set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
-    redis.set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
-    redis.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
+    redis.set("debug", function(lua, |_, _: MultiValue| Ok(()))?)?;
+    redis.set("acl_check_cmd", function(lua, acl_check_cmd)?)?;
     let state = shared.clone();
-    redis.set("setresp", lua.create_function(move |_, args: MultiValue| set_resp(&args, &state))?)?;
+    redis.set("setresp", function(lua, move |_, args: MultiValue| set_resp(&args, &state))?)?;
     let state = shared.clone();
-    redis.set("register_function", lua.create_function(move |_, args: MultiValue| register(args, &state))?)?;
+    redis.set("register_function", function(lua, move |_, args: MultiValue| register(args, &state))?)?;
     Ok(redis)
-}
-
-/// How a script calls a command.
-mod mode {
-    /// An error is returned; else it is raised.
-    pub(super) const PROTECTED: u8 = 1;
-    /// The arguments come as their number and a table of them: there are many.
-    pub(super) const MANY: u8 = 2;
 }
 
 /// A word of a command.
@@ -104,43 +97,21 @@ const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or i
 /// `redis.call` and `redis.pcall`. `carry_out` gives the encoded reply to a command.
 pub(super) fn call<'r>(
     lua: &Lua,
-    how: u8,
+    protected: bool,
     args: &MultiValue,
     shared: &Shared,
     carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
 ) -> mlua::Result<Value> {
-    let reply = if how & mode::MANY != 0 {
-        match many_words(args)? {
-            Some(words) => carry_out_words(lua, words.iter().map(Vec::as_slice), shared, carry_out)?,
-            None => Err(BAD_WORD.to_owned()),
-        }
-    } else {
-        let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
-        match words {
-            Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, carry_out)?,
-            None => Err(BAD_WORD.to_owned()),
-        }
+    let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
+    let reply = match words {
+        Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, carry_out)?,
+        None => Err(BAD_WORD.to_owned()),
     };
     match reply {
         Ok(value) => Ok(value),
-        Err(text) if how & mode::PROTECTED != 0 => convert::error_table(lua, &text).map(Value::Table),
+        Err(text) if protected => convert::error_table(lua, &text).map(Value::Table),
         Err(text) => Err(CallError::raise(text)),
     }
-}
-
-/// The words in a table, taken one by one.
-fn many_words(args: &MultiValue) -> mlua::Result<Option<Vec<Vec<u8>>>> {
-    let (Some(len), Some(Value::Table(table))) = (args.front().and_then(number_of), args.get(1)) else {
-        return Ok(None);
-    };
-    let mut words = Vec::with_capacity(len as usize);
-    for i in 1..=len as usize {
-        match Word::of(&table.raw_get::<Value>(i)?) {
-            Some(word) => words.push(word.bytes().to_vec()),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(words))
 }
 
 /// Inner error: the error of the command or of the call.

@@ -24,6 +24,7 @@ use mlua::{
 };
 
 use super::{
+    args::{self, First},
     budget::Shared,
     calls::{Call, Replies},
     errors::{CallError, Failed, NO_MEMORY, error_value, outcome, place},
@@ -119,6 +120,7 @@ impl Vm {
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let shared = Arc::new(Shared::new(is_shared));
         shared.begin(0, LOAD_STEPS_MAX);
+        args::prepare(&lua)?;
         let native = native(&lua, &shared)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").into_function()?;
         let parts: Table = prelude.call(native)?;
@@ -166,16 +168,19 @@ impl Vm {
         let calls = RefCell::new((replies, call));
         let vm = &*self;
         let result = vm.lua.scope(|scope| {
-            let state = shared.clone();
-            let calls = &calls;
-            let called = scope.create_function(move |lua, (mode, args): (u8, MultiValue)| {
-                let (replies, call) = &mut *calls.borrow_mut();
-                let limit = vm.unlimited(lua)?;
-                let result = redis::call(lua, mode, &args, &state, |words| replies.next(words, &state, *call));
-                lua.set_memory_limit(limit)?;
-                result
-            })?;
-            vm.install.call::<()>(called)?;
+            let (state, calls) = (&shared, &calls);
+            let called = |protected: bool| {
+                scope.create_function(move |lua, (first, rest): (First, MultiValue)| {
+                    let (replies, call) = &mut *calls.borrow_mut();
+                    let limit = vm.unlimited(lua)?;
+                    let args = args::all(first, rest);
+                    let result =
+                        redis::call(lua, protected, &args, state, |words| replies.next(words, state, *call));
+                    lua.set_memory_limit(limit)?;
+                    result
+                })
+            };
+            vm.install.call::<()>((called(false)?, called(true)?))?;
             vm.watch()?;
             let value = outcome(vm.carry_out(code, work));
             vm.finish(value, finish);

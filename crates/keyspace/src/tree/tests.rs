@@ -147,7 +147,6 @@ proptest! {
         for n in wanted.into_iter().map(u32::from) {
             let position = numbers.partition_point(|&m| m < n);
             prop_assert_eq!(tree.position(|&m| m < n), position);
-            prop_assert_eq!(tree.first_not(|&m| m < n), numbers.get(position));
             prop_assert_eq!(tree.get(position), numbers.get(position));
         }
         let (a, b) = (numbers.len() / 3, numbers.len() / 2);
@@ -159,5 +158,56 @@ proptest! {
             count += 1 + usize::from(both.next_back().is_some());
         }
         prop_assert_eq!(count, b - a);
+    }
+}
+
+/// A number and, to tell apart those of one hash, another one.
+type Pair = (u64, u32);
+
+struct Wanted(Pair);
+
+impl Seek<Pair> for Wanted {
+    fn order(&self, pair: &Pair) -> Ordering {
+        pair.cmp(&self.0)
+    }
+
+    fn number(pair: &Pair) -> u64 {
+        pair.0
+    }
+
+    fn wanted(&self) -> u64 {
+        self.0.0
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Spread evenly, all close together, and many of one number.
+    #[test]
+    fn what_is_sought_is_found_and_changed(
+        spread in prop_oneof![Just(u64::MAX / 6000), Just(3), Just(0)],
+        steps in prop::collection::vec((0_u64..6000, 0_u32..3, any::<bool>()), 0..6000),
+    ) {
+        let mut model = std::collections::BTreeSet::new();
+        let mut tree: Tree<Pair> = Tree::new();
+        let clone = tree.clone();
+        for (n, m, remove) in steps {
+            let wanted = Wanted((n * spread, m));
+            prop_assert_eq!(tree.find(&wanted), model.get(&wanted.0));
+            match (model.contains(&wanted.0), remove) {
+                (false, _) => {
+                    model.insert(wanted.0);
+                    tree.insert_at(&wanted, wanted.0);
+                }
+                (true, true) => {
+                    model.remove(&wanted.0);
+                    prop_assert_eq!(tree.remove_at(&wanted), wanted.0);
+                }
+                (true, false) => prop_assert_eq!(tree.update_at(&wanted, |pair| *pair), wanted.0),
+            }
+        }
+        tree.check();
+        prop_assert!(clone.is_empty() && tree.iter().eq(&model));
     }
 }

@@ -9,7 +9,7 @@ mod pair;
 use std::cmp::Ordering;
 
 pub(crate) use self::pair::Pair;
-use crate::tree::{Range, Tree};
+use crate::tree::{Range, Seek, Tree};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +52,26 @@ impl Entry {
     }
 }
 
+/// A key that is looked for.
+struct Sought<'a> {
+    hash: u64,
+    key: &'a [u8],
+}
+
+impl Seek<Entry> for Sought<'_> {
+    fn order(&self, entry: &Entry) -> Ordering {
+        entry.compare(self.hash, self.key)
+    }
+
+    fn number(entry: &Entry) -> u64 {
+        entry.hash
+    }
+
+    fn wanted(&self) -> u64 {
+        self.hash
+    }
+}
+
 impl Hashed {
     /// Of entries in any order, no two of which have the same key.
     pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
@@ -80,8 +100,7 @@ impl Hashed {
 
     /// The entry of a key.
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
-        let entry = self.entries.first_not(|entry| entry.compare(hash, key).is_lt());
-        entry.filter(|entry| entry.hash == hash && entry.key() == key)
+        self.entries.find(&Sought { hash, key })
     }
 
     /// The entry at a position.
@@ -105,28 +124,30 @@ impl Hashed {
 
     /// Gives a key a value. True if the key is new.
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8]) -> bool {
-        let position = self.entries.position(|entry| entry.compare(hash, key).is_lt());
-        let old = self.entries.get(position).filter(|entry| entry.hash == hash && entry.key() == key);
-        let Some(old_bytes) = old.map(|entry| entry.pair.heap_bytes()) else {
+        let sought = Sought { hash, key };
+        let Some(old) = self.entries.find(&sought) else {
             let entry = Entry::new(hash, key, value);
             self.heap_bytes += entry.pair.heap_bytes();
-            self.entries.insert(position, entry);
+            self.entries.insert_at(&sought, entry);
             return true;
         };
-        let new_bytes = self.entries.update(position, |entry| {
-            entry.pair.set_value(value);
-            entry.pair.heap_bytes()
-        });
-        self.heap_bytes = self.heap_bytes + new_bytes.unwrap_or_default() - old_bytes;
+        if old.value() != value {
+            let old_bytes = old.pair.heap_bytes();
+            let new_bytes = self.entries.update_at(&sought, |entry| {
+                entry.pair.set_value(value);
+                entry.pair.heap_bytes()
+            });
+            self.heap_bytes = self.heap_bytes + new_bytes - old_bytes;
+        }
         false
     }
 
     /// Removes a key. False if it is not there.
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
-        let position = self.entries.position(|entry| entry.compare(hash, key).is_lt());
-        let found = self.entries.get(position).is_some_and(|entry| entry.hash == hash && entry.key() == key);
+        let sought = Sought { hash, key };
+        let found = self.entries.find(&sought).is_some();
         if found {
-            self.remove_at(position);
+            self.heap_bytes -= self.entries.remove_at(&sought).pair.heap_bytes();
         }
         found
     }

@@ -109,7 +109,12 @@ impl Stream {
     }
 
     /// Sets what a replica of Redis would be told (`XSETID`).
-    pub fn set_id(&mut self, last_id: StreamId, entries_added: Option<u64>, max_deleted_id: Option<StreamId>) {
+    pub fn set_id(
+        &mut self,
+        last_id: StreamId,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<StreamId>,
+    ) {
         self.last_id = last_id;
         self.entries_added = entries_added.unwrap_or(self.entries_added);
         self.max_deleted_id = max_deleted_id.unwrap_or(self.max_deleted_id);
@@ -120,7 +125,9 @@ impl Stream {
     pub fn resolve(&self, wanted: WantedId, now_ms: u64) -> Option<StreamId> {
         let id = match wanted {
             WantedId::Next => self.last_id.following(now_ms)?,
-            WantedId::InMs(ms) if ms == self.last_id.ms => StreamId::new(ms, self.last_id.seq.checked_add(1)?),
+            WantedId::InMs(ms) if ms == self.last_id.ms => {
+                StreamId::new(ms, self.last_id.seq.checked_add(1)?)
+            }
             WantedId::InMs(ms) => StreamId::new(ms, 0),
             WantedId::Exactly(id) => id,
         };
@@ -366,7 +373,8 @@ fn radix_nodes(keys: &[[u8; 16]], depth: usize) -> usize {
         };
     };
     let parts_at = (depth..16).find(|&i| first[i] != last[i]).expect("the keys differ");
-    let below = keys.chunk_by(|a, b| a[parts_at] == b[parts_at]).map(|chunk| radix_nodes(chunk, parts_at + 1));
+    let below =
+        keys.chunk_by(|a, b| a[parts_at] == b[parts_at]).map(|chunk| radix_nodes(chunk, parts_at + 1));
     usize::from(parts_at > depth) + 1 + below.sum::<usize>()
 }
 

@@ -42,12 +42,27 @@ const LIBRARY: &str = "#!lua name=lib\nlocal n = 0 redis.register_function('f', 
     redis.register_function{function_name = 'g', callback = function(keys) return redis.call('DBSIZE') end, flags = {'no-writes'}}";
 
 /// Words for what is neither a number nor a key.
-const WORDS: [&str; 16] =
-    ["a", "b", "c", "10", "-3", "1.5", "member", "[a", "(b", "-", "+", "", "inf", "long-word-0123456789-0123456789-0123456789-0123456789", "\u{e9}", "7"];
+const WORDS: [&str; 16] = [
+    "a",
+    "b",
+    "c",
+    "10",
+    "-3",
+    "1.5",
+    "member",
+    "[a",
+    "(b",
+    "-",
+    "+",
+    "",
+    "inf",
+    "long-word-0123456789-0123456789-0123456789-0123456789",
+    "\u{e9}",
+    "7",
+];
 
 /// Numbers. None makes a string of hundreds of megabytes, which would be allowed, and slow.
-const NUMBERS: [i64; 18] =
-    [0, 0, 1, 1, 2, 3, 4, 5, 7, 10, 31, 100, 300, -1, -2, -7, i64::MAX, i64::MIN];
+const NUMBERS: [i64; 18] = [0, 0, 1, 1, 2, 3, 4, 5, 7, 10, 31, 100, 300, -1, -2, -7, i64::MAX, i64::MIN];
 
 /// See the module.
 pub(crate) struct Lines {
@@ -90,7 +105,10 @@ impl Lines {
 
     /// A command with arguments as its record describes them, now and then with one too many or too few.
     pub(crate) fn of_table(&mut self, command: &'static Command) -> Line {
-        let mut line = Building { args: command.name.split('|').map(|w| w.as_bytes().to_vec()).collect(), ..Building::default() };
+        let mut line = Building {
+            args: command.name.split('|').map(|w| w.as_bytes().to_vec()).collect(),
+            ..Building::default()
+        };
         for argument in command.arguments {
             self.argument(command.group, argument, &mut line);
         }
@@ -169,7 +187,9 @@ impl Lines {
             ("destination-db" | "db", _) => self.below(3).to_string(),
             ("group", _) => self.one_of(&["g1", "g2"]).to_owned(),
             ("consumer", _) => self.one_of(&["c1", "c2"]).to_owned(),
-            ("id" | "start" | "end" | "lastid" | "last-id" | "threshold", "string") if group == Group::Stream => {
+            ("id" | "start" | "end" | "lastid" | "last-id" | "threshold", "string")
+                if group == Group::Stream =>
+            {
                 self.id()
             }
             ("type", _) => self.one_of(&["string", "list", "set", "hash", "zset", "stream"]).to_owned(),
@@ -178,7 +198,9 @@ impl Lines {
             ("milliseconds" | "seconds" | "ttl", _) => (1 + self.below(2000)).to_string(),
             (_, "unix-time") => (1_700_000_000_000 + self.random.below(3_000_000)).to_string(),
             (_, "integer") => NUMBERS[self.below(NUMBERS.len())].to_string(),
-            (_, "double") => self.one_of(&["0", "1", "-1", "2.5", "0.1", "3.0e3", "inf", "-inf", "7"]).to_owned(),
+            (_, "double") => {
+                self.one_of(&["0", "1", "-1", "2.5", "0.1", "3.0e3", "inf", "-inf", "7"]).to_owned()
+            }
             (_, "pattern") => self.one_of(&["*", "*1*", "[a-m]*", "list:*->x", "m?", "#"]).to_owned(),
             ("member" | "element" | "field" | "value" | "pivot", _) if self.below(4) > 0 => self.member(),
             _ => return self.word(),
@@ -247,7 +269,19 @@ impl Lines {
             1 => line(&["INCRBYFLOAT", &key("string"), "0.1"]),
             2 => line(&["SET", &key("string"), &n, "PX", &n, "GET"]),
             3 => line(&["SETBIT", &key("bitmap"), &n, "1"]),
-            4 => line(&["BITFIELD", &key("bitmap"), "INCRBY", "u8", "#2", "77", "OVERFLOW", "SAT", "GET", "i5", "3"]),
+            4 => line(&[
+                "BITFIELD",
+                &key("bitmap"),
+                "INCRBY",
+                "u8",
+                "#2",
+                "77",
+                "OVERFLOW",
+                "SAT",
+                "GET",
+                "i5",
+                "3",
+            ]),
             5 | 6 => line(&["RPUSH", &key("list"), &m, &o, &n]),
             7 => line(&["LMOVE", &key("list"), &other("list"), "LEFT", "RIGHT"]),
             8 => line(&["BLPOP", &key("list"), &other("list"), "0"]),
@@ -261,11 +295,25 @@ impl Lines {
             18 => line(&["HSCAN", &key("hash"), &n]),
             19 | 20 => line(&["ZADD", &key("zset"), &n, &m, "1.5", &o]),
             21 => line(&["BZPOPMIN", &key("zset"), "0"]),
-            22 => line(&["ZUNIONSTORE", &other("zset"), "2", &key("zset"), &key("set"), "WEIGHTS", "2", "0.5"]),
+            22 => {
+                line(&["ZUNIONSTORE", &other("zset"), "2", &key("zset"), &key("set"), "WEIGHTS", "2", "0.5"])
+            }
             23 => line(&["ZRANDMEMBER", &key("zset"), "4", "WITHSCORES"]),
             24 | 25 => line(&["XADD", &key("stream"), "MAXLEN", "~", "20", "*", &m, &o]),
             26 => line(&["XGROUP", "CREATE", &key("stream"), "g1", "0", "MKSTREAM"]),
-            27 => line(&["XREADGROUP", "GROUP", "g1", "c1", "COUNT", "2", "BLOCK", "0", "STREAMS", &key("stream"), ">"]),
+            27 => line(&[
+                "XREADGROUP",
+                "GROUP",
+                "g1",
+                "c1",
+                "COUNT",
+                "2",
+                "BLOCK",
+                "0",
+                "STREAMS",
+                &key("stream"),
+                ">",
+            ]),
             28 => line(&["XAUTOCLAIM", &key("stream"), "g1", "c2", "0", "0-0"]),
             29 => line(&["PFADD", &key("hll"), &m, &o, &n]),
             30 => line(&["GEOADD", &key("geo"), &format!("{}.5", k * 40), &format!("{}.25", k * 20), &m]),
@@ -279,7 +327,8 @@ impl Lines {
     fn bulk(&mut self) -> Line {
         let (k, from) = (self.below(4), self.below(300));
         let (command, family, words) =
-            [("SADD", "set", 1), ("HSET", "hash", 2), ("ZADD", "zset", 2), ("RPUSH", "list", 1)][self.below(4)];
+            [("SADD", "set", 1), ("HSET", "hash", 2), ("ZADD", "zset", 2), ("RPUSH", "list", 1)]
+                [self.below(4)];
         let mut line = line(&[command, &format!("{family}:{k}")]);
         for i in 0..150 {
             let texts = [(from + i).to_string(), format!("m{}", from + i)];

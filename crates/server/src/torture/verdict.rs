@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_checkers::{
-    Action, Append, Audit, Count, Fate, Listing, Mortal, Op, PipelineStep, Promise, SessionStep, Sighting,
-    Queue, QueueAct, QueueOp, Transfer, Violation, check_bank, check_counter, check_expiry, check_list, check_pipeline,
-    check_queue, check_register, check_session, check_unique,
+    Action, Append, Audit, Count, Fate, Listing, Mortal, Op, PipelineStep, Promise, Queue, QueueAct, QueueOp,
+    SessionStep, Sighting, Transfer, Violation, check_bank, check_counter, check_expiry, check_list,
+    check_pipeline, check_queue, check_register, check_session, check_unique,
 };
 
 use super::history::{Answer, Call, Event};

@@ -21,9 +21,10 @@ pub(crate) fn is_allowed(node: &Node, connection: &Connection) -> bool {
     match node.config.enable_debug_command() {
         DebugAccess::No => false,
         DebugAccess::Yes => true,
-        DebugAccess::Local => {
-            connection.addr.parse::<SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback())
-        }
+        DebugAccess::Local => connection
+            .addr
+            .parse::<SocketAddr>()
+            .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
     }
 }
 

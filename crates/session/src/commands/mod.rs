@@ -99,7 +99,10 @@ pub(crate) fn within_transaction(
 
 /// Whether a command takes time, so that it cannot be a step of a transaction.
 pub(crate) fn takes_time(command: &Command) -> bool {
-    matches!(command.name, "shutdown" | "migrate" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover")
+    matches!(
+        command.name,
+        "shutdown" | "migrate" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover"
+    )
 }
 
 /// Whether the answer looks at the state of the whole node, which apply has in hand while it executes a transaction.

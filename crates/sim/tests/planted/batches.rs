@@ -103,7 +103,8 @@ pub(crate) fn order_after_a_snapshot(seed: u64) -> Vec<Violation> {
     fill(&mut lab, line);
     lab.c.restart(fresh);
     lab.run_for(SECOND);
-    let script = &b"for _, m in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('RPUSH', KEYS[2], m) end"[..];
+    let script =
+        &b"for _, m in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('RPUSH', KEYS[2], m) end"[..];
     lab.tell(line, &[b"EVAL", script, b"2", b"set", b"list"]);
     lab.judge(&[1, 2, 3])
 }

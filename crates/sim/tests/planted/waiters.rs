@@ -30,10 +30,17 @@ pub(crate) fn leader_of_a_waiter_dies(seed: u64) -> Vec<Violation> {
         let begin = lab.c.now();
         let reply = lab.tell(pushing, &[b"RPUSH", b"queue", value.to_string().as_bytes()]);
         let fate = fate(reply.as_ref());
-        ops.push(QueueOp { begin, end: lab.c.now(), fate, act: QueueAct::Push(vec![value]), got: Vec::new() });
+        ops.push(QueueOp {
+            begin,
+            end: lab.c.now(),
+            fate,
+            act: QueueAct::Push(vec![value]),
+            got: Vec::new(),
+        });
     }
     let reply = waiter.reply();
-    let popped = reply.as_ref().and_then(Value::as_array).and_then(|parts| parts.get(1)).and_then(Value::as_str);
+    let popped =
+        reply.as_ref().and_then(Value::as_array).and_then(|parts| parts.get(1)).and_then(Value::as_str);
     let got = popped.map(|text| text.parse().expect("an element")).into_iter().collect();
     let (end, fate, act) = (lab.c.now(), fate(reply.as_ref()), QueueAct::Pop(1));
     ops.push(QueueOp { begin, end, fate, act, got });
@@ -41,7 +48,8 @@ pub(crate) fn leader_of_a_waiter_dies(seed: u64) -> Vec<Violation> {
     lab.run_for(SECOND);
     let rest = lab.tell(pushing, &[b"LRANGE", b"queue", b"0", b"-1"]);
     let rest = rest.as_ref().and_then(Value::as_array).unwrap_or_default();
-    let left = rest.iter().map(|value| value.as_str().and_then(|text| text.parse().ok()).expect("an element"));
+    let left =
+        rest.iter().map(|value| value.as_str().and_then(|text| text.parse().ok()).expect("an element"));
     let queue = Queue { ops, left: left.collect(), moved: Vec::new(), in_order: true, one_place: true };
     let mut violations = lab.judge(&[1, 2, 3]);
     violations.extend(check_queue(&queue).into_iter().map(|found| {

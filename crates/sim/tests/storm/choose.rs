@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::MS;
 use super::commands::{self, EntryId, How, Kind, Op};
 use super::workers::Mix;
-use super::MS;
 
 /// The streams that groups read.
 const STREAMS: [&str; 2] = ["x:0", "x:1"];
@@ -92,7 +92,9 @@ impl Chooser {
             69..79 => vec![self.push(rng)],
             79..83 => vec![pop(rng, None)],
             83..88 => vec![(Kind::Add(self.value()), stream(rng))],
-            88..90 => vec![(if rng.bool() { Kind::Sample(self.value()) } else { Kind::Estimate }, "h:0".to_owned())],
+            88..90 => {
+                vec![(if rng.bool() { Kind::Sample(self.value()) } else { Kind::Estimate }, "h:0".to_owned())]
+            }
             _ => vec![(Kind::Effect(rng.u64(..)), "e:".to_owned())],
         }
     }

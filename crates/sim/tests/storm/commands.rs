@@ -14,9 +14,8 @@ pub(crate) type Line = Vec<Vec<u8>>;
 /// An identity of a stream's entry.
 pub(crate) type EntryId = (u64, u64);
 
-/// The group that reads each stream, and who looks at it in the end.
-pub(crate) const GROUP: &[u8] = b"group";
-pub(crate) const LAST_CONSUMER: &str = "last";
+/// Who looks at the group of a stream in the end.
+const LAST_CONSUMER: &str = "last";
 
 /// Functions, which are a part of the state like everything else.
 const LIBRARY: &str = "#!lua name=storm\n\
@@ -96,7 +95,10 @@ impl Kind {
     /// For how long it may wait, beside what every command does. `None`: for ever.
     pub(crate) fn patience(self) -> Option<Duration> {
         match self {
-            Self::Pop { wait, .. } | Self::Move { wait } | Self::Deliver { wait } | Self::Follow { wait, .. } => {
+            Self::Pop { wait, .. }
+            | Self::Move { wait }
+            | Self::Deliver { wait }
+            | Self::Follow { wait, .. } => {
                 let wait = wait.unwrap_or(MS);
                 (!wait.is_zero()).then_some(wait)
             }
@@ -369,12 +371,16 @@ fn push(place: char, key: &str, values: std::ops::Range<u64>, how: How) -> Vec<L
         How::Transaction => {
             let lines: Vec<Vec<String>> =
                 texts.iter().map(|text| [vec![name.to_owned(), target.clone()], of(text)].concat()).collect();
-            let lines: Vec<Vec<&str>> = lines.iter().map(|line| line.iter().map(String::as_str).collect()).collect();
+            let lines: Vec<Vec<&str>> =
+                lines.iter().map(|line| line.iter().map(String::as_str).collect()).collect();
             transaction(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>())
         }
         How::Script => {
             let script = format!("return redis.call('{name}', KEYS[1], unpack(ARGV))");
-            let words = [vec!["EVAL".to_owned(), script, "1".to_owned(), target], texts.iter().flat_map(of).collect()];
+            let words = [
+                vec!["EVAL".to_owned(), script, "1".to_owned(), target],
+                texts.iter().flat_map(of).collect(),
+            ];
             one(&words.concat().iter().map(String::as_str).collect::<Vec<_>>())
         }
         How::Plainly => {

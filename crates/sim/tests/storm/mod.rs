@@ -17,8 +17,8 @@ use quorate_sim::{Options, Settings, SimCluster};
 use commands::{Op, last_reads};
 use faults::Faults;
 pub(crate) use faults::{FaultKind, LEASES};
-use workers::Workers;
-pub(crate) use workers::{Load, MIXED, REGISTERS, STRINGS};
+pub(crate) use workers::{Load, MIXED, REGISTERS};
+use workers::{Mix, STRINGS, Workers};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,8 +77,15 @@ impl Plan {
     /// Three nodes under a mix of faults and commands.
     pub(crate) fn everything(seed: u64) -> Self {
         let faults = faults::drawn(seed);
-        let load = if std::env::var_os("QUORATE_SIM_STRINGS").is_some() { STRINGS } else { MIXED };
-        Self { seed, nodes: 3, duration: 4 * SECOND, faults, everysec: seed % 4 == 3, load }
+        let plan =
+            Self { seed, nodes: 3, duration: 4 * SECOND, faults, everysec: seed % 4 == 3, load: MIXED };
+        if std::env::var_os("QUORATE_SIM_STRINGS").is_some() { plan.of_strings() } else { plan }
+    }
+
+    /// The same as it was before there were other types: with the seeds that `docs/PROOF.md` names.
+    pub(crate) fn of_strings(self) -> Self {
+        let load = if self.load.mix == Mix::Everything { STRINGS } else { self.load };
+        Self { load, ..self }
     }
 
     /// All that there is: clusters of one to seven nodes, short and long storms, both fsync modes.

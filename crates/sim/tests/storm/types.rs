@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quorate_checkers::{
-    CellAct, CellOp, Count, Fate, GroupAct, GroupEnd, GroupOp, Queue, QueueAct, QueueOp, Told, Violation, check_cell,
-    check_counter, check_group, check_queue,
+    CellAct, CellOp, Count, Fate, GroupAct, GroupEnd, GroupOp, Queue, QueueAct, QueueOp, Told, Violation,
+    check_cell, check_counter, check_group, check_queue,
 };
 use quorate_resp::Value;
 
@@ -152,7 +152,8 @@ fn follow(op: &Op, stream: &[(u64, commands::EntryId)]) -> Result<(), String> {
     let Kind::Follow { after, .. } = op.kind else { return Ok(()) };
     let Some(reply) = &op.reply else { return Ok(()) };
     let got = commands::read_entries(reply);
-    let follows: Vec<_> = stream.iter().skip_while(|entry| entry.1 <= after).take(got.len()).copied().collect();
+    let follows: Vec<_> =
+        stream.iter().skip_while(|entry| entry.1 <= after).take(got.len()).copied().collect();
     match got == follows {
         true => Ok(()),
         false => Err(format!("read {got:?} where {follows:?} follow (linearizable): {op}")),

@@ -55,16 +55,14 @@ fn family(out: &mut String, group: Group, entries: &[Entry]) {
     }
 }
 
-/// What Redis does not have.
+/// What Redis does not have, or has without telling of it.
 fn own(out: &mut String) {
-    out.push_str("\n### Quorate's own\n\n| command | |\n|---|---|\n");
-    let own = table::all().filter(|command| command.name == "quorate");
-    for sub in own.flat_map(|command| command.subcommands) {
-        let _ = writeln!(out, "| `{}` | {} |", shown(sub.name), sub.summary);
-    }
-    for sub in table::all().filter(|command| command.name == "debug").flat_map(|command| command.subcommands)
-    {
-        let _ = writeln!(out, "| `{}` | {} |", shown(sub.name), sub.summary);
+    for (title, container) in [("What may follow DEBUG", "debug"), ("Quorate's own", "quorate")] {
+        let _ = write!(out, "\n### {title}\n\n| command | |\n|---|---|\n");
+        let containers = table::all().filter(|command| command.name == container);
+        for sub in containers.flat_map(|command| command.subcommands) {
+            let _ = writeln!(out, "| `{}` | {} |", shown(sub.name), sub.summary);
+        }
     }
 }
 

@@ -75,8 +75,9 @@ pub(super) static GENERIC: &[Entry] = &[
 pub(super) static SCRIPTING: &[Entry] = &[
     with_note(
         "eval",
-        "A script has budgets of instructions and memory, the same on every node, and fails when they are \
-         used up. Its time stands still, its random numbers follow from the log, and addresses never show.",
+        "A run may spend `script-steps-max` instructions and hold `script-memory-max` bytes, the same on \
+         every node, and fails when that is used up. Its time stands still, its random numbers follow from \
+         the log, and addresses never show.",
     ),
     complete("eval_ro"),
     complete("evalsha"),
@@ -194,10 +195,10 @@ pub(super) static SERVER: &[Entry] = &[
     complete("command|info"),
     complete("command|list"),
     complete("config"),
-    partial(
+    with_note(
         "config|get",
-        "The parameters in [CONFIGURATION.md](CONFIGURATION.md). Those of Redis that are not there are not \
-         known.",
+        "Every parameter of Redis 7.2 is there. Those whose subject does not exist here are shown and have \
+         no effect, or are fixed: [CONFIGURATION.md](CONFIGURATION.md) says which.",
     ),
     complete("config|help"),
     complete("config|resetstat"),
@@ -208,10 +209,15 @@ pub(super) static SERVER: &[Entry] = &[
     ),
     with_note(
         "config|set",
-        "Parameters of the cluster are changed by an entry of the log, on all nodes. Not within MULTI.",
+        "Parameters of the cluster are changed by an entry of the log, on all nodes. What is fixed here is \
+         refused with the reason.",
     ),
     complete("dbsize"),
-    complete("debug"),
+    partial(
+        "debug",
+        "The words in the list [below](#what-may-follow-debug), for tests of clients and servers; those \
+         that make a server fail are refused. `enable-debug-command` must allow it.",
+    ),
     later("failover", "QUORATE FAILOVER hands leadership over"),
     with_note("flushall", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
     with_note("flushdb", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
@@ -262,7 +268,7 @@ pub(super) static SERVER: &[Entry] = &[
     later("slowlog|help", LATENCY),
     later("slowlog|len", LATENCY),
     later("slowlog|reset", LATENCY),
-    with_note("swapdb", "WATCH sees it as a change of every key of both databases."),
+    complete("swapdb"),
     absent("sync", REPLICATION),
     with_note("time", "The clock of the node. Within a transaction or a script it is the log's time."),
 ];

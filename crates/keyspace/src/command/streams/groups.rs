@@ -142,7 +142,8 @@ pub(in crate::command) fn set_id(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
 pub(in crate::command) fn destroy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, name) = (ctx.arg(2), ctx.arg(3));
     let exists = stream_of(ctx)?.group(name).is_some();
-    let destroyed = exists && ctx.modify_groups_and_tell(key).is_some_and(|stream| stream.destroy_group(name));
+    let destroyed =
+        exists && ctx.modify_groups_and_tell(key).is_some_and(|stream| stream.destroy_group(name));
     reply.int(i64::from(destroyed));
     Ok(())
 }

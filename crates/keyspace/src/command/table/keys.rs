@@ -2,7 +2,8 @@
 
 use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, token};
 use crate::command::{
-    Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, ScriptPolicy, databases, dump, keys, migrate,
+    Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, ScriptPolicy, databases, dump, keys,
+    migrate,
 };
 
 /// The key in its own place, or those behind `KEYS`.

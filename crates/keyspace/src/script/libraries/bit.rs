@@ -3,15 +3,16 @@
 use mlua::{Lua, MultiValue, Table};
 
 use super::{bad_arg, number_arg};
+use crate::script::args::function;
 
 /// The table `bit`.
 pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.set("tobit", lua.create_function(|lua, x: MultiValue| arg(lua, &x, 0, "tobit").map(signed))?)?;
-    table.set("bnot", lua.create_function(|lua, x: MultiValue| arg(lua, &x, 0, "bnot").map(|x| signed(!x)))?)?;
+    table.set("tobit", function(lua, |lua, x: MultiValue| arg(lua, &x, 0, "tobit").map(signed))?)?;
+    table.set("bnot", function(lua, |lua, x: MultiValue| arg(lua, &x, 0, "bnot").map(|x| signed(!x)))?)?;
     table.set(
         "bswap",
-        lua.create_function(|lua, x: MultiValue| arg(lua, &x, 0, "bswap").map(|x| signed(x.swap_bytes())))?,
+        function(lua, |lua, x: MultiValue| arg(lua, &x, 0, "bswap").map(|x| signed(x.swap_bytes())))?,
     )?;
     fold(lua, &table, "band", |a, b| a & b)?;
     fold(lua, &table, "bor", |a, b| a | b)?;
@@ -28,7 +29,7 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
 fn fold(lua: &Lua, table: &Table, name: &'static str, f: fn(u32, u32) -> u32) -> mlua::Result<()> {
     table.set(
         name,
-        lua.create_function(move |lua, args: MultiValue| {
+        function(lua, move |lua, args: MultiValue| {
             let mut result = arg(lua, &args, 0, name)?;
             for i in 1..args.len() {
                 result = f(result, arg(lua, &args, i, name)?);
@@ -41,7 +42,7 @@ fn fold(lua: &Lua, table: &Table, name: &'static str, f: fn(u32, u32) -> u32) ->
 fn shift(lua: &Lua, table: &Table, name: &'static str, f: fn(u32, u32) -> u32) -> mlua::Result<()> {
     table.set(
         name,
-        lua.create_function(move |lua, args: MultiValue| {
+        function(lua, move |lua, args: MultiValue| {
             Ok(signed(f(arg(lua, &args, 0, name)?, arg(lua, &args, 1, name)? & 31)))
         })?,
     )

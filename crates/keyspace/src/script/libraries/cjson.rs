@@ -11,6 +11,7 @@ use super::{number_arg, string_arg, type_name};
 use crate::{
     number::format_g,
     script::{
+        args::{function, function_of_any},
         budget::Shared,
         convert::ordered_len,
         errors::error_here,
@@ -33,9 +34,9 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     table.set("null", Value::NULL)?;
     let settings = Arc::new(Settings::default());
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("encode", lua.create_function(move |lua, args: MultiValue| encode(lua, &args, own.now(&state), &state))?)?;
+    table.set("encode", function_of_any(lua, move |lua, args: MultiValue| encode(lua, &args, own.now(&state), &state))?)?;
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("decode", lua.create_function(move |lua, args: MultiValue| decode(lua, &args, own.now(&state), &state))?)?;
+    table.set("decode", function(lua, move |lua, args: MultiValue| decode(lua, &args, own.now(&state), &state))?)?;
     settings_functions(lua, &table, shared, &settings)?;
     Ok(table)
 }
@@ -98,7 +99,7 @@ impl Settings {
 fn settings_functions(lua: &Lua, table: &Table, shared: &Arc<Shared>, settings: &Arc<Settings>) -> mlua::Result<()> {
     let number = |name: &'static str, of: fn(&Settings) -> &AtomicUsize, min: usize, max: usize| {
         let (state, own) = (shared.clone(), settings.clone());
-        let function = lua.create_function(move |lua, args: MultiValue| {
+        let function = function(lua, move |lua, args: MultiValue| {
             let place = of(own.now(&state));
             if !matches!(args.front(), None | Some(Value::Nil)) {
                 let x = number_arg(lua, args.front(), 1, name)?;
@@ -117,7 +118,7 @@ fn settings_functions(lua: &Lua, table: &Table, shared: &Arc<Shared>, settings: 
     number("encode_number_precision", |s| &s.precision, 1, 14)?;
     let flag = |name: &'static str, of: fn(&Settings) -> &AtomicBool| {
         let (state, own) = (shared.clone(), settings.clone());
-        let function = lua.create_function(move |_, args: MultiValue| {
+        let function = function(lua, move |_, args: MultiValue| {
             let place = of(own.now(&state));
             match args.front() {
                 None | Some(Value::Nil) => {}
@@ -131,7 +132,7 @@ fn settings_functions(lua: &Lua, table: &Table, shared: &Arc<Shared>, settings: 
     };
     flag("encode_invalid_numbers", |s| &s.encode_invalid)?;
     flag("decode_invalid_numbers", |s| &s.decode_invalid)?;
-    table.set("encode_keep_buffer", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
+    table.set("encode_keep_buffer", function(lua, |_, _: MultiValue| Ok(true))?)?;
     let (state, own) = (shared.clone(), settings.clone());
     table.set(
         "encode_sparse_array",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::{number_arg, string_arg};
-use crate::script::{budget::Shared, convert::ordered_len, errors::error_here};
+use crate::script::{args::{function, function_of_any}, budget::Shared, convert::ordered_len, errors::error_here};
 
 /// Deeper tables are packed as nil.
 const PACK_DEPTH_MAX: usize = 16;
@@ -22,29 +22,32 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     table.set("_NAME", "cmsgpack")?;
     table.set("_VERSION", "lua-cmsgpack 0.4.0")?;
     let state = shared.clone();
-    table.set("pack", lua.create_function(move |lua, args: MultiValue| pack(lua, &args, &state))?)?;
+    table.set("pack", function_of_any(lua, move |lua, args: MultiValue| pack(lua, &args, &state))?)?;
     let state = shared.clone();
     table.set(
         "unpack",
-        lua.create_function(move |lua, args: MultiValue| {
+        function(lua, move |lua, args: MultiValue| {
             let (data, _) = data_and_offset(lua, &args, None, "unpack")?;
+            drop(args);
             unpack(lua, &data.as_bytes(), 0, usize::MAX, &state).map(|(values, _)| values)
         })?,
     )?;
     let state = shared.clone();
     table.set(
         "unpack_one",
-        lua.create_function(move |lua, args: MultiValue| {
+        function(lua, move |lua, args: MultiValue| {
             let (data, offset) = data_and_offset(lua, &args, Some(1), "unpack_one")?;
+            drop(args);
             unpack_some(lua, &data.as_bytes(), offset, 1, &state)
         })?,
     )?;
     let state = shared.clone();
     table.set(
         "unpack_limit",
-        lua.create_function(move |lua, args: MultiValue| {
+        function(lua, move |lua, args: MultiValue| {
             let limit = number_arg(lua, args.get(1), 2, "unpack_limit")?;
             let (data, offset) = data_and_offset(lua, &args, Some(2), "unpack_limit")?;
+            drop(args);
             unpack_some(lua, &data.as_bytes(), offset, limit.max(0.0) as usize, &state)
         })?,
     )?;

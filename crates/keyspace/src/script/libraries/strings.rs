@@ -12,7 +12,7 @@ use super::{
     pattern::{Capture, Failure, Matcher},
     string_arg, type_name,
 };
-use crate::script::{budget::Shared, errors::error_here};
+use crate::script::{args::function, budget::Shared, errors::error_here};
 
 /// Longest result of `gsub`.
 const RESULT_BYTES_MAX: usize = 512 << 20;
@@ -21,15 +21,15 @@ const RESULT_BYTES_MAX: usize = 512 << 20;
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    table.set("find", lua.create_function(move |lua, args: MultiValue| find(lua, &args, true, &state))?)?;
+    table.set("find", function(lua, move |lua, args: MultiValue| find(lua, &args, true, &state))?)?;
     let state = shared.clone();
-    table.set("match", lua.create_function(move |lua, args: MultiValue| find(lua, &args, false, &state))?)?;
+    table.set("match", function(lua, move |lua, args: MultiValue| find(lua, &args, false, &state))?)?;
     let state = shared.clone();
-    let gmatch = lua.create_function(move |lua, args: MultiValue| gmatch(lua, &args, &state))?;
+    let gmatch = function(lua, move |lua, args: MultiValue| gmatch(lua, &args, &state))?;
     table.set("gfind", gmatch.clone())?;
     table.set("gmatch", gmatch)?;
     let state = shared.clone();
-    table.set("gsub", lua.create_function(move |lua, args: MultiValue| gsub(lua, &args, &state))?)?;
+    table.set("gsub", function(lua, move |lua, args: MultiValue| gsub(lua, args, &state))?)?;
     Ok(table)
 }
 
@@ -128,7 +128,7 @@ fn gmatch(lua: &Lua, args: &MultiValue, shared: &Arc<Shared>) -> mlua::Result<Va
     let subject = string_arg(lua, args.front(), 1, "gmatch")?;
     let pattern = string_arg(lua, args.get(1), 2, "gmatch")?;
     let (shared, next) = (shared.clone(), AtomicUsize::new(0));
-    let step = lua.create_function(move |lua, _: MultiValue| {
+    let step = lua.create_function(move |lua, ()| {
         let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
         let start = next.load(Relaxed);
         let found = matching(lua, &shared, &subject, &pattern, |matcher| {
@@ -149,7 +149,7 @@ fn gmatch(lua: &Lua, args: &MultiValue, shared: &Arc<Shared>) -> mlua::Result<Va
     Ok(Value::Function(step))
 }
 
-fn gsub(lua: &Lua, args: &MultiValue, shared: &Shared) -> mlua::Result<(mlua::String, f64)> {
+fn gsub(lua: &Lua, args: MultiValue, shared: &Shared) -> mlua::Result<(mlua::String, f64)> {
     let subject = string_arg(lua, args.front(), 1, "gsub")?;
     let pattern = string_arg(lua, args.get(1), 2, "gsub")?;
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
@@ -166,6 +166,8 @@ fn gsub(lua: &Lua, args: &MultiValue, shared: &Shared) -> mlua::Result<(mlua::St
         None | Some(Value::Nil) => f64::INFINITY,
         value => number_arg(lua, value, 4, "gsub")?,
     };
+    drop(args);
+    let Some(_level) = shared.nest() else { return Err(error_here(lua, "C stack overflow")) };
     let (anchored, pattern) = unanchored(&pattern);
     let (mut out, mut s, mut count) = (Vec::new(), 0, 0.0);
     while count < max {

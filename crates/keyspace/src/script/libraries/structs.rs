@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::{number_arg, string_arg};
-use crate::script::{budget::Shared, errors::error_here};
+use crate::script::{args::function, budget::Shared, errors::error_here};
 
 /// Largest size of an integer.
 const INT_BYTES_MAX: usize = 32;
@@ -23,10 +23,10 @@ const VALUES_MAX: usize = 4000;
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    table.set("pack", lua.create_function(move |lua, args: MultiValue| pack(lua, &args, &state))?)?;
+    table.set("pack", function(lua, move |lua, args: MultiValue| pack(lua, &args, &state))?)?;
     let state = shared.clone();
-    table.set("unpack", lua.create_function(move |lua, args: MultiValue| unpack(lua, &args, &state))?)?;
-    table.set("size", lua.create_function(|lua, args: MultiValue| size(lua, &args))?)?;
+    table.set("unpack", function(lua, move |lua, args: MultiValue| unpack(lua, args, &state))?)?;
+    table.set("size", function(lua, |lua, args: MultiValue| size(lua, &args))?)?;
     Ok(table)
 }
 
@@ -187,7 +187,7 @@ fn put_int(out: &mut Vec<u8>, n: i64, bytes: usize, little: bool) {
     }
 }
 
-fn unpack(lua: &Lua, args: &MultiValue, shared: &Shared) -> mlua::Result<MultiValue> {
+fn unpack(lua: &Lua, mut args: MultiValue, shared: &Shared) -> mlua::Result<MultiValue> {
     let text = string_arg(lua, args.front(), 1, "unpack")?;
     let data = string_arg(lua, args.get(1), 2, "unpack")?;
     let (text, data) = (text.as_bytes(), data.as_bytes());
@@ -198,6 +198,7 @@ fn unpack(lua: &Lua, args: &MultiValue, shared: &Shared) -> mlua::Result<MultiVa
     if start < 1.0 {
         return Err(error_here(lua, "bad argument #3 to 'unpack' (offset must be 1 or greater)"));
     }
+    args.truncate(3);
     shared.charge(text.len() as u64 + data.len() as u64 / 8)?;
     let mut format = Format::new(lua, &text, "unpack");
     let mut at = start as usize - 1;

@@ -3,7 +3,11 @@
 use std::{cmp::Ordering, ops::Range};
 
 use super::Scored;
-use crate::{rules::Rules, small_bytes::SmallBytes, tree::Tree};
+use crate::{
+    rules::Rules,
+    small_bytes::SmallBytes,
+    tree::{Seek, Tree},
+};
 
 /// Both trees have the same members; clones of a member share its bytes.
 #[derive(Clone, Debug)]
@@ -27,9 +31,52 @@ impl Hashed {
     fn compare(&self, hash: u64, member: &[u8]) -> Ordering {
         self.hash.cmp(&hash).then_with(|| self.member.as_bytes().cmp(member))
     }
+}
 
-    fn is(&self, hash: u64, member: &[u8]) -> bool {
-        self.hash == hash && self.member.as_bytes() == member
+/// A member that is looked for.
+struct Sought<'a> {
+    hash: u64,
+    member: &'a [u8],
+}
+
+impl<'a> Sought<'a> {
+    fn new(rules: &Rules, member: &'a [u8]) -> Self {
+        Self { hash: rules.hash(member), member }
+    }
+}
+
+impl Seek<Hashed> for Sought<'_> {
+    fn order(&self, entry: &Hashed) -> Ordering {
+        entry.compare(self.hash, self.member)
+    }
+
+    fn number(entry: &Hashed) -> u64 {
+        entry.hash
+    }
+
+    fn wanted(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// A member with a score, by which it is looked for.
+struct Ranked<'a> {
+    score: f64,
+    member: &'a [u8],
+}
+
+/// Scores are spread in any way.
+impl Seek<Scored> for Ranked<'_> {
+    fn order(&self, scored: &Scored) -> Ordering {
+        scored.order(self.score, self.member)
+    }
+
+    fn number(_: &Scored) -> u64 {
+        0
+    }
+
+    fn wanted(&self) -> u64 {
+        0
     }
 }
 
@@ -66,9 +113,7 @@ impl Large {
     }
 
     pub(super) fn score(&self, rules: &Rules, member: &[u8]) -> Option<f64> {
-        let hash = rules.hash(member);
-        let candidate = self.by_member.first_not(|entry| entry.compare(hash, member) == Ordering::Less);
-        candidate.filter(|entry| entry.is(hash, member)).map(|entry| entry.score)
+        self.by_member.find(&Sought::new(rules, member)).map(|entry| entry.score)
     }
 
     pub(super) fn rank(&self, rules: &Rules, member: &[u8]) -> Option<(usize, f64)> {
@@ -97,27 +142,24 @@ impl Large {
         member: &[u8],
         decide: impl FnOnce(Option<f64>) -> Option<f64>,
     ) {
-        let hash = rules.hash(member);
-        let place = self.by_member.position(|entry| entry.compare(hash, member) == Ordering::Less);
-        let found = self.by_member.get(place).filter(|entry| entry.is(hash, member));
-        let old_score = found.map(|entry| entry.score);
+        let sought = Sought::new(rules, member);
+        let old_score = self.by_member.find(&sought).map(|entry| entry.score);
         let Some(score) = decide(old_score) else { return };
         if let Some(old_score) = old_score {
-            self.by_member.update(place, |entry| entry.score = score);
+            self.by_member.update_at(&sought, |entry| entry.score = score);
             self.move_to(old_score, score, member);
             return;
         }
-        let member = SmallBytes::new(member);
-        self.heap_bytes += member.heap_bytes();
-        let rank = self.rank_of(score, member.as_bytes());
-        self.by_rank.insert(rank, Scored { score, member: member.clone() });
-        self.by_member.insert(place, Hashed { hash, score, member });
+        let bytes = SmallBytes::new(member);
+        self.heap_bytes += bytes.heap_bytes();
+        self.by_rank.insert_at(&Ranked { score, member }, Scored { score, member: bytes.clone() });
+        self.by_member.insert_at(&sought, Hashed { hash: sought.hash, score, member: bytes });
     }
 
     /// Removes a member. False if it is not there.
     pub(super) fn remove(&mut self, rules: &Rules, member: &[u8]) -> bool {
-        let Some((rank, _)) = self.rank(rules, member) else { return false };
-        self.by_rank.remove(rank);
+        let Some(score) = self.score(rules, member) else { return false };
+        self.by_rank.remove_at(&Ranked { score, member });
         self.remove_member(rules, member);
         true
     }
@@ -142,10 +184,9 @@ impl Large {
     }
 
     fn remove_member(&mut self, rules: &Rules, member: &[u8]) {
-        let hash = rules.hash(member);
-        let place = self.by_member.position(|entry| entry.compare(hash, member) == Ordering::Less);
-        let removed = self.by_member.remove(place).filter(|entry| entry.is(hash, member));
-        self.heap_bytes -= removed.expect("both trees have the same members").member.heap_bytes();
+        let removed = self.by_member.remove_at(&Sought::new(rules, member));
+        assert_eq!(removed.member.as_bytes(), member, "both trees have the same members");
+        self.heap_bytes -= removed.member.heap_bytes();
     }
 
     /// How many stand before this place.
