@@ -96,6 +96,6 @@ impl Builder for List {
     }
 
     fn finish(mut self: Box<Self>, layout: u8) -> Option<Value> {
-        (!self.is_empty() && self.restore_layout(layout)).then(|| Value::List(*self))
+        (!self.is_empty() && self.restore_layout(layout)).then_some(Value::List(*self))
     }
 }

@@ -217,7 +217,7 @@ impl<'a> Iterator for Iter<'a> {
 /// The last one is found by going through all.
 impl DoubleEndedIterator for Iter<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let last = self.clone().last()?;
+        let last = self.clone().nth(self.left.checked_sub(1)?)?;
         self.left -= 1;
         Some(last)
     }

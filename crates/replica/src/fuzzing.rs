@@ -191,7 +191,7 @@ pub fn messages() -> Vec<Vec<u8>> {
     let meta = SnapshotMeta { last_log_id: Some(log_id(2, 6)), last_membership: StoredMembership::default() };
     let all = [
         hello(),
-        encode(&Welcome::Refused("a reason".to_owned())),
+        encode(&Welcome::Refused("a reason".to_owned().into())),
         encode(&Request::Vote(openraft::raft::VoteRequest::new(vote(), Some(log_id(2, 6))))),
         encode(&Request::Join(JoinRequest { id: 0, member: member(), pace: Pace::default() })),
         encode(&Request::Admin(Admin::Readdress(3, member()))),

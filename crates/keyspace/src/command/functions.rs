@@ -79,11 +79,7 @@ pub(super) fn load(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 /// What a library's source says: its name and its functions.
-fn read_library(
-    keyspace: &Keyspace,
-    code: &[u8],
-    replace: bool,
-) -> Result<(String, Library), CommandError> {
+fn read_library(keyspace: &Keyspace, code: &[u8], replace: bool) -> Result<(String, Library), CommandError> {
     if code.len() > script::SOURCE_BYTES_MAX {
         return Err(TOO_LARGE);
     }
@@ -94,9 +90,9 @@ fn read_library(
     let mut interpreter = keyspace.scripts.take_interpreter();
     let functions = interpreter.functions_of(&code_of(code), keyspace.rules.script_memory_max);
     keyspace.scripts.give_back(interpreter);
-    let functions = functions.map_err(not_compiled)?.map_err(|failed| {
-        CommandError::new(format!("ERR Error registering functions: {}", failed.text))
-    });
+    let functions = functions
+        .map_err(not_compiled)?
+        .map_err(|failed| CommandError::new(format!("ERR Error registering functions: {}", failed.text)));
     let functions: BTreeMap<String, FunctionInfo> = functions?
         .into_iter()
         .map(|f| (f.name, FunctionInfo { description: f.description, flags: f.flags }))
@@ -277,7 +273,9 @@ pub(super) fn list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         .scripts
         .libraries
         .iter()
-        .filter(|(name, _)| pattern.is_none_or(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes())))
+        .filter(|(name, _)| {
+            pattern.is_none_or(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
+        })
         .collect();
     reply.array(libraries.len());
     for (name, library) in libraries {

@@ -101,7 +101,14 @@ impl<'a> Script<'a> {
         compiled.map_err(not_compiled)
     }
 
-    fn run(&self, ctx: &mut WriteCtx<'_>, keys: &[&[u8]], args: &[&[u8]], read_only: bool, reply: &mut Reply<'_>) {
+    fn run(
+        &self,
+        ctx: &mut WriteCtx<'_>,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        read_only: bool,
+        reply: &mut Reply<'_>,
+    ) {
         let name = |failed: &Failed| failure(failed, &self.code.sha.to_string());
         let job = Job { function: None, keys, args };
         run(ctx, &self.code, &job, read_only || self.no_writes, reply, &name, &not_compiled);

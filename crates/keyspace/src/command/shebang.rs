@@ -80,7 +80,10 @@ fn words(line: &str) -> Option<Vec<String>> {
 ///
 /// # Errors
 /// If it makes no sense.
-pub(super) fn of_script<'a>(source: &'a [u8], known: &[&str]) -> Result<(&'a [u8], Vec<String>), CommandError> {
+pub(super) fn of_script<'a>(
+    source: &'a [u8],
+    known: &[&str],
+) -> Result<(&'a [u8], Vec<String>), CommandError> {
     let shebang = match Shebang::of(source) {
         Ok(shebang) => shebang,
         Err(NoShebang::Missing) => return Ok((source, Vec::new())),

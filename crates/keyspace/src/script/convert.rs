@@ -219,4 +219,3 @@ pub(super) fn ordered_len(table: &Table) -> mlua::Result<usize> {
 fn truncated(n: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&n) { n as i64 } else { i64::MIN }
 }
-

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use mlua::Function;
 
 use super::{
+    Failed,
     budget::Shared,
     calls::{Call, Replies},
     log::Lines,
     redis::Registered,
     sha::Sha,
     vm::{Finish, LOAD_STEPS_MAX, NotCompiled, Run, Vm, Work},
-    Failed,
 };
 
 /// Compiled sources kept by a node.
@@ -124,7 +124,11 @@ impl Interpreter {
     ///
     /// # Errors
     /// The compiler's message, or the library's.
-    pub(crate) fn functions_of(&mut self, code: &Code<'_>, memory: usize) -> Result<Result<Vec<Registered>, Failed>, String> {
+    pub(crate) fn functions_of(
+        &mut self,
+        code: &Code<'_>,
+        memory: usize,
+    ) -> Result<Result<Vec<Registered>, Failed>, String> {
         let mut failed = None;
         let mut no_call = |_: &[&[u8]], _: &Shared, _: &mut Vec<u8>| {};
         let run = Run { seed: 0, steps: LOAD_STEPS_MAX, memory };

@@ -138,7 +138,11 @@ impl Scripts {
 
     /// The interpreter, for the time of a run; give it back.
     pub(crate) fn take_interpreter(&self) -> Box<Interpreter> {
-        self.interpreter.lock().expect("no script panics").take().unwrap_or_else(|| Box::new(Interpreter::new()))
+        self.interpreter
+            .lock()
+            .expect("no script panics")
+            .take()
+            .unwrap_or_else(|| Box::new(Interpreter::new()))
     }
 
     /// See [`Self::take_interpreter`].

@@ -5,14 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
-use super::{
-    args::function,
-    budget::Shared,
-    convert,
-    errors::CallError,
-    log::LogLevel,
-    sha::Sha,
-};
+use super::{args::function, budget::Shared, convert, errors::CallError, log::LogLevel, sha::Sha};
 use crate::number::format_f64_17g;
 
 /// The version whose behaviour scripts get.
@@ -47,7 +40,8 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
         redis.set(name, level)?;
     }
-    for (value, name) in [(0, "REPL_NONE"), (1, "REPL_SLAVE"), (1, "REPL_REPLICA"), (2, "REPL_AOF"), (3, "REPL_ALL")]
+    for (value, name) in
+        [(0, "REPL_NONE"), (1, "REPL_SLAVE"), (1, "REPL_REPLICA"), (2, "REPL_AOF"), (3, "REPL_ALL")]
     {
         redis.set(name, value)?;
     }
@@ -263,9 +257,13 @@ fn register(args: MultiValue, shared: &Shared) -> mlua::Result<()> {
         (Some(Value::String(_)), Some(_), None) => {
             return raise("second argument to redis.register_function must be a function");
         }
-        (Some(_), Some(_), None) => return raise("first argument to redis.register_function must be a string"),
+        (Some(_), Some(_), None) => {
+            return raise("first argument to redis.register_function must be a string");
+        }
         (Some(_), None, None) => {
-            return raise("calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).");
+            return raise(
+                "calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).",
+            );
         }
         _ => return raise("wrong number of arguments to redis.register_function"),
     };

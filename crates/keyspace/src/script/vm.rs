@@ -370,7 +370,9 @@ fn load_string(
     match chunk.into_function() {
         Ok(function) => Ok((Some(function), None)),
         Err(error @ Error::MemoryError(_)) => Err(error),
-        Err(Error::SyntaxError { message, .. }) if message.contains(NO_MEMORY) => Err(Error::MemoryError(message)),
+        Err(Error::SyntaxError { message, .. }) if message.contains(NO_MEMORY) => {
+            Err(Error::MemoryError(message))
+        }
         Err(Error::SyntaxError { message, .. }) => Ok((None, Some(message))),
         Err(error) => Ok((None, Some(error.to_string()))),
     }

@@ -129,7 +129,7 @@ impl List {
     pub fn peek(&self, end: End) -> Option<&[u8]> {
         match (&self.0, end) {
             (Repr::Short(packed), End::Front) => packed.iter().next(),
-            (Repr::Short(packed), End::Back) => packed.iter().last(),
+            (Repr::Short(packed), End::Back) => packed.iter().next_back(),
             (Repr::Long(long), _) => long.peek(end),
         }
     }

@@ -140,8 +140,9 @@ impl Set {
 
     fn view(&self) -> View<'_> {
         match &self.0 {
-            Kept::Small(bytes) => ints::View::of(bytes)
-                .map_or_else(|| View::Packed(packed::Iter::of(bytes)), View::Ints),
+            Kept::Small(bytes) => {
+                ints::View::of(bytes).map_or_else(|| View::Packed(packed::Iter::of(bytes)), View::Ints)
+            }
             Kept::Hashed(hashed) => View::Hashed(hashed),
         }
     }
@@ -472,9 +473,7 @@ impl Collection for Set {
                 Box::new((start..ints.len()).map(text))
             }
             View::Packed(strings) => Box::new(strings.skip(start).map(Cow::Borrowed)),
-            View::Hashed(hashed) => {
-                Box::new(hashed.iter_from(start).map(|entry| Cow::Borrowed(entry.key())))
-            }
+            View::Hashed(hashed) => Box::new(hashed.iter_from(start).map(|entry| Cow::Borrowed(entry.key()))),
         }
     }
 

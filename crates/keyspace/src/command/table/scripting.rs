@@ -270,8 +270,11 @@ static FUNCTION: &[Command] = &[
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arguments: &[
             arg("serialized-value", "string"),
-            one_of("policy", &[token("flush", "FLUSH"), token("append", "APPEND"), token("replace", "REPLACE")])
-                .optional(),
+            one_of(
+                "policy",
+                &[token("flush", "FLUSH"), token("append", "APPEND"), token("replace", "REPLACE")],
+            )
+            .optional(),
         ],
         handler: Handler::Write(functions::restore),
         ..SUB

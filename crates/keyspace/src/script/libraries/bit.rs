@@ -70,4 +70,3 @@ fn arg(lua: &Lua, args: &MultiValue, i: usize, name: &str) -> mlua::Result<u32> 
 fn signed(x: u32) -> f64 {
     f64::from(x as i32)
 }
-

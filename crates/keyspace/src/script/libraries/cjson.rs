@@ -34,9 +34,15 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     table.set("null", Value::NULL)?;
     let settings = Arc::new(Settings::default());
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("encode", function_of_any(lua, move |lua, args: MultiValue| encode(lua, &args, own.now(&state), &state))?)?;
+    table.set(
+        "encode",
+        function_of_any(lua, move |lua, args: MultiValue| encode(lua, &args, own.now(&state), &state))?,
+    )?;
     let (state, own) = (shared.clone(), settings.clone());
-    table.set("decode", function(lua, move |lua, args: MultiValue| decode(lua, &args, own.now(&state), &state))?)?;
+    table.set(
+        "decode",
+        function(lua, move |lua, args: MultiValue| decode(lua, &args, own.now(&state), &state))?,
+    )?;
     settings_functions(lua, &table, shared, &settings)?;
     Ok(table)
 }
@@ -96,7 +102,12 @@ impl Settings {
     }
 }
 
-fn settings_functions(lua: &Lua, table: &Table, shared: &Arc<Shared>, settings: &Arc<Settings>) -> mlua::Result<()> {
+fn settings_functions(
+    lua: &Lua,
+    table: &Table,
+    shared: &Arc<Shared>,
+    settings: &Arc<Settings>,
+) -> mlua::Result<()> {
     let number = |name: &'static str, of: fn(&Settings) -> &AtomicUsize, min: usize, max: usize| {
         let (state, own) = (shared.clone(), settings.clone());
         let function = function(lua, move |lua, args: MultiValue| {
@@ -104,7 +115,8 @@ fn settings_functions(lua: &Lua, table: &Table, shared: &Arc<Shared>, settings: 
             if !matches!(args.front(), None | Some(Value::Nil)) {
                 let x = number_arg(lua, args.front(), 1, name)?;
                 if !(min as f64..=max as f64).contains(&x) {
-                    let text = format!("bad argument #1 to '{name}' (expected integer between {min} and {max})");
+                    let text =
+                        format!("bad argument #1 to '{name}' (expected integer between {min} and {max})");
                     return Err(error_here(lua, &text));
                 }
                 place.store(x as usize, Relaxed);
@@ -431,13 +443,14 @@ impl Decoder<'_> {
 
     fn number(&mut self) -> mlua::Result<Value> {
         let rest = &self.text[self.at..];
-        let len = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        let len =
+            rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
         let word = String::from_utf8_lossy(&rest[..len]).to_ascii_lowercase();
         let hexadecimal = word.trim_start_matches(['-', '+']).strip_prefix("0x");
         let number = match hexadecimal {
-            Some(digits) => u64::from_str_radix(digits, 16).ok().map(|n| {
-                if word.starts_with('-') { -(n as f64) } else { n as f64 }
-            }),
+            Some(digits) => u64::from_str_radix(digits, 16)
+                .ok()
+                .map(|n| if word.starts_with('-') { -(n as f64) } else { n as f64 }),
             None => word.parse::<f64>().ok(),
         };
         let is_number = number.is_some() || word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
@@ -448,7 +461,11 @@ impl Decoder<'_> {
             }
             _ => Err(error_here(
                 self.lua,
-                &format!("Expected value but found invalid {} at character {}", if is_number { "number" } else { "token" }, self.at + 1),
+                &format!(
+                    "Expected value but found invalid {} at character {}",
+                    if is_number { "number" } else { "token" },
+                    self.at + 1
+                ),
             )),
         }
     }

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::{number_arg, string_arg};
-use crate::script::{args::{function, function_of_any}, budget::Shared, convert::ordered_len, errors::error_here};
+use crate::script::{
+    args::{function, function_of_any},
+    budget::Shared,
+    convert::ordered_len,
+    errors::error_here,
+};
 
 /// Deeper tables are packed as nil.
 const PACK_DEPTH_MAX: usize = 16;

@@ -150,7 +150,11 @@ impl<'a> Matcher<'a> {
                         }
                         Some(b'*') => return self.max_expand(s, p, end),
                         Some(b'+') => {
-                            return if self.single(s, p, end) { self.max_expand(s + 1, p, end) } else { Ok(None) };
+                            return if self.single(s, p, end) {
+                                self.max_expand(s + 1, p, end)
+                            } else {
+                                Ok(None)
+                            };
                         }
                         Some(b'-') => return self.min_expand(s, p, end),
                         _ if !self.single(s, p, end) => return Ok(None),
@@ -386,7 +390,8 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for pattern in ["%", "[a", "[^", "(", "(()", ")", "%1", "%b", "%bx", "%f", "(a*(", "[%", "[%]", "%0"] {
+        for pattern in ["%", "[a", "[^", "(", "(()", ")", "%1", "%b", "%bx", "%f", "(a*(", "[%", "[%]", "%0"]
+        {
             let mut matcher = Matcher::new(b"aaaa", pattern.as_bytes(), 1000);
             let refused = match matcher.match_at(0) {
                 Ok(Some(end)) => matcher.captures(0..end).is_err(),

@@ -90,7 +90,11 @@ fn find(lua: &Lua, args: &MultiValue, positions: bool, shared: &Shared) -> mlua:
     let found = matching(lua, shared, &subject, pattern, |matcher| {
         for s in start..=subject.len() {
             if let Some(end) = matcher.match_at(s)? {
-                let whole = if positions && !matcher.has_captures() { Vec::new() } else { matcher.captures(s..end)? };
+                let whole = if positions && !matcher.has_captures() {
+                    Vec::new()
+                } else {
+                    matcher.captures(s..end)?
+                };
                 return Ok(Some((s, end, whole)));
             }
             if anchored {
@@ -216,8 +220,10 @@ fn replace(
         Value::String(text) => return expand(lua, out, subject, whole, captures, &text.as_bytes()),
         Value::Table(table) => table.get::<Value>(value_of(lua, subject, &captures[0])?)?,
         Value::Function(function) => {
-            let args: MultiValue =
-                captures.iter().map(|capture| value_of(lua, subject, capture)).collect::<mlua::Result<_>>()?;
+            let args: MultiValue = captures
+                .iter()
+                .map(|capture| value_of(lua, subject, capture))
+                .collect::<mlua::Result<_>>()?;
             function.call::<Value>(args)?
         }
         _ => unreachable!("judged before"),

@@ -32,7 +32,10 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
 
 /// One thing that a format asks for.
 enum Item {
-    Int { bytes: usize, signed: bool },
+    Int {
+        bytes: usize,
+        signed: bool,
+    },
     Float,
     Double,
     /// Up to a zero byte.
@@ -277,7 +280,9 @@ fn size(lua: &Lua, args: &MultiValue) -> mlua::Result<f64> {
             Item::Int { bytes, .. } => bytes,
             Item::Float => 4,
             Item::Double => 8,
-            Item::Zero => return Err(error_here(lua, "bad argument #1 to 'size' (option 's' has no fixed size)")),
+            Item::Zero => {
+                return Err(error_here(lua, "bad argument #1 to 'size' (option 's' has no fixed size)"));
+            }
             Item::Chars(0) => {
                 return Err(error_here(lua, "bad argument #1 to 'size' (option 'c0' has no fixed size)"));
             }
