@@ -108,7 +108,7 @@ fn good() -> Vec<Vec<u8>> {
     let mut pair = Pair::new();
     let long = [b'x'; 300];
     let numbers: Vec<Vec<u8>> = (0..700).map(|n: u32| n.to_string().into_bytes()).collect();
-    let mut many = |command: &'static [u8], pairs: bool, word: bool| {
+    let many = |command: &'static [u8], pairs: bool, word: bool| {
         let mut args: Vec<Vec<u8>> = vec![command.to_vec(), b"key".to_vec()];
         for number in &numbers {
             args.extend(pairs.then(|| number.clone()));

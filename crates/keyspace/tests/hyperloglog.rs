@@ -6,6 +6,32 @@ mod transcript;
 
 use transcript::{Server, check};
 
+/// What was counted once is not counted again, but for a key that has changed, even within one command.
+#[test]
+fn a_count_is_of_what_the_key_holds_now() {
+    check(
+        r#"
+        PFADD p a b => 1
+        PFCOUNT p => 2
+        PFCOUNT p => 2
+        PFADD p c => 1
+        PFCOUNT p => 3
+        RENAME p q => +OK
+        PFADD p a => 1
+        PFCOUNT p => 1
+        PFCOUNT q => 3
+        SWAPDB 0 1 => +OK
+        PFCOUNT p => 0
+        SWAPDB 0 1 => +OK
+        FLUSHALL => +OK
+        PFCOUNT p => 0
+        "#,
+    );
+    let script = b"local n = {} \
+        for i = 1, 3 do redis.call('pfadd', 'p', i) n[i] = redis.call('pfcount', 'p') end return n";
+    assert_eq!(Server::new().run(&[b"EVAL", script, b"0"]), "[1, 2, 3]");
+}
+
 #[test]
 fn add_count_and_merge() {
     check(
