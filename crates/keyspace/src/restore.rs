@@ -307,7 +307,8 @@ fn take_library(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
         }
         functions.insert(function, FunctionInfo { description, flags });
     }
-    if functions.is_empty() || keyspace.scripts.libraries.insert(name, Library { code, functions }).is_some() {
+    if functions.is_empty() || keyspace.scripts.libraries.insert(name, Library { code, functions }).is_some()
+    {
         return Err(RestoreError::Damaged);
     }
     Ok(())

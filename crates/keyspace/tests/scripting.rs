@@ -77,7 +77,14 @@ fn a_script_begins_as_if_it_were_the_first() {
     }
     replica.eval("cjson.encode_max_depth(5) math.randomseed(7)");
     assert_eq!(replica.eval("return cjson.encode({{{{{{{1}}}}}}})"), "\"[[[[[[[1]]]]]]]\"");
-    replica.run_args(0, &[b"FUNCTION", b"LOAD", b"#!lua name=l\nlocal n = 0\nredis.register_function('f', function() n = n + 1 return n end)"]);
+    replica.run_args(
+        0,
+        &[
+            b"FUNCTION",
+            b"LOAD",
+            b"#!lua name=l\nlocal n = 0\nredis.register_function('f', function() n = n + 1 return n end)",
+        ],
+    );
     assert_eq!(replica.run(0, "FCALL f 0"), "1");
     assert_eq!(replica.run(0, "FCALL f 0"), "1", "nothing is remembered between calls");
 }
@@ -85,7 +92,10 @@ fn a_script_begins_as_if_it_were_the_first() {
 #[test]
 fn addresses_memory_and_clocks_never_show() {
     let mut replica = Replica::new(1);
-    assert_eq!(replica.eval("return {tostring({}), tostring(function() end), collectgarbage('count'), os.clock()}"), "[\"table\", \"function\", 0, 0]");
+    assert_eq!(
+        replica.eval("return {tostring({}), tostring(function() end), collectgarbage('count'), os.clock()}"),
+        "[\"table\", \"function\", 0, 0]"
+    );
     for code in ["for k in pairs({[{}] = 1}) do end", "return next({[{}] = 1})"] {
         assert!(replica.eval(code).starts_with("-ERR"), "{code}");
     }
@@ -229,7 +239,9 @@ fn memory_and_steps_are_the_same_whatever_an_interpreter_has_run() {
     assert!((360..700).contains(&last), "{last} pieces of 100 kB fit into 70 MB");
     for pieces in [last - 1, last, last + 1] {
         agree(&mut used, &mut fresh, keeps, &[&pieces.to_string()]);
-        let caught = format!("local ok, err = pcall(function() {keeps} end) return {{ok, err, redis.call('incr', 'n')}}");
+        let caught = format!(
+            "local ok, err = pcall(function() {keeps} end) return {{ok, err, redis.call('incr', 'n')}}"
+        );
         agree(&mut used, &mut fresh, &caught, &[&pieces.to_string()]);
         // And so does the next.
         agree(&mut used, &mut fresh, "return redis.call('incr', 'n')", &[]);
@@ -293,22 +305,41 @@ fn large_results_and_many_arguments_are_no_trouble() {
     let mut replica = Replica::new(1);
     let strings = replica.eval("local t = {} for i = 1, 20000 do t[i] = 'x' .. i end return t");
     assert!(strings.ends_with("\"x20000\"]"), "{}", &strings[strings.len() - 40..]);
-    assert_eq!(replica.eval("local t = {} for i = 1, 7000 do t[i] = 'x' .. i end return redis.call('rpush', 'l', unpack(t))"), "7000");
-    assert_eq!(replica.eval("local t = {} for i = 1, 7000 do t[i] = i end return #redis.pcall('mget', unpack(t))"), "7000");
-    let mut words: Vec<Vec<u8>> = vec![b"EVAL".to_vec(), b"return {#KEYS, #ARGV, ARGV[15000]}".to_vec(), b"5000".to_vec()];
+    assert_eq!(
+        replica.eval(
+            "local t = {} for i = 1, 7000 do t[i] = 'x' .. i end return redis.call('rpush', 'l', unpack(t))"
+        ),
+        "7000"
+    );
+    assert_eq!(
+        replica.eval("local t = {} for i = 1, 7000 do t[i] = i end return #redis.pcall('mget', unpack(t))"),
+        "7000"
+    );
+    let mut words: Vec<Vec<u8>> =
+        vec![b"EVAL".to_vec(), b"return {#KEYS, #ARGV, ARGV[15000]}".to_vec(), b"5000".to_vec()];
     words.extend((0..20_000).map(|i| format!("w{i}").into_bytes()));
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     assert_eq!(replica.run_args(0, &words), "[5000, 15000, \"w19999\"]");
     assert_eq!(replica.eval("local t = {} for i = 1, 20000 do t['x' .. i] = 'y' end local n = 0 for _ in pairs(cmsgpack.unpack(cmsgpack.pack(t))) do n = n + 1 end return n"), "20000");
-    let set = replica.eval("redis.setresp(3) local t = {} for i = 1, 20000 do t['x' .. i] = true end return {set = t}");
+    let set = replica
+        .eval("redis.setresp(3) local t = {} for i = 1, 20000 do t['x' .. i] = true end return {set = t}");
     assert_eq!(set.matches("\"x").count(), 20_000);
     for (code, error) in [
         ("return {cmsgpack.unpack(string.rep('\\161a', 20000))}", "stack overflow"),
         ("return {struct.unpack(string.rep('s', 20000), string.rep('\\0', 20000))}", "stack overflow"),
-        ("local t = {} for i = 1, 7900 do t[i] = 'x' end return cmsgpack.pack(unpack(t))", "too many arguments"),
+        (
+            "local t = {} for i = 1, 7900 do t[i] = 'x' end return cmsgpack.pack(unpack(t))",
+            "too many arguments",
+        ),
         // More than Lua's own functions return: they grow on their way.
-        ("local function f(n, ...) if n == 0 then return redis.call('del', ...) end return f(n - 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', ...) end return f(2000)", "too many arguments"),
-        ("local t = {} for i = 1, 7900 do t[i] = 'x' end return redis.log(1, unpack(t))", "too many arguments"),
+        (
+            "local function f(n, ...) if n == 0 then return redis.call('del', ...) end return f(n - 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', ...) end return f(2000)",
+            "too many arguments",
+        ),
+        (
+            "local t = {} for i = 1, 7900 do t[i] = 'x' end return redis.log(1, unpack(t))",
+            "too many arguments",
+        ),
     ] {
         let reply = replica.eval(code);
         assert!(reply.starts_with("-ERR") && reply.contains(error), "{code}: {reply}");
@@ -345,9 +376,18 @@ fn nest() {
         let reply = replica.eval(code);
         assert!(reply.starts_with("-ERR"), "{code}: {reply}");
     }
-    assert!(replica.eval("local t = {} for i = 1, 2000 do t = {t} end return t").contains("-ERR reached lua stack limit"));
+    assert!(
+        replica
+            .eval("local t = {} for i = 1, 2000 do t = {t} end return t")
+            .contains("-ERR reached lua stack limit")
+    );
     assert!(replica.eval("local t = {} t[1] = t return t").contains("-ERR reached lua stack limit"));
-    assert_eq!(replica.eval("local t = {} for i = 1, 900 do t = {t} end return #cjson.encode(cjson.decode(cjson.encode(t)))"), "1802");
+    assert_eq!(
+        replica.eval(
+            "local t = {} for i = 1, 900 do t = {t} end return #cjson.encode(cjson.decode(cjson.encode(t)))"
+        ),
+        "1802"
+    );
     assert_eq!(replica.eval("return 1"), "1");
 }
 
@@ -362,19 +402,24 @@ fn powers_are_the_same_on_every_machine() {
         x
     };
     while checked < 200 {
-        let (base, exponent) = (f64::from_bits(next() >> 2 | 0x3 << 60), (next() % 2000) as f64 / 70.0 - 14.0);
+        let (base, exponent) =
+            (f64::from_bits(next() >> 2 | 0x3 << 60), (next() % 2000) as f64 / 70.0 - 14.0);
         let expected = libm::pow(base, exponent);
         if !base.is_finite() || !expected.is_normal() {
             continue;
         }
         let code = "return struct.pack('>d', struct.unpack('>d', ARGV[1]) ^ struct.unpack('>d', ARGV[2])) .. struct.pack('>d', math.pow(struct.unpack('>d', ARGV[1]), struct.unpack('>d', ARGV[2])))";
         let bytes = [expected.to_be_bytes(), expected.to_be_bytes()].concat();
-        let reply = replica.run_args(0, &[b"EVAL", code.as_bytes(), b"0", &base.to_be_bytes(), &exponent.to_be_bytes()]);
+        let reply = replica
+            .run_args(0, &[b"EVAL", code.as_bytes(), b"0", &base.to_be_bytes(), &exponent.to_be_bytes()]);
         replica.run_args(0, &[b"SET", b"expected", &bytes]);
         assert_eq!(reply, replica.run(0, "GET expected"), "{base} ^ {exponent}");
         checked += 1;
     }
-    assert_eq!(replica.eval("return tostring(2 ^ 0.5) .. ' ' .. tostring(2 ^ 53) .. ' ' .. tostring((-8) ^ 3)"), "\"1.4142135623731 9.007199254741e+15 -512\"");
+    assert_eq!(
+        replica.eval("return tostring(2 ^ 0.5) .. ' ' .. tostring(2 ^ 53) .. ' ' .. tostring((-8) ^ 3)"),
+        "\"1.4142135623731 9.007199254741e+15 -512\""
+    );
 }
 
 #[test]
@@ -387,14 +432,19 @@ fn the_order_of_addresses_never_shows() {
         "return cmsgpack.pack({[{}] = 1, [function() end] = 2})",
     ] {
         let reply = replica.eval(code);
-        assert_eq!(cause(&reply).rsplit("the order").next(), Some(" of a table with tables or functions as keys is not the same on every node"), "{code}: {reply}");
+        assert_eq!(
+            cause(&reply).rsplit("the order").next(),
+            Some(" of a table with tables or functions as keys is not the same on every node"),
+            "{code}: {reply}"
+        );
     }
 }
 
 #[test]
 fn what_scripts_say_to_the_log_is_handed_out_once() {
     let mut replica = Replica::new(1);
-    let code = "redis.log(redis.LOG_WARNING, 'one', 2, 'three\\n') redis.log(redis.LOG_DEBUG, 'four') return 1";
+    let code =
+        "redis.log(redis.LOG_WARNING, 'one', 2, 'three\\n') redis.log(redis.LOG_DEBUG, 'four') return 1";
     assert_eq!(replica.eval(code), "1");
     let lines: Vec<(LogLevel, String)> =
         replica.keyspace.take_script_lines().into_iter().map(|line| (line.level, line.text)).collect();
@@ -417,7 +467,9 @@ fn what_scripts_say_to_the_log_is_handed_out_once() {
 #[test]
 fn functions_are_dumped_and_restored() {
     let mut replica = Replica::new(1);
-    let library = |name: &str, function: &str| format!("#!lua name={name}\nredis.register_function('{function}', function() return '{name}' end)");
+    let library = |name: &str, function: &str| {
+        format!("#!lua name={name}\nredis.register_function('{function}', function() return '{name}' end)")
+    };
     for (name, function) in [("a", "f"), ("b", "g")] {
         replica.run_args(0, &[b"FUNCTION", b"LOAD", library(name, function).as_bytes()]);
     }
@@ -430,7 +482,8 @@ fn functions_are_dumped_and_restored() {
     let dump = reply[reply.iter().position(|b| *b == b'\n').unwrap() + 1..reply.len() - 2].to_vec();
     let list = replica.run(0, "FUNCTION LIST WITHCODE");
     let restore = |replica: &mut Replica, payload: &[u8], policy: &[&[u8]]| {
-        let words: Vec<&[u8]> = [b"FUNCTION".as_slice(), b"RESTORE", payload].into_iter().chain(policy.iter().copied()).collect();
+        let words: Vec<&[u8]> =
+            [b"FUNCTION".as_slice(), b"RESTORE", payload].into_iter().chain(policy.iter().copied()).collect();
         replica.run_args(0, &words)
     };
     assert_eq!(restore(&mut replica, &dump, &[]), "-ERR Library a already exists");
@@ -443,12 +496,18 @@ fn functions_are_dumped_and_restored() {
     assert_eq!(replica.run(0, "FUNCTION LIST WITHCODE"), list_2, "nothing has changed");
     assert_eq!(restore(&mut replica, &dump, &[b"FLUSH"]), "+OK");
     assert_eq!(replica.run(0, "FUNCTION LIST WITHCODE"), list);
-    assert_eq!(restore(&mut replica, &dump, &[b"NOPE"]), "-ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
+    assert_eq!(
+        restore(&mut replica, &dump, &[b"NOPE"]),
+        "-ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
+    );
     // Hostile ones change nothing, however they are cut or damaged.
     for i in 0..dump.len() {
         let damaged = [&dump[..i], &[dump[i] ^ 1], &dump[i + 1..]].concat();
         for bad in [&dump[..i], &damaged] {
-            assert_eq!(restore(&mut replica, bad, &[b"FLUSH"]), "-ERR DUMP payload version or checksum are wrong");
+            assert_eq!(
+                restore(&mut replica, bad, &[b"FLUSH"]),
+                "-ERR DUMP payload version or checksum are wrong"
+            );
         }
     }
     let body = &dump[..dump.len() - 10];
@@ -466,8 +525,14 @@ fn functions_are_dumped_and_restored() {
             restore(&mut replica, &dump, &[b"FLUSH"]);
         }
     }
-    assert_eq!(restore(&mut replica, &stamped(&[body, b"\xf5\xc3\x05\xff\xff".as_slice()].concat()), &[b"FLUSH"]), "-ERR failed loading functions payload");
-    assert_eq!(restore(&mut replica, &stamped(&[body, body].concat()), &[b"FLUSH"]), "-ERR Library 'a' already exists");
+    assert_eq!(
+        restore(&mut replica, &stamped(&[body, b"\xf5\xc3\x05\xff\xff".as_slice()].concat()), &[b"FLUSH"]),
+        "-ERR failed loading functions payload"
+    );
+    assert_eq!(
+        restore(&mut replica, &stamped(&[body, body].concat()), &[b"FLUSH"]),
+        "-ERR Library 'a' already exists"
+    );
     assert_eq!(restore(&mut replica, &stamped(b"\xf5\x03abc"), &[b"FLUSH"]), "-ERR Missing library metadata");
     assert_eq!(replica.run(0, "FUNCTION LIST WITHCODE"), list);
     assert_eq!(restore(&mut replica, &stamped(b""), &[b"FLUSH"]), "+OK");
@@ -481,17 +546,48 @@ fn a_library_sees_little_while_it_is_loaded() {
         let code = format!("#!lua name=l\n{body}");
         replica.run_args(0, &[b"FUNCTION", b"LOAD", b"REPLACE", code.as_bytes()])
     };
-    for (what, missing) in [("math", "math"), ("string.rep('x', 3)", "string"), ("redis.call('ping')", "call"), ("redis.setresp(3)", "setresp"), ("redis.redis", "redis"), ("_G", "_G"), ("tostring(1)", "tostring")] {
+    for (what, missing) in [
+        ("math", "math"),
+        ("string.rep('x', 3)", "string"),
+        ("redis.call('ping')", "call"),
+        ("redis.setresp(3)", "setresp"),
+        ("redis.redis", "redis"),
+        ("_G", "_G"),
+        ("tostring(1)", "tostring"),
+    ] {
         let reply = load(&format!("local x = {what} redis.register_function('f', function() end)"));
-        assert_eq!(reply, format!("-ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global variable '{missing}'"));
+        assert_eq!(
+            reply,
+            format!(
+                "-ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global variable '{missing}'"
+            )
+        );
     }
     assert_eq!(load("while true do end"), "-ERR Error registering functions: ERR FUNCTION LOAD timeout");
-    assert_eq!(load("local r = redis local n = 0 redis.log(redis.LOG_DEBUG, 'x') redis.register_function('f', function() n = n + 1 return {n, type(math), type(redis.call)} end) redis.register_function('g', function() r.x = 1 end) redis.register_function('h', function() r.register_function('i', function() end) end) redis.register_function('j', function() redis.register_function('i', function() end) end)"), "\"l\"");
+    assert_eq!(
+        load(
+            "local r = redis local n = 0 redis.log(redis.LOG_DEBUG, 'x') redis.register_function('f', function() n = n + 1 return {n, type(math), type(redis.call)} end) redis.register_function('g', function() r.x = 1 end) redis.register_function('h', function() r.register_function('i', function() end) end) redis.register_function('j', function() redis.register_function('i', function() end) end)"
+        ),
+        "\"l\""
+    );
     assert_eq!(replica.run(0, "FCALL F 0"), "[1, \"table\", \"function\"]");
     assert!(replica.run(0, "FCALL g 0").contains("Attempt to modify a readonly table"));
     assert!(replica.run(0, "FCALL h 0").contains("can only be called on FUNCTION LOAD command"));
     assert!(replica.run(0, "FCALL j 0").contains("attempt to call field 'register_function' (a nil value)"));
     assert_eq!(replica.run(0, "FCALL f bad"), "-ERR Bad number of keys provided");
-    assert_eq!(replica.run_args(0, &[b"FUNCTION", b"LOAD", b"#!lua name=\"q\"\nredis.register_function('q', function() return 1 end)"]), "\"q\"");
-    assert_eq!(replica.run_args(0, &[b"FUNCTION", b"LOAD", b"#! name=x\nreturn"]), "-ERR Engine '' not found");
+    assert_eq!(
+        replica.run_args(
+            0,
+            &[
+                b"FUNCTION",
+                b"LOAD",
+                b"#!lua name=\"q\"\nredis.register_function('q', function() return 1 end)"
+            ]
+        ),
+        "\"q\""
+    );
+    assert_eq!(
+        replica.run_args(0, &[b"FUNCTION", b"LOAD", b"#! name=x\nreturn"]),
+        "-ERR Engine '' not found"
+    );
 }

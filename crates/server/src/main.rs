@@ -68,7 +68,8 @@ fn server(command: &cli::Server) -> anyhow::Result<()> {
 #[allow(clippy::disallowed_methods, reason = "the entry of the server makes the threads")]
 fn on_a_thread_with_room(run: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("node".to_owned()).stack_size(quorate_replica::STACK_BYTES);
+        let thread =
+            std::thread::Builder::new().name("node".to_owned()).stack_size(quorate_replica::STACK_BYTES);
         let node = thread.spawn_scoped(scope, run).context("cannot start the thread of the node")?;
         node.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

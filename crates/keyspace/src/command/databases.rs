@@ -96,9 +96,8 @@ pub(super) fn scan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
     })?;
     ctx.whole_database();
     let table = &ctx.keyspace.databases[ctx.db()].table;
-    let is_type = |name: &[u8], record: &Record| {
-        name.eq_ignore_ascii_case(record.value.type_name().as_bytes())
-    };
+    let is_type =
+        |name: &[u8], record: &Record| name.eq_ignore_ascii_case(record.value.type_name().as_bytes());
     let portion = options.portion(
         cursor,
         |hash| table.iter_from(hash),

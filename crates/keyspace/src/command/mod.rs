@@ -23,10 +23,10 @@ mod lookup;
 mod migrate;
 mod pausing;
 mod picks;
-mod scripting;
 mod scan;
-mod shebang;
+mod scripting;
 mod sets;
+mod shebang;
 mod sort;
 mod sorted_sets;
 mod streams;
@@ -35,8 +35,8 @@ mod waiting;
 
 use bitflags::bitflags;
 
-pub(crate) use self::lookup::{resolve_asked, resolve_logged};
 pub use self::lookup::{lookup, lookup_internal, resolve, unknown_command, unknown_subcommand};
+pub(crate) use self::lookup::{resolve_asked, resolve_logged};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,

@@ -357,7 +357,7 @@ fn push(place: char, key: &str, values: std::ops::Range<u64>, how: How) -> Vec<L
     };
     let name = match place {
         'f' => "RPUSH",
-        'm' if values.start % 3 == 0 => "LPUSH",
+        'm' if values.start.is_multiple_of(3) => "LPUSH",
         'm' => "RPUSH",
         'z' => "ZADD",
         _ => "SADD",

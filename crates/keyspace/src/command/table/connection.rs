@@ -242,7 +242,8 @@ pub(super) static CONNECTION: &[Command] = &[
                 group: Group::Connection,
                 arguments: &[
                     arg("client-id", "integer"),
-                    one_of("unblock-type", &[token("timeout", "TIMEOUT"), token("error", "ERROR")]).optional(),
+                    one_of("unblock-type", &[token("timeout", "TIMEOUT"), token("error", "ERROR")])
+                        .optional(),
                 ],
                 script: ScriptPolicy::Refused,
                 handler: Handler::Session,

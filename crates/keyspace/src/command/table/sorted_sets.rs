@@ -33,7 +33,13 @@ pub(super) static SORTED_SETS: &[Command] = &[
         complexity: "O(K + M*log(N)) for K keys and M of N members taken",
         summary: "Takes members from an end of the first of several sorted sets that has any; waits for some if none has.",
         group: Group::SortedSet,
-        arguments: &[arg("timeout", "double"), arg("numkeys", "integer"), key("key", 0).multiple(), one_of("where", &[token("min", "MIN"), token("max", "MAX")]), arg("count", "integer").behind("COUNT").optional()],
+        arguments: &[
+            arg("timeout", "double"),
+            arg("numkeys", "integer"),
+            key("key", 0).multiple(),
+            one_of("where", &[token("min", "MIN"), token("max", "MAX")]),
+            arg("count", "integer").behind("COUNT").optional(),
+        ],
         handler: Handler::Write(waiting::sorted_sets::bzmpop),
         ..BASE
     },
