@@ -57,7 +57,7 @@ def test_all_faults_and_every_promise_is_kept(tmp_path, figures):
     assert 0 < report["memory"]["peak_bytes"] < report["memory"]["limit_bytes"]
     operations = report["operations"]
     assert operations["acknowledged"] > 500 and operations["lost"] == 0, operations
-    assert len(operations["by_kind"]) == 13, operations
+    assert len(operations["by_kind"]) == 15, operations
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert len(history) == operations["total"]
     figures(faults=report["faults"], operations=operations["total"], longest_pause_ms=report["pauses"]["longest_ms"])

@@ -182,7 +182,7 @@ fn log(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {
         return Err(CallError::raise("ERR First argument must be a number (log level).".to_owned()));
     };
     let Some(level) = LogLevel::of(level) else {
-        return Err(CallError::raise("ERR Invalid log level.".to_owned()));
+        return Err(CallError::raise("ERR Invalid debug level.".to_owned()));
     };
     let parts: Vec<Vec<u8>> =
         args.iter().skip(1).filter_map(Word::of).map(|word| word.bytes().to_vec()).collect();
