@@ -318,4 +318,6 @@ EXPECTED = [
      "libraries come in the order of their names here, and in that of a hash table there"),
     (lambda w, theirs, ours: w[0].lower() == b"function" and w[1].lower() == b"stats" and ours.kind == theirs.kind, "there is no difference but in RESP2's nulls"),
     (lambda w, theirs, ours: b"tostring(t[4])" in b"".join(w), "addresses never show"),
+    (lambda w, theirs, ours: b"cjson.encode()" in b"".join(w) or b"cmsgpack.pack()" in b"".join(w),
+     "no argument is taken for nil"),
 ]

@@ -103,10 +103,23 @@ fn is_call_error(error: &Error) -> bool {
 
 /// An error of a library function, which begins with the line of the script that has called it.
 pub(super) fn error_here(lua: &Lua, text: &str) -> Error {
-    let (source, line) = place(lua);
-    let place =
-        source.zip(line).map(|(source, line)| format!("{}:{line}: ", source.trim_start_matches(['@', '='])));
+    let place = caller(lua).map(|(source, line)| format!("{}:{line}: ", source.trim_start_matches(['@', '='])));
     Error::RuntimeError(format!("{}{text}", place.unwrap_or_default()))
+}
+
+/// The line that has called a library function. None if it is not a line of a script: `pcall(cjson.decode, 'x')`.
+fn caller(lua: &Lua) -> Option<(String, i64)> {
+    (1..200).find_map(|level| {
+        let frame = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let name = source.source.as_deref().unwrap_or_default().to_owned();
+            let line = frame.current_line().and_then(|line| i64::try_from(line).ok());
+            let is_script = source.what == "Lua" || source.what == "main";
+            if name == "=prelude" { None } else { Some(line.filter(|_| is_script).map(|line| (name, line))) }
+        });
+        // The end of the stack ends the search, too.
+        frame.unwrap_or(Some(None))
+    })?
 }
 
 /// The innermost line of a script that is being carried out.
