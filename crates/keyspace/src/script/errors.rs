@@ -103,7 +103,8 @@ fn is_call_error(error: &Error) -> bool {
 
 /// An error of a library function, which begins with the line of the script that has called it.
 pub(super) fn error_here(lua: &Lua, text: &str) -> Error {
-    let place = caller(lua).map(|(source, line)| format!("{}:{line}: ", source.trim_start_matches(['@', '='])));
+    let place =
+        caller(lua).map(|(source, line)| format!("{}:{line}: ", source.trim_start_matches(['@', '='])));
     Error::RuntimeError(format!("{}{text}", place.unwrap_or_default()))
 }
 
