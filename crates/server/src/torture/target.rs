@@ -35,7 +35,7 @@ pub(super) trait Machines {
     fn ended(&mut self) -> Vec<(u64, String)>;
     /// Asks for another leader; `to` if it is given.
     fn transfer(&mut self, leader: u64, to: Option<u64>) -> anyhow::Result<()>;
-    /// Whether it takes writes.
+    /// Whether it takes writes, and votes: before that, another damaged one could be one too many.
     fn works(&self, id: u64) -> bool;
     /// Asks the others to remove it from their cluster; true when it is no member any more.
     fn remove(&mut self, id: u64) -> bool;
@@ -79,10 +79,13 @@ impl Machines for LocalCluster {
     }
 
     fn works(&self, id: u64) -> bool {
-        let attempt = self
-            .connect(id, SHORT_TIME)
-            .and_then(|mut client| client.expect(&["SET", "torture:works", &id.to_string()]));
-        attempt.is_ok()
+        let number = self.nodes().iter().find(|node| node.id == id).map_or(id, |node| node.number);
+        let members = || {
+            let mut client = self.connect(id, SHORT_TIME)?;
+            client.expect(&["SET", "torture:works", &id.to_string()])?;
+            admin::members(&mut client)
+        };
+        members().is_ok_and(|members| members.iter().any(|m| m.id == number && m.is_voter()))
     }
 
     fn remove(&mut self, id: u64) -> bool {
