@@ -34,7 +34,7 @@ pub(super) fn fcall_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 
 fn call(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
     let name = String::from_utf8_lossy(ctx.arg(1));
-    let (library, name, function) = ctx.keyspace.scripts.library_of(&name).ok_or(NOT_FOUND)?;
+    let (library, name, function) = ctx.keyspace.scripts.registered(&name).ok_or(NOT_FOUND)?;
     let no_writes = function.flags.iter().any(|flag| flag == "no-writes");
     if read_only && !no_writes {
         let text = "ERR Can not execute a script with write flag using *_ro command.";

@@ -27,7 +27,7 @@ impl Keyspace {
                 source.is_some_and(|source| scripting::promises_no_writes(&source))
             }
             "fcall" => {
-                let function = self.scripts.library_of(&text()).map(|(.., function)| function);
+                let function = self.scripts.registered(&text()).map(|(.., function)| function);
                 function.is_some_and(|function| function.flags.iter().any(|flag| flag == "no-writes"))
             }
             _ => false,

@@ -153,7 +153,7 @@ impl Scripts {
     }
 
     /// The library that has a function of this name, in whatever case, and the name as it was registered.
-    pub(crate) fn library_of(&self, function: &str) -> Option<(&Library, &String, &FunctionInfo)> {
+    pub(crate) fn registered(&self, function: &str) -> Option<(&Library, &String, &FunctionInfo)> {
         self.libraries
             .values()
             .find_map(|library| library.function(function).map(|(name, function)| (library, name, function)))
