@@ -513,6 +513,8 @@ impl Keyspace {
         }
         let version = self.change(Effect::Swap, a, b as u64);
         self.databases.swap(a, b);
+        // Keys of both may have changed last in one entry: a version does not tell them apart.
+        self.estimates = Estimates::default();
         let (low, high) = self.databases.split_at_mut(a.max(b));
         low[a.min(b)].swapped(&mut high[0], version);
         for walk in self.walks.all() {

@@ -30,6 +30,14 @@ fn a_count_is_of_what_the_key_holds_now() {
     let script = b"local n = {} \
         for i = 1, 3 do redis.call('pfadd', 'p', i) n[i] = redis.call('pfcount', 'p') end return n";
     assert_eq!(Server::new().run(&[b"EVAL", script, b"0"]), "[1, 2, 3]");
+    // Two keys of one name that one entry has changed last.
+    let mut server = Server::new();
+    let both: &[u8] =
+        b"redis.call('pfadd', 'p', 'a') redis.call('select', 1) return redis.call('pfadd', 'p', 'a', 'b')";
+    assert_eq!(server.run(&[b"EVAL", both, b"0"]), "1");
+    assert_eq!(server.run(&[b"PFCOUNT", b"p"]), "1");
+    server.run(&[b"SWAPDB", b"0", b"1"]);
+    assert_eq!(server.run(&[b"PFCOUNT", b"p"]), "2");
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn estimate(ctx: &ReadCtx<'_>, key: &[u8], bytes: &[u8]) -> Result<u64, Corrupte
     // What the command under execution has changed may change again under the same version.
     let version = record.map_or(0, |record| record.version);
     let settled = version <= keyspace.version();
-    let id = xxh3_64_with_seed(key, ctx.db() as u64);
+    // Nobody can choose keys that look alike: the seed is keyed by the cluster's secret.
+    let id = xxh3_64_with_seed(key, keyspace.hash(key).wrapping_add(ctx.db() as u64));
     if settled && let Some(count) = keyspace.estimates.get(id, version) {
         return Ok(count);
     }
