@@ -31,7 +31,7 @@ impl Keyspace {
     /// The same for the first keys of commands: where the first argument is none, this is in vain.
     pub(crate) fn warm_elements(&self, elements: &[Element<'_>]) {
         self.warm(elements.iter().filter_map(|element| match element {
-            Element::Command { db, args } => args.get(1).map(|key| (*db, *key)),
+            Element::Command { db, args, .. } => args.get(1).map(|key| (*db, *key)),
             Element::Transaction { .. } => None,
         }));
     }

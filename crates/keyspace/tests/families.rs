@@ -101,6 +101,7 @@ impl Replicas {
             origin_start: 1,
             origin_epoch: 0,
             origin_seq: self.steady.origin(1).map_or(1, |origin| origin.seq + 1),
+            memory_short: false,
         };
         let payload = batch.finish(&header);
         let index = self.steady.index() + 1;

@@ -23,7 +23,8 @@ use quorate_planted::{Bug, is_planted};
 use tokio::sync::mpsc;
 
 use crate::bus::{
-    Admin, Dialer, Forwarder, JoinRequest, Message, Peers, Probe, ReadIndex, Request, Response, Server, serve,
+    Admin, Dialer, Forwarder, Inbox, JoinRequest, Message, Peers, Probe, Publisher, ReadIndex, Request,
+    Response, Server, serve,
 };
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
@@ -165,6 +166,8 @@ pub(crate) struct Proposals {
     raft: Raft,
     pub(crate) env: Env,
     clock: Arc<Clock>,
+    /// Whether this node is short of memory, as the serving half says while it leads.
+    pub(crate) memory_short: Arc<AtomicBool>,
     /// This node's own batches go in order, one after the other.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -191,6 +194,7 @@ impl Proposals {
         };
         header.time_ms = self.clock.now_ms();
         header.seed = self.env.random.next_u64();
+        header.memory_short = self.memory_short.load(Ordering::Relaxed);
         batch::patch_header(&mut batch.bytes, &header);
         self.propose(batch.freeze(), on_refused).await;
     }
@@ -231,12 +235,13 @@ pub struct Consensus {
     pub(crate) env: Env,
     pub(crate) identity: Arc<Identity>,
     pub(crate) peers: Peers,
+    pub(crate) publisher: Publisher,
     pub(crate) clock: Arc<Clock>,
     pub(crate) timing: Timing,
     pub(crate) log: Log,
     pub(crate) events: Events,
     pub(crate) probe: Arc<Mutex<Probe>>,
-    proposals: Proposals,
+    pub(crate) proposals: Proposals,
     read_option: LinearizerOption,
     trust: Arc<Trust>,
     runtime: tokio::runtime::Handle,
@@ -297,7 +302,13 @@ impl Consensus {
             .map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
         let proposals =
-            Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone(), turn: Arc::default() };
+            Proposals {
+            raft: raft.clone(),
+            env: env.clone(),
+            clock: clock.clone(),
+            memory_short: Arc::default(),
+            turn: Arc::default(),
+        };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
         let lease = if is_planted(Bug::NoLeaseMargin) { timing.election.1 } else { lease };
         let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
@@ -308,6 +319,7 @@ impl Consensus {
             env: env.clone(),
             identity: identity.clone(),
             trust: trust.clone(),
+            publisher: Publisher::new(peers.clone()),
             peers: peers.clone(),
             clock: clock.clone(),
             timing,
@@ -337,6 +349,7 @@ impl Consensus {
             trust,
             alone,
             probe,
+            inbox: Inbox::new(this.events.tx.clone()),
             refused: Mutex::default(),
         };
         tokio::spawn(serve(Arc::new(server), bus));

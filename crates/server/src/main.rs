@@ -6,6 +6,7 @@
 //! folder of a stopped node.
 
 mod admin;
+mod allocator;
 mod args;
 mod cli;
 mod client;
@@ -34,7 +35,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {

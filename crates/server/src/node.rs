@@ -16,6 +16,7 @@ use quorate_session::{Process, ServeArgs, serve};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::allocator;
 use crate::args::{self, NodeArgs, bus_of};
 use crate::http::{self, MemberStatus, NodeStatus, Sources};
 use crate::metrics::Board;
@@ -80,7 +81,8 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
         listen: args.listen,
         stage,
         process: Process {
-            memory: resident_bytes,
+            memory: allocator::bytes_in_use,
+            resident: resident_bytes,
             cpu: cpu_seconds,
             allocator: ALLOCATOR,
             memory_peak: Cell::new(0),

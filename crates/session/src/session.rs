@@ -150,6 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
             }
             connection.buffered.set(decoder.buffered_bytes());
+            connection.held.input.set(decoder.allocated_bytes());
+            connection.settle(connection.output_bytes());
             if starved {
                 let patience = state.node.config.write_timeout();
                 let queued = state.queued_bytes();

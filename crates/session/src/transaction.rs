@@ -25,10 +25,12 @@ pub(crate) struct Queue {
     pub(crate) selects: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
-    /// Whether a command in it is refused when memory is short.
-    pub(crate) needs_memory: bool,
+    /// Keys that it reads and the client may cache.
+    pub(crate) reads: Vec<Box<[u8]>>,
     /// Bytes of arguments.
     pub(crate) bytes: usize,
+    /// What MONITOR is told of the commands when they are carried out.
+    pub(crate) lines: Vec<String>,
     /// Commands about the state of this node as a whole.
     pub(crate) reports: Vec<Report>,
 }

@@ -46,6 +46,8 @@ pub struct Settings {
     pub config: Vec<(String, String)>,
     /// Violations of what the cluster is looked at for are [gathered](SimCluster::violations); otherwise each is a panic.
     pub gathers_violations: bool,
+    /// How many bytes a process says that it has in use; nothing if it is left out.
+    pub memory: Option<fn() -> u64>,
 }
 
 impl Settings {
@@ -89,12 +91,13 @@ struct Machine {
     main: Option<Task<io::Result<()>>>,
     /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
     member: Option<u64>,
+    memory: fn() -> u64,
 }
 
 impl Machine {
-    fn new(world: &mut World, n: usize) -> Self {
+    fn new(world: &mut World, n: usize, settings: &Settings) -> Self {
         let id = world.add_node(&format!("n{n}"), ip(n));
-        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64) }
+        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64), memory: settings.memory.unwrap_or(|| 0) }
     }
 
     /// Starts a process that listens at the addresses of machine `at`.
@@ -102,7 +105,8 @@ impl Machine {
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         (self.node, self.stop) = (place.clone(), stop.clone());
         let args = start_args(at, self.member, join, &config);
-        self.main = Some(world.start(self.id, move |env| run(env, args, config, place, stop)));
+        let process = Process { memory: self.memory, ..Process::default() };
+        self.main = Some(world.start(self.id, move |env| run(env, args, config, process, place, stop)));
     }
 }
 
@@ -136,7 +140,7 @@ impl SimCluster {
     /// cluster when it is [started](Self::start).
     pub fn down(seed: u64, nodes: usize, settings: Settings) -> Self {
         let mut world = World::new(seed, settings.world.clone());
-        let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n)).collect();
+        let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n, &settings)).collect();
         let clients = world.add_client("clients");
         let (digests, leaders, violations) = Default::default();
         Self {
@@ -227,7 +231,7 @@ impl SimCluster {
         let (join, config, at) = (self.others(n), self.config(&[]), self.machines.len() + 1);
         let (image, member) = (self.data_disk(n).image(DATA_DIR), self.machines[n - 1].member);
         self.crash_twin();
-        let mut twin = self.twin.take().unwrap_or_else(|| Machine::new(&mut self.world, at));
+        let mut twin = self.twin.take().unwrap_or_else(|| Machine::new(&mut self.world, at, &self.settings));
         twin.member = member;
         self.world.disk(twin.id).restore(DATA_DIR, &image).expect("no process uses the folder");
         twin.start(&mut self.world, at, join, config);
@@ -514,6 +518,7 @@ async fn run(
     env: Env,
     args: StartArgs,
     config: Config,
+    process: Process,
     place: Rc<RefCell<Weak<Node>>>,
     stop: Rc<Notify>,
 ) -> io::Result<()> {
@@ -526,7 +531,7 @@ async fn run(
         config,
         listen,
         stage: Rc::new(Inline),
-        process: Process::default(),
+        process,
         on_ready: Box::new(move |node: &Rc<Node>| *place.borrow_mut() = Rc::downgrade(node)),
     };
     let result = serve(serve_args, stop.notified()).await;

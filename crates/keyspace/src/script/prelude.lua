@@ -307,8 +307,9 @@ local function handler(err)
 end
 
 -- Before each run: how commands are called in it.
-local function install(call, pcall)
+local function install(call, pcall, ask)
   lib_redis.call, lib_redis.pcall, globals_meta.__index = call, pcall, builtins
+  lib_redis.acl_check_cmd = ask
 end
 
 local function run(f, keys, args)

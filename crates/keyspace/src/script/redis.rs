@@ -34,7 +34,7 @@ const CALL_STEPS: u64 = 500;
 pub(crate) const FLAGS: [&str; 5] =
     ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
 
-/// Everything but `call` and `pcall`, which each run brings.
+/// Everything but `call`, `pcall` and `acl_check_cmd`, which each run brings.
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
@@ -56,7 +56,6 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     redis.set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     redis.set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
     redis.set("debug", function(lua, |_, _: MultiValue| Ok(()))?)?;
-    redis.set("acl_check_cmd", function(lua, acl_check_cmd)?)?;
     let state = shared.clone();
     redis.set("setresp", function(lua, move |_, args: MultiValue| set_resp(&args, &state))?)?;
     let state = shared.clone();
@@ -86,6 +85,7 @@ impl<'a> Word<'a> {
     }
 }
 
+const NO_WORDS: &str = "ERR Please specify at least one argument for this redis lib call";
 const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
 /// `redis.call` and `redis.pcall`. `carry_out` gives the encoded reply to a command.
@@ -117,8 +117,7 @@ fn carry_out_words<'w, 'r>(
 ) -> mlua::Result<Result<Value, String>> {
     let words: SmallVec<[&[u8]; 8]> = words.collect();
     if words.is_empty() {
-        let text = "ERR Please specify at least one argument for this redis lib call";
-        return Ok(Err(text.to_owned()));
+        return Ok(Err(NO_WORDS.to_owned()));
     }
     shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
     let reply = carry_out(&words);
@@ -205,17 +204,26 @@ fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     }
 }
 
-/// A script runs with the rights of nobody in particular: there are no users yet.
-fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
-    let Some(Value::String(name)) = args.front() else {
-        let text = "ERR Please specify at least one argument for this redis lib call";
-        return Err(CallError::raise(text.to_owned()));
-    };
-    let name = name.as_bytes().to_vec();
-    if crate::command::lookup(&name).is_none() {
-        return Err(CallError::raise("ERR Invalid command passed to redis.acl_check_cmd()".to_owned()));
+/// `redis.acl_check_cmd`: whether the caller of the script may do what these words say. `carry_out` answers 1 or 0.
+pub(super) fn ask<'r>(
+    args: &MultiValue,
+    shared: &Shared,
+    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
+) -> mlua::Result<bool> {
+    let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
+    let words = words.ok_or_else(|| CallError::raise(BAD_WORD.to_owned()))?;
+    let words: SmallVec<[&[u8]; 8]> = words.iter().map(Word::bytes).collect();
+    if words.is_empty() {
+        return Err(CallError::raise(NO_WORDS.to_owned()));
     }
-    Ok(true)
+    shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
+    shared.asks.store(true, Relaxed);
+    let reply = carry_out(&words);
+    shared.asks.store(false, Relaxed);
+    match reply.strip_prefix(b"-") {
+        Some(text) => Err(CallError::raise(String::from_utf8_lossy(text.trim_ascii_end()).into_owned())),
+        None => Ok(reply.starts_with(b":1")),
+    }
 }
 
 fn set_resp(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {

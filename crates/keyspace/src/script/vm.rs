@@ -180,7 +180,15 @@ impl Vm {
                     result
                 })
             };
-            vm.install.call::<()>((called(false)?, called(true)?))?;
+            let asked = scope.create_function(move |lua, (first, rest): (First, MultiValue)| {
+                let (replies, call) = &mut *calls.borrow_mut();
+                let limit = vm.unlimited(lua)?;
+                let args = args::all(first, rest);
+                let result = redis::ask(&args, state, |words| replies.next(words, state, *call));
+                lua.set_memory_limit(limit)?;
+                result
+            })?;
+            vm.install.call::<()>((called(false)?, called(true)?, asked))?;
             vm.watch()?;
             let value = outcome(vm.carry_out(code, work));
             vm.finish(value, finish);

@@ -155,6 +155,11 @@ impl Peers {
         self.links.lock().expect("not poisoned").retain(|id, _| members.contains_key(id));
     }
 
+    /// The other members.
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        self.links.lock().expect("not poisoned").keys().copied().collect()
+    }
+
     fn peer(&self, id: NodeId) -> io::Result<Peer> {
         let links = self.links.lock().expect("not poisoned");
         links.get(&id).cloned().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a member"))

@@ -2,8 +2,8 @@
 //!
 //! Between two nodes each class of traffic has a connection of its own, so that neither a large entry nor a
 //! snapshot ever delays a heartbeat: [`Class::Control`] (votes, heartbeats, read-index, joins),
-//! [`Class::Log`] (entries), [`Class::Forward`] (batches on their way to the leader) and
-//! [`Class::Snapshot`]. A connection begins with a [`Hello`] and its answer: only members talk (R5).
+//! [`Class::Log`] (entries), [`Class::Forward`] (batches on their way to the leader), [`Class::Snapshot`] and
+//! [`Class::Messages`] (what clients publish). A connection begins with a [`Hello`] and its answer: only members talk (R5).
 
 mod append;
 mod client;
@@ -11,6 +11,7 @@ pub(crate) mod frame;
 #[cfg(test)]
 mod hostile;
 mod liveness;
+mod publish;
 mod server;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(crate) use append::{decode_append, decode_append_reply, encode_append, encod
 pub(crate) use client::{Connection, Dialer, Forwarder, Peers, join_rpc};
 pub(crate) use frame::Message;
 pub use liveness::listening;
+pub use publish::Publication;
+pub(crate) use publish::{Held, Inbox, Publisher};
 pub(crate) use server::{Server, serve};
 
 use crate::timing::Pace;
@@ -33,7 +36,7 @@ use crate::types::{Member, NodeId, SnapshotMeta, TypeConfig, Vote};
 use crate::unsure::Standing;
 
 /// Changes with every incompatible change of the messages; nodes of different versions refuse each other.
-pub(crate) const PROTOCOL_VERSION: u16 = 3;
+pub(crate) const PROTOCOL_VERSION: u16 = 4;
 /// What a bus connection begins with, so that a stray client is noticed.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"QUORATE\x01");
 /// The largest message before the peer is known to be a member.
@@ -48,6 +51,8 @@ pub(crate) enum Class {
     Snapshot,
     /// A node that is not a member yet asks to become one.
     Join,
+    /// What clients publish.
+    Messages,
 }
 
 /// The first message on a connection.

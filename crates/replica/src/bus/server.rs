@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request,
+    Class, HELLO_BYTES_MAX, Hello, Inbox, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request,
     Response, SnapshotHeader, Welcome, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals, matched};
@@ -57,6 +57,8 @@ pub(crate) struct Server {
     /// The only voter has nobody to promise to.
     pub(crate) alone: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) probe: Arc<std::sync::Mutex<Probe>>,
+    /// Where published messages go.
+    pub(crate) inbox: Inbox,
     /// Why nodes were refused last, by their number.
     pub(crate) refused: std::sync::Mutex<BTreeMap<NodeId, String>>,
 }
@@ -108,7 +110,8 @@ impl Server {
             class => {
                 reader.set_limit(MESSAGE_BYTES_MAX);
                 // What the leader sends is needed to make room; what other nodes forward can wait.
-                reader.set_budget(self.proposals.env.memory.clone(), class == Class::Forward);
+                let can_wait = matches!(class, Class::Forward | Class::Messages);
+                reader.set_budget(self.proposals.env.memory.clone(), can_wait);
                 if matches!(class, Class::Log | Class::Snapshot) && !self.trust.knows_its_vote() {
                     return Err(io::Error::other(VOTE_LOST));
                 }
@@ -117,6 +120,7 @@ impl Server {
                     Class::Log => self.log(caller, reader, writer).await,
                     Class::Forward => self.forward(caller, reader, writer).await,
                     Class::Snapshot => self.snapshot(reader, writer).await,
+                    Class::Messages => self.inbox.receive(reader, || self.check_run(caller)).await,
                     Class::Join => unreachable!("handled above"),
                 }
             }

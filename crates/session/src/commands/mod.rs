@@ -1,30 +1,44 @@
 //! What the session itself answers.
 
+mod acl;
 mod admin;
 mod auth;
 mod client;
 mod cluster;
 mod config;
 pub(crate) mod debug;
+mod failover;
 mod info;
+mod info_stats;
+mod latency;
+mod latency_report;
+mod lolwut;
+mod memory;
 mod migrate;
+mod monitor;
+pub(crate) mod pubsub;
 mod quorate;
 mod save;
+mod slowlog;
+mod tracking;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use quorate_keyspace::command::{Command, introspect};
-use quorate_keyspace::{CommandError, Keyspace, Reply};
+use quorate_keyspace::{CommandError, Keyspace, Meter, Metered, Place, Reply};
 use quorate_replica::Local;
 
+use crate::channels::Kind;
 use crate::connection::Connection;
 use crate::dispatch::State;
 use crate::node::Node;
 use crate::transaction::Report;
 
+pub(crate) use acl::{hash_of, without_passwords};
 pub(crate) use auth::reset;
+pub(crate) use client::describe;
 pub(crate) use config::set_within_transaction;
 pub(crate) use migrate::UNDER_WAY_MAX as MIGRATIONS_MAX;
 
@@ -53,6 +67,8 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "shutdown" => Action::Async(Box::pin(admin::shutdown(node, connection, owned()))),
         "config|set" => Action::Async(Box::pin(config::set(node, connection, owned()))),
         "migrate" => Action::Async(Box::pin(migrate::migrate(node, connection, owned()))),
+        "failover" => Action::Async(Box::pin(failover::failover(node, connection, owned()))),
+        "cluster|failover" => Action::Async(Box::pin(failover::cluster_failover(node, connection, owned()))),
         "save" => Action::Async(Box::pin(save::save(node, connection))),
         "debug|reload" | "debug|loadaof" => Action::Async(Box::pin(debug::reload(node, connection, owned()))),
         "quorate|digest" if args.len() > 2 => {
@@ -66,7 +82,12 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         }
         _ => {
             let cx = Cx { node: &node, connection: &connection };
-            connection.reply(&mut |reply| answer(command, &cx, args, reply));
+            let mut run = |reply: &mut Reply<'_>| answer(command, &cx, args, Place::Client, reply);
+            if pubsub::answers_with_pushes(command.name) {
+                connection.answer_with_pushes(&mut run);
+            } else {
+                connection.reply(&mut run);
+            }
             Action::Done
         }
     }
@@ -78,9 +99,35 @@ async fn look(command: &'static Command, node: Rc<Node>, connection: Rc<Connecti
     let carry_out = move |_: &Keyspace| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let cx = Cx { node: &node, connection: &connection };
-        connection.reply(&mut |reply| answer(command, &cx, &args, reply));
+        connection.reply(&mut |reply| answer(command, &cx, &args, Place::Client, reply));
     };
     replica.look(carry_out).await;
+}
+
+/// Notes how long a command takes that is carried out while others go on. What it waits for on behalf of its client does not
+/// count.
+pub(crate) fn noted(
+    work: Pin<Box<dyn Future<Output = ()>>>,
+    command: &'static Command,
+    node: Rc<Node>,
+    connection: Rc<Connection>,
+    args: Vec<Vec<u8>>,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    if matches!(command.name, "cluster|countkeysinslot" | "cluster|getkeysinslot") {
+        // They note it themselves.
+        return work;
+    }
+    Box::pin(async move {
+        let mut begun = node.stats.restart();
+        work.await;
+        if matches!(command.name, "wait" | "waitaof") {
+            begun = node.stats.restart();
+        }
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let error = connection.failed.get().then_some(&b"ERR"[..]);
+        let metered = Metered { begun, command, args: &args, place: Place::Client, error, sleep_ms: 0 };
+        node.stats.ended(&connection, &metered);
+    })
 }
 
 /// The same as a step of a transaction: at its place, on the node that the client is connected to.
@@ -91,9 +138,17 @@ pub(crate) fn within_transaction(
     args: &[&[u8]],
 ) -> Local {
     let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+    let user = connection.user.get();
     Box::new(move |reply| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        answer(command, &Cx { node: &node, connection: &connection }, &args, reply);
+        // Every replica judges its commands; this one nobody else sees.
+        if let Err(denied) = node.access.judge(user, command, &args) {
+            if let Some(denial) = denied.denial(command, &args) {
+                connection.denied(&denial, Place::Transaction);
+            }
+            return reply.error(&denied.error_at_exec());
+        }
+        answer(command, &Cx { node: &node, connection: &connection }, &args, Place::Transaction, reply);
     })
 }
 
@@ -101,7 +156,7 @@ pub(crate) fn within_transaction(
 pub(crate) fn takes_time(command: &Command) -> bool {
     matches!(
         command.name,
-        "shutdown" | "migrate" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover"
+        "shutdown" | "migrate" | "failover" | "cluster|failover" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover"
     )
 }
 
@@ -113,6 +168,8 @@ pub(crate) fn reports_on_node(command: &Command) -> bool {
             | "lastsave"
             | "bgsave"
             | "bgrewriteaof"
+            | "memory|stats"
+            | "memory|doctor"
             | "wait"
             | "waitaof"
             | "quorate|status"
@@ -127,19 +184,30 @@ pub(crate) fn report(report: &Report, node: &Rc<Node>, connection: &Rc<Connectio
     let args: Vec<&[u8]> = report.args.iter().map(Vec::as_slice).collect();
     let mut bytes = report.answer.borrow_mut();
     let mut reply = Reply::new(&mut bytes, connection.protocol.get());
-    answer(report.command, &Cx { node, connection }, &args, &mut reply);
+    answer(report.command, &Cx { node, connection }, &args, Place::Transaction, &mut reply);
 }
 
-fn answer(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) {
-    let mark = reply.mark();
+fn answer(
+    command: &'static Command,
+    cx: &Cx<'_>,
+    args: &[&[u8]],
+    place: Place,
+    reply: &mut Reply<'_>,
+) {
+    let (begun, mark) = (reply.begin(), reply.mark());
     if let Err(error) = run(command, cx, args, reply) {
         reply.rollback(mark);
         reply.error(&error);
     }
+    reply.end(begun, command, args, place, 0);
 }
 
 fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     match command.name {
+        "acl|genpass" => acl::genpass(cx, args, reply),
+        "acl|load" | "acl|save" => acl::no_file(),
+        "acl|log" => acl::log(cx, args, reply),
+        "acl|whoami" => acl::whoami(cx, reply),
         "auth" => auth::auth(cx, args, reply),
         "hello" => auth::hello(cx, args, reply),
         "quit" => auth::quit(cx, reply),
@@ -155,6 +223,10 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "client|reply" => client::reply_mode(cx, args, reply),
         "client|pause" => client::pause(cx, args, reply),
         "client|unblock" => client::unblock(cx, args, reply),
+        "client|caching" => tracking::caching(cx, args, reply),
+        "client|getredir" => tracking::getredir(cx, reply),
+        "client|tracking" => tracking::tracking(cx, args, reply),
+        "client|trackinginfo" => tracking::info(cx, reply),
         "client|unpause" => client::unpause(cx, reply),
         "config|get" => config::get(cx, args, reply),
         "config|resetstat" => config::resetstat(cx, reply),
@@ -165,9 +237,41 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "debug|log" => debug::log(args, reply),
         "info" => info::info(cx, args, reply),
         "role" => info::role(cx, reply),
+        "slowlog|get" => slowlog::get(cx, args, reply),
+        "slowlog|len" => slowlog::len(cx, reply),
+        "slowlog|reset" => slowlog::reset(cx, reply),
+        "latency|doctor" => latency_report::doctor(cx, reply),
+        "latency|graph" => latency_report::graph(cx, args, reply),
+        "latency|histogram" => latency::histogram(cx, args, reply),
+        "latency|history" => latency::history(cx, args, reply),
+        "latency|latest" => latency::latest(cx, reply),
+        "latency|reset" => latency::reset(cx, args, reply),
+        "lolwut" => lolwut::lolwut(args, reply),
+        "memory|doctor" => memory::doctor(cx, reply),
+        "memory|malloc-stats" => memory::malloc_stats(cx, reply),
+        "memory|purge" => memory::purge(reply),
+        "memory|stats" => memory::stats(cx, reply),
+        "module|list" => {
+            reply.array(0);
+            Ok(())
+        }
+        "publish" | "spublish" => {
+            reply.count(pubsub::publish(cx, command.name == "spublish", args));
+            Ok(())
+        }
+        "pubsub|channels" => pubsub::list(cx, Kind::Channel, args, reply),
+        "pubsub|numpat" => pubsub::numpat(cx, reply),
+        "pubsub|numsub" => pubsub::numsub(cx, Kind::Channel, args, reply),
+        "pubsub|shardchannels" => pubsub::list(cx, Kind::Shard, args, reply),
+        "pubsub|shardnumsub" => pubsub::numsub(cx, Kind::Shard, args, reply),
+        name if pubsub::answers_with_pushes(name) => pubsub::subscribe(cx, name, args, reply),
+        "monitor" => monitor::monitor(cx, reply),
+        "replicaof" | "slaveof" => failover::replicaof(args, reply),
         "cluster|info" => cluster::info(cx, reply),
         "cluster|myid" => cluster::myid(cx, reply),
         "cluster|nodes" => cluster::nodes(cx, reply),
+        "cluster|myshardid" => cluster::myshardid(cx, reply),
+        "cluster|replicas" | "cluster|slaves" => cluster::replicas(cx, args, reply),
         "cluster|slots" => cluster::slots(cx, reply),
         "cluster|shards" => cluster::shards(cx, reply),
         "cluster|keyslot" => cluster::keyslot(args, reply),
