@@ -197,8 +197,7 @@ impl State {
             let News::Event { db, event, key, on } = news else { continue };
             let of_key = [format!("__keyspace@{db}__:").as_bytes(), &key].concat();
             let of_event = format!("__keyevent@{db}__:{event}").into_bytes();
-            let channels =
-                [(Events::KEYSPACE, of_key, event.as_bytes()), (Events::KEYEVENT, of_event, &key)];
+            let channels = [(Events::KEYSPACE, of_key, event.as_bytes()), (Events::KEYEVENT, of_event, &key)];
             for (_, channel, message) in channels.iter().filter(|(kind, ..)| on.contains(*kind)) {
                 let mut out = Vec::new();
                 let mut reply = Reply::new(&mut out, Protocol::Resp2);

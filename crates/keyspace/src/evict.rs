@@ -106,6 +106,8 @@ const POOL_LEN: usize = 16;
 const DATABASES_MAX: usize = 16;
 /// So many keys are passed over for each one that is wanted, if only those with a deadline may go.
 const PASSED_OVER_MAX: usize = 64;
+/// If any key will do, some are looked at all the same: the first may be on its way already.
+const FOR_ANY: usize = 4;
 /// How often is looked before giving up, if all that is found was chosen before.
 const ROUNDS: usize = 8;
 
@@ -177,8 +179,9 @@ impl Chooser {
     fn any(&mut self, keyspace: &Keyspace, volatile: bool) -> Option<Victim> {
         for _ in 0..ROUNDS {
             for db in self.databases(keyspace, volatile) {
-                let found = sample(keyspace, db, volatile, 1, &mut self.random);
-                if let Some(record) = found.first().filter(|record| !self.is_chosen(db, record.key.as_bytes())) {
+                let found = sample(keyspace, db, volatile, FOR_ANY, &mut self.random);
+                let free = found.iter().find(|record| !self.is_chosen(db, record.key.as_bytes()));
+                if let Some(record) = free {
                     self.next_db = db + 1;
                     return Some(victim(db, record));
                 }
@@ -263,7 +266,9 @@ fn sample<'a>(
     let from_ms = first.0 + random.below((last.0 - first.0).saturating_add(1).max(1));
     let deadlines = database.deadlines_from((from_ms, random.next_u64()));
     let deadlines = deadlines.chain(database.deadlines_from(first)).take(most);
-    deadlines.flat_map(|(ms, hash)| database.same_hash(hash).filter(move |r| r.expire_at_ms() == ms)).collect()
+    deadlines
+        .flat_map(|(ms, hash)| database.same_hash(hash).filter(move |r| r.expire_at_ms() == ms))
+        .collect()
 }
 
 impl Keyspace {

@@ -79,7 +79,8 @@ impl Events {
         if all {
             text.push('A');
         }
-        let shown = LETTERS.iter().filter(|(_, class)| self.contains(*class) && !(all && Self::ALL.contains(*class)));
+        let shown =
+            LETTERS.iter().filter(|(_, class)| self.contains(*class) && !(all && Self::ALL.contains(*class)));
         text.extend(shown.map(|(letter, _)| letter));
         text
     }
@@ -87,7 +88,8 @@ impl Events {
     /// Whether anything is published at all: a class, on a kind of channel.
     #[must_use]
     pub fn any(self) -> bool {
-        self.intersects(Self::KEYSPACE | Self::KEYEVENT) && self.intersects(!(Self::KEYSPACE | Self::KEYEVENT))
+        self.intersects(Self::KEYSPACE | Self::KEYEVENT)
+            && self.intersects(!(Self::KEYSPACE | Self::KEYEVENT))
     }
 }
 
@@ -201,9 +203,15 @@ mod tests {
 
     #[test]
     fn classes_are_read_and_shown_as_redis_does() {
-        for (text, shown) in
-            [("", ""), ("KEA", "AKE"), ("Kx", "xK"), ("Elg", "glE"), ("g$lshzxetd", "A"), ("AKEn", "AnKE"), ("Kn", "nK")]
-        {
+        for (text, shown) in [
+            ("", ""),
+            ("KEA", "AKE"),
+            ("Kx", "xK"),
+            ("Elg", "glE"),
+            ("g$lshzxetd", "A"),
+            ("AKEn", "AnKE"),
+            ("Kn", "nK"),
+        ] {
             assert_eq!(Events::parse(text).expect("known letters").text(), shown, "{text}");
         }
         assert_eq!(Events::parse("KEq"), None);

@@ -58,11 +58,14 @@ fn users_are_made_told_of_and_deleted() {
     );
     assert_eq!(r.run(0, "ACL DRYRUN bob GET a1"), "+OK");
     assert_eq!(r.run(0, "ACL DRYRUN bob GET c"), r#""User bob has no permissions to access the \'c\' key""#);
-    assert_eq!(r.run(0, "ACL DRYRUN bob DEL a"), r#""User bob has no permissions to run the \'del\' command""#);
+    assert_eq!(
+        r.run(0, "ACL DRYRUN bob DEL a"),
+        r#""User bob has no permissions to run the \'del\' command""#
+    );
     assert_eq!(r.run(0, "ACL DRYRUN none GET a"), "-ERR User 'none' not found");
     assert_eq!(r.run(0, "ACL DRYRUN bob NOPE a"), "-ERR Command 'NOPE' not found");
     assert_eq!(r.run(0, "ACL DRYRUN bob GET"), "-ERR wrong number of arguments for 'get' command");
-    assert_eq!(r.run(0, "ACL CAT transaction"), r#"["multi", "exec", "discard", "watch", "unwatch"]"#);
+    assert_eq!(r.run(0, "ACL CAT transaction"), r#"["discard", "exec", "multi", "unwatch", "watch"]"#);
     assert!(r.run(0, "ACL CAT").starts_with(r#"["keyspace", "read", "write", "#));
     assert_eq!(r.run(0, "ACL CAT nope"), "-ERR Unknown category 'nope'");
     assert_eq!(r.run(0, "ACL DELUSER bob default"), "-ERR The 'default' user cannot be removed");
@@ -88,7 +91,10 @@ fn what_was_sent_before_a_user_was_deleted_is_not_applied_after_it() {
     let mut r = Replica::new(1);
     r.run(0, "ACL SETUSER bob on nopass ~* +@all");
     let bob = number(&r, "bob");
-    assert_eq!(run_by(&mut r, bob, &["SET a 1", "ACL DELUSER bob", "SET a 2", "GET a"]), ["+OK", "1", GONE, GONE]);
+    assert_eq!(
+        run_by(&mut r, bob, &["SET a 1", "ACL DELUSER bob", "SET a 2", "GET a"]),
+        ["+OK", "1", GONE, GONE]
+    );
     let gone = "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
                 command is no longer allowed for the following reason: the user was deleted";
     assert_eq!(exec_by(&mut r, bob, &["SET a 3", "INCR n"]), format!("[{gone}, {gone}]"));
@@ -105,7 +111,10 @@ fn rights_that_were_taken_are_gone_from_that_entry_on() {
     let mut r = Replica::new(1);
     r.run(0, "ACL SETUSER bob on nopass ~a +@all");
     let bob = number(&r, "bob");
-    assert_eq!(run_by(&mut r, bob, &["SET a 1", "SET b 1"]), ["+OK", "-NOPERM No permissions to access a key"]);
+    assert_eq!(
+        run_by(&mut r, bob, &["SET a 1", "SET b 1"]),
+        ["+OK", "-NOPERM No permissions to access a key"]
+    );
     assert_eq!(read_by(&r, bob, "GET b"), "-NOPERM No permissions to access a key");
     r.run(0, "ACL SETUSER bob -set");
     let refused = "-NOPERM User bob has no permissions to run the 'set' command";
@@ -144,11 +153,21 @@ fn scripts_have_their_callers_rights() {
     };
     assert_eq!(eval("return redis.call('get', 'a')"), r#""1""#);
     let refused = eval("return redis.call('get', 'b')");
-    assert!(refused.starts_with("-ERR ACL failure in script: No permissions to access a key script: "), "{refused}");
+    assert!(
+        refused.starts_with("-ERR ACL failure in script: No permissions to access a key script: "),
+        "{refused}"
+    );
     let refused = eval("return redis.call('set', 'a', 'x')");
-    assert!(refused.starts_with("-ERR ACL failure in script: User bob has no permissions to run the 'set' command"));
-    assert!(eval("return redis.pcall('sort', 'al', 'by', 'w*')").starts_with("-ERR BY option of SORT denied"));
-    assert!(eval("return redis.pcall('sort', 'al', 'get', '#')").starts_with("-ERR GET option of SORT denied"));
+    assert!(
+        refused
+            .starts_with("-ERR ACL failure in script: User bob has no permissions to run the 'set' command")
+    );
+    assert!(
+        eval("return redis.pcall('sort', 'al', 'by', 'w*')").starts_with("-ERR BY option of SORT denied")
+    );
+    assert!(
+        eval("return redis.pcall('sort', 'al', 'get', '#')").starts_with("-ERR GET option of SORT denied")
+    );
     assert_eq!(eval("return redis.call('sort', 'al', 'by', 'nosort')"), r#"["1", "2"]"#);
     let asks = |words: &str| format!("return {{redis.acl_check_cmd({words}) and 1 or 0}}");
     assert_eq!(eval(&asks("'get', 'a'")), "[1]");
@@ -157,7 +176,11 @@ fn scripts_have_their_callers_rights() {
     assert_eq!(eval(&asks("'config', 'get', 'x'")), "[0]");
     assert!(eval(&asks("'nope'")).starts_with("-ERR Invalid command passed to redis.acl_check_cmd()"));
     assert!(eval(&asks("")).starts_with("-ERR Please specify at least one argument"));
-    assert_eq!(eval("redis.acl_check_cmd('get', 'a') return redis.call('get', 'a')"), r#""1""#, "it asks once");
+    assert_eq!(
+        eval("redis.acl_check_cmd('get', 'a') return redis.call('get', 'a')"),
+        r#""1""#,
+        "it asks once"
+    );
     assert_eq!(r.run(0, "GET a"), r#""1""#);
     assert_eq!(r.run(0, "SORT al BY w* GET #"), r#"["1", "2"]"#, "the default user may read all keys");
 }
@@ -166,7 +189,8 @@ fn scripts_have_their_callers_rights() {
 fn passwords_of_the_default_user_can_be_set_as_a_setting_and_are_none() {
     let mut r = Replica::new(1);
     let hash = format!("#{}", "ab".repeat(32));
-    let set = |r: &mut Replica, value: &[u8]| r.run_args(0, &[b"\0directory.set", b"config.requirepass", value]);
+    let set =
+        |r: &mut Replica, value: &[u8]| r.run_args(0, &[b"\0directory.set", b"config.requirepass", value]);
     assert_eq!(set(&mut r, hash.as_bytes()), "+OK");
     assert!(!r.keyspace.users().lets_anyone_in());
     assert!(!r.keyspace.directory().contains_key("config.requirepass"));

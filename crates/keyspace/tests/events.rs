@@ -1,6 +1,7 @@
 //! Keyspace notifications: which events commands tell, of which keys, in which order (R18).
 
 mod replica;
+#[allow(dead_code, reason = "this test uses a part of it")]
 mod waiting;
 
 use quorate_keyspace::{Events, Interest, Keyspace, News};
@@ -471,7 +472,8 @@ fn transactions_and_scripts_tell_what_their_commands_do() {
     let mut r = listener();
     r.exec(&[], &["SET a 1", "INCR a", "LPUSH a x", "DEL a"]);
     assert_eq!(told(&mut r.keyspace), "new a, set a, incrby a, del a");
-    let script = b"redis.call('rpush', KEYS[1], 'x'); redis.call('lpop', KEYS[1]); return redis.call('nothing')";
+    let script =
+        b"redis.call('rpush', KEYS[1], 'x'); redis.call('lpop', KEYS[1]); return redis.call('nothing')";
     assert!(r.run_args(0, &[b"EVAL", script, b"1", b"l"]).starts_with('-'));
     assert_eq!(told(&mut r.keyspace), "new l, rpush l, lpop l, del l", "what a script has written stays");
 }

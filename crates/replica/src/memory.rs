@@ -135,11 +135,7 @@ impl Evictor {
         found
     }
 
-    fn send(
-        &self,
-        victims: &[Victim],
-        write: &mut impl FnMut(Rc<dyn Client>, usize, &[&[u8]]) -> bool,
-    ) {
+    fn send(&self, victims: &[Victim], write: &mut impl FnMut(Rc<dyn Client>, usize, &[&[u8]]) -> bool) {
         let bytes = victims.iter().map(|victim| victim.bytes as u64).sum();
         let keys = victims.iter().map(|victim| (victim.db, victim.key.clone())).collect();
         let going = Rc::new(Going { under_way: self.under_way.clone(), bytes, keys: RefCell::new(keys) });

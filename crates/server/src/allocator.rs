@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn blocks_have_the_sizes_of_mimalloc() {
-        let sizes = [(1, 8), (8, 8), (9, 16), (17, 32), (64, 64), (65, 80), (100, 112), (128, 128), (129, 160)];
+        let sizes =
+            [(1, 8), (8, 8), (9, 16), (17, 32), (64, 64), (65, 80), (100, 112), (128, 128), (129, 160)];
         for (size, block) in sizes {
             assert_eq!(block_bytes(size), block, "{size}");
         }

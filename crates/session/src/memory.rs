@@ -32,14 +32,20 @@ pub(crate) fn not_counted(budget: &Budget, consensus: &Consensus) -> u64 {
 }
 
 /// How the replica looks at the memory of this process.
-pub(crate) fn look(in_use: fn() -> u64, config: Config, budget: Budget, consensus: Consensus) -> LookAtMemory {
+pub(crate) fn look(
+    in_use: fn() -> u64,
+    config: Config,
+    budget: Budget,
+    consensus: Consensus,
+) -> LookAtMemory {
     Rc::new(move || {
         let limit = config.maxmemory();
         if limit == 0 {
             return Memory::default();
         }
         let in_use = in_use();
-        let used = if in_use > limit { in_use.saturating_sub(not_counted(&budget, &consensus)) } else { in_use };
+        let used =
+            if in_use > limit { in_use.saturating_sub(not_counted(&budget, &consensus)) } else { in_use };
         let (samples, tenacity) = (config.maxmemory_samples(), config.maxmemory_eviction_tenacity());
         Memory { used, limit, samples, tenacity }
     })
@@ -78,7 +84,9 @@ impl Limits {
     fn follow(&self, config: &Config) {
         let clients = match config.maxmemory_clients() {
             BytesOrPercent::Bytes(bytes) => bytes,
-            BytesOrPercent::Percent(percent) => (config.maxmemory() as u128 * u128::from(percent) / 100) as u64,
+            BytesOrPercent::Percent(percent) => {
+                (config.maxmemory() as u128 * u128::from(percent) / 100) as u64
+            }
         };
         let output = config.client_output_buffer_limit();
         self.clients.store(clients, Ordering::Relaxed);
@@ -222,13 +230,18 @@ impl Node {
         if limit == 0 || self.client_memory.held() as u64 <= limit {
             return;
         }
-        let mut largest: Vec<_> = clients.into_iter().filter(|c| !c.no_evict.get() && !c.closing.get()).collect();
+        let mut largest: Vec<_> =
+            clients.into_iter().filter(|c| !c.no_evict.get() && !c.closing.get()).collect();
         largest.sort_by_key(|c| std::cmp::Reverse(c.held.noted.get()));
         for c in largest {
             if self.client_memory.held() as u64 <= limit {
                 break;
             }
-            tracing::info!(client = c.id, bytes = c.held.noted.get(), "disconnecting a client: maxmemory-clients");
+            tracing::info!(
+                client = c.id,
+                bytes = c.held.noted.get(),
+                "disconnecting a client: maxmemory-clients"
+            );
             c.close();
             c.settle_exactly();
             self.client_memory.evicted.set(self.client_memory.evicted.get() + 1);

@@ -25,8 +25,8 @@ use quorate_keyspace::{Metered, Place};
 use quorate_replica::Lap;
 
 use crate::connection::Connection;
-use commands::Commands;
 pub(crate) use commands::CommandStats;
+use commands::Commands;
 use errors::Errors;
 pub(crate) use latency::{Event, Latency, Sample};
 pub(crate) use monitors::Monitors;
@@ -114,7 +114,9 @@ impl Stats {
         let Some(stats) = self.commands.of(metered.command) else { return };
         stats.called(ns, metered.error.is_some(), self.config.latency_tracking());
         match metered.error {
-            Some(error) if metered.place != Place::Client => self.inner_error(connection, metered.place, error),
+            Some(error) if metered.place != Place::Client => {
+                self.inner_error(connection, metered.place, error)
+            }
             None if metered.place == Place::Client && self.script_error.borrow().is_some() => {
                 self.script_error.take();
             }

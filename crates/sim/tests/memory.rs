@@ -89,10 +89,17 @@ fn run(seed: u64, policy: &str) -> (u32, u64) {
 
 #[test]
 fn replicas_agree_on_what_a_leader_evicts() {
-    for (seed, policy) in
-        ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"]
-            .into_iter()
-            .enumerate()
+    for (seed, policy) in [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-ttl",
+        "volatile-random",
+        "volatile-lfu",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let (refused, evicted) = run(seed as u64, policy);
         assert!(evicted > 50, "{policy}: {evicted}");

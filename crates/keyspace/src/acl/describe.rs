@@ -21,7 +21,9 @@ impl User {
 
     /// The rules, one by one.
     pub(super) fn words(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        let [own, others @ ..] = &self.selectors[..] else { unreachable!("a user has a selector of its own") };
+        let [own, others @ ..] = &self.selectors[..] else {
+            unreachable!("a user has a selector of its own")
+        };
         let flags = self.flags().map(|flag| flag.as_bytes().into());
         let passwords = self.hashes().map(|hash| format!("#{hash}").into_bytes().into());
         let others = others.iter().map(|selector| {

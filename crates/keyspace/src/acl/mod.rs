@@ -71,7 +71,8 @@ pub struct Acl {
 impl Default for Acl {
     /// The default user alone, who may do everything without a password.
     fn default() -> Self {
-        let mut acl = Self { users: BTreeMap::new(), names: BTreeMap::new(), next: NODE_USER + 1, is_open: true };
+        let mut acl =
+            Self { users: BTreeMap::new(), names: BTreeMap::new(), next: NODE_USER + 1, is_open: true };
         acl.insert(User::everything(DEFAULT_USER, DEFAULT_NAME.into()));
         acl
     }

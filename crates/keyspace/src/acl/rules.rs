@@ -78,7 +78,8 @@ impl Why {
     fn of_rule(self, rule: &[u8]) -> RuleError {
         let rule = String::from_utf8_lossy(rule);
         let error = CommandError::new(format!("ERR Error in ACL SETUSER modifier '{rule}': {}", self.text()));
-        let depends_on_user = matches!(self, Self::AfterAllKeys | Self::AfterAllChannels | Self::NoSuchPassword);
+        let depends_on_user =
+            matches!(self, Self::AfterAllKeys | Self::AfterAllChannels | Self::NoSuchPassword);
         RuleError { error, depends_on_user }
     }
 }
@@ -164,7 +165,7 @@ impl User {
 impl Selector {
     fn take_in(&mut self, rule: &[u8]) -> Result<(), Why> {
         match rule.to_ascii_lowercase().as_slice() {
-            b"allkeys" | b"~*" | b"%rw~*" | b"%wr~*" => {
+            b"allkeys" | b"~*" => {
                 self.all_keys = true;
                 self.keys.clear();
             }
@@ -219,6 +220,12 @@ impl Selector {
         match self.keys.iter_mut().find(|known| *known.pattern == *pattern) {
             Some(known) => known.access = known.access.with(access),
             None => self.keys.push(KeyPattern { access, pattern: pattern.into() }),
+        }
+        // It may have come in two halves.
+        let is_all = |known: &KeyPattern| known.access == Access::BOTH && *known.pattern == *b"*";
+        if self.keys.iter().any(is_all) {
+            self.all_keys = true;
+            self.keys.clear();
         }
         Ok(())
     }

@@ -77,6 +77,7 @@ fn rules_are_described_as_redis_does() {
     assert_eq!(rest(&["allkeys", "allchannels", "allcommands"]), "~* &* +@all");
     assert_eq!(rest(&["~*", "resetkeys", "~b", "&*", "resetchannels", "&c"]), "~b resetchannels &c -@all");
     assert_eq!(rest(&["%RW~*"]), "~* resetchannels -@all");
+    assert_eq!(rest(&["~a", "%R~*", "%W~*"]), "~* resetchannels -@all", "in two halves");
     assert_eq!(
         rest(&["(~a", "+get)", "(", "%R~b", "+set", ")", "()"]),
         "resetchannels -@all (~a resetchannels -@all +get) (%R~b resetchannels -@all +set) (resetchannels -@all)"
@@ -86,7 +87,11 @@ fn rules_are_described_as_redis_does() {
     assert_eq!(rest(&["+@all", "-client", "+client|id"]), "resetchannels +@all -client +client|id");
     assert_eq!(rest(&["+get", "-@all", "+set", "+set"]), "resetchannels -@all +set");
     assert_eq!(rest(&["+select|0", "+debug|object"]), "resetchannels -@all +select|0 +debug|object");
-    assert_eq!(rest(&["-psync", "+latency|doctor"]), "resetchannels -@all -psync +latency|doctor", "known to Redis");
+    assert_eq!(
+        rest(&["-psync", "+latency|doctor"]),
+        "resetchannels -@all -psync +latency|doctor",
+        "known to Redis"
+    );
 }
 
 #[test]
@@ -104,11 +109,16 @@ fn passwords_come_as_hashes() {
     assert!(acl.get(b"u").unwrap().takes_any_password() && !acl.get(b"u").unwrap().has_password(&[0x0f; 32]));
     assert_eq!(set(&mut acl, "u", &[&format!("#{two}")]), Ok(true));
     assert!(!acl.get(b"u").unwrap().takes_any_password());
-    for bad in ["#", "#a1", &format!("#{}", "A1".repeat(32)), &format!("#{one}0"), &format!("!{}", "g".repeat(64))] {
+    for bad in
+        ["#", "#a1", &format!("#{}", "A1".repeat(32)), &format!("#{one}0"), &format!("!{}", "g".repeat(64))]
+    {
         let text = set(&mut acl, "u", &[bad]).unwrap_err();
         assert!(text.contains("must be exactly 64 characters"), "{text}");
     }
-    assert!(set(&mut acl, "u", &[">secret"]).unwrap_err().ends_with("Syntax error"), "hashed before it comes here");
+    assert!(
+        set(&mut acl, "u", &[">secret"]).unwrap_err().ends_with("Syntax error"),
+        "hashed before it comes here"
+    );
 }
 
 #[test]
@@ -132,7 +142,9 @@ fn errors_are_those_of_redis_and_change_nothing() {
     fails(&["&*", "&b"], "Try 'resetchannels' to start with an empty list of channels");
     fails(&["(&*", "&b)"], "ERR Error in ACL SETUSER modifier '(&* &b)': Adding a pattern after the");
     fails(&["(+get"], "ERR Unmatched parenthesis in acl selector starting at '(+get'.");
-    for bad in ["", ")", " () ", "%~x", "%X~x", "%RR~x", "%Rx", "~a b", "&a\0", "(on)", "(nopass)", "((+get))"] {
+    for bad in
+        ["", ")", " () ", "%~x", "%X~x", "%RR~x", "%Rx", "~a b", "&a\0", "(on)", "(nopass)", "((+get))"]
+    {
         fails(&[bad], "Syntax error");
     }
     fails(&["+"], unknown);
@@ -156,15 +168,29 @@ fn rules_have_an_end() {
 fn commands_are_allowed_by_name_category_and_first_word() {
     assert!(!may(&["~*"], "GET a") && may(&["~*", "+get"], "GET a"));
     assert!(may(&["~*", "+@read"], "GET a") && !may(&["~*", "+@read"], "SET a b"));
-    assert!(!may(&["~*", "+@all", "-@string"], "GET a") && may(&["~*", "+@all", "-@string", "+get"], "GET a"));
+    assert!(
+        !may(&["~*", "+@all", "-@string"], "GET a") && may(&["~*", "+@all", "-@string", "+get"], "GET a")
+    );
     assert!(may(&["+config|get"], "CONFIG GET a") && !may(&["+config|get"], "CONFIG SET a b"));
-    assert!(may(&["+config", "-config|set"], "CONFIG GET a") && !may(&["+config", "-config|set"], "CONFIG SET a b"));
+    assert!(
+        may(&["+config", "-config|set"], "CONFIG GET a")
+            && !may(&["+config", "-config|set"], "CONFIG SET a b")
+    );
     assert!(may(&["+select|0"], "SELECT 0") && !may(&["+select|0"], "SELECT 1"));
     assert!(may(&["+debug|object"], "DEBUG OBJECT a") && !may(&["+debug|object"], "DEBUG SLEEP 1"));
     assert!(!may(&["+debug|object", "-debug"], "DEBUG OBJECT a"));
-    assert!(!may(&["+select|0", "+select", "-select"], "SELECT 0"), "a rule about all of it covers the first words");
-    assert!(may(&[], "AUTH a b") && may(&[], "QUIT") && !may(&[], "PING"), "who has to log in must be able to");
-    assert_eq!(told(&[], "CONFIG GET a").unwrap(), "User u has no permissions to run the 'config|get' command");
+    assert!(
+        !may(&["+select|0", "+select", "-select"], "SELECT 0"),
+        "a rule about all of it covers the first words"
+    );
+    assert!(
+        may(&[], "AUTH a b") && may(&[], "QUIT") && !may(&[], "PING"),
+        "who has to log in must be able to"
+    );
+    assert_eq!(
+        told(&[], "CONFIG GET a").unwrap(),
+        "User u has no permissions to run the 'config|get' command"
+    );
     assert_eq!(told(&[], "DEBUG OBJECT a").unwrap(), "User u has no permissions to run the 'debug' command");
 }
 
@@ -257,8 +283,18 @@ fn any_rule() -> impl Strategy<Value = String> {
     let command = (prop::sample::select(vec!["+", "-"]), prop::sample::select(names))
         .prop_map(|(sign, name)| format!("{sign}{name}"));
     let word = prop::sample::select(vec![
-        "on", "off", "nopass", "resetpass", "allkeys", "resetkeys", "allchannels", "resetchannels", "reset",
-        "clearselectors", "skip-sanitize-payload", "sanitize-payload",
+        "on",
+        "off",
+        "nopass",
+        "resetpass",
+        "allkeys",
+        "resetkeys",
+        "allchannels",
+        "resetchannels",
+        "reset",
+        "clearselectors",
+        "skip-sanitize-payload",
+        "sanitize-payload",
     ])
     .prop_map(str::to_owned);
     let pattern = (prop::sample::select(vec!["~", "%R~", "%W~", "%RW~", "&"]), "[a-c*?]{0,3}")

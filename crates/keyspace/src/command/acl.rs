@@ -128,12 +128,15 @@ pub(super) fn dryrun(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn asked_for(line: &[&[u8]]) -> Result<&'static Command, CommandError> {
     // What follows DEBUG are arguments, for Redis: any will do.
-    let debug = lookup(b"debug").filter(|debug| line[0].eq_ignore_ascii_case(b"debug") && debug.takes(line.len()));
-    debug.map_or_else(|| resolve(line), Ok).map_err(|error| match error.text().starts_with("ERR wrong number of arguments") {
-        true => error,
-        false => {
-            let name = String::from_utf8_lossy(line[0]);
-            CommandError::new(format!("ERR Command '{name}' not found"))
+    let debug =
+        lookup(b"debug").filter(|debug| line[0].eq_ignore_ascii_case(b"debug") && debug.takes(line.len()));
+    debug.map_or_else(|| resolve(line), Ok).map_err(|error| {
+        match error.text().starts_with("ERR wrong number of arguments") {
+            true => error,
+            false => {
+                let name = String::from_utf8_lossy(line[0]);
+                CommandError::new(format!("ERR Command '{name}' not found"))
+            }
         }
     })
 }

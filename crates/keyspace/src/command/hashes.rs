@@ -178,9 +178,7 @@ pub(super) fn hincrby(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome 
         None => 0,
     };
     let sum = value.checked_add(by).ok_or(CommandError::OVERFLOW)?;
-    change(ctx, "hincrby", |rules, hash| {
-        hash.set(rules, field, itoa::Buffer::new().format(sum).as_bytes())
-    })?;
+    change(ctx, "hincrby", |rules, hash| hash.set(rules, field, itoa::Buffer::new().format(sum).as_bytes()))?;
     reply.int(sum);
     Ok(())
 }

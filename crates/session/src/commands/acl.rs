@@ -176,7 +176,11 @@ mod tests {
     #[test]
     fn passwords_go_on_as_hashes() {
         assert_eq!(goes_on("ACL SETUSER u >test on"), Ok(format!("ACL SETUSER u #{HASH} on")));
-        assert_eq!(goes_on("acl setuser u <test"), Ok(format!("acl setuser u !{HASH}")), "judged where it is applied");
+        assert_eq!(
+            goes_on("acl setuser u <test"),
+            Ok(format!("acl setuser u !{HASH}")),
+            "judged where it is applied"
+        );
         assert_eq!(goes_on("ACL SETUSER >u on"), Ok("ACL SETUSER >u on".to_owned()), "that is a name");
         let line = "ACL DRYRUN default ACL SETUSER u";
         assert_eq!(goes_on(&format!("{line} >test")), Ok(format!("{line} #{HASH}")));
@@ -186,7 +190,12 @@ mod tests {
 
     #[test]
     fn what_can_never_be_right_goes_nowhere() {
-        for line in ["ACL SETUSER u test", "ACL SETUSER u (+get >test)", "ACL SETUSER u (+get ~x", "ACL SETUSER u +nope"] {
+        for line in [
+            "ACL SETUSER u test",
+            "ACL SETUSER u (+get >test)",
+            "ACL SETUSER u (+get ~x",
+            "ACL SETUSER u +nope",
+        ] {
             assert!(goes_on(line).is_err(), "{line}");
         }
         let long = format!("ACL SETUSER u >{}", "x".repeat(RULES_BYTES_MAX));

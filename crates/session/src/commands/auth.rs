@@ -43,9 +43,8 @@ fn authenticate(cx: &Cx<'_>, word: &[u8], name: &[u8], password: &[u8]) -> Answe
     let users = cx.node.access.users();
     // It takes as long if there is no such user.
     let hash = Sha256::digest(password).into();
-    let fits = |user: &&Arc<User>| {
-        user.is_enabled() && (user.has_password(&hash) || user.takes_any_password())
-    };
+    let fits =
+        |user: &&Arc<User>| user.is_enabled() && (user.has_password(&hash) || user.takes_any_password());
     let c = cx.connection;
     match users.get(name).filter(fits) {
         Some(user) => {

@@ -39,7 +39,9 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     }
     let mut lines = String::new();
     for c in cx.node.clients() {
-        if class.is_none_or(|class| class == Class::of(&c)) && ids.as_ref().is_none_or(|ids| ids.contains(&c.id)) {
+        if class.is_none_or(|class| class == Class::of(&c))
+            && ids.as_ref().is_none_or(|ids| ids.contains(&c.id))
+        {
             let at_hand = if Rc::ptr_eq(&c, cx.connection) { args } else { &[] };
             lines.push_str(&describe(&c, at_hand));
             lines.push('\n');
@@ -181,15 +183,8 @@ struct Filter {
 
 impl Filter {
     fn parse(options: &[&[u8]], users: &Acl) -> Result<Self, CommandError> {
-        let mut f = Self {
-            id: None,
-            addr: None,
-            laddr: None,
-            user: None,
-            class: None,
-            skip_me: true,
-            max_age: None,
-        };
+        let mut f =
+            Self { id: None, addr: None, laddr: None, user: None, class: None, skip_me: true, max_age: None };
         let (pairs, rest) = options.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(CommandError::SYNTAX);

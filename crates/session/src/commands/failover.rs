@@ -34,9 +34,8 @@ enum Request {
 /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`
 fn parse(args: &[Vec<u8>]) -> Result<Request, CommandError> {
     const TIMEOUT: CommandError = CommandError::fixed("ERR FAILOVER timeout must be greater than 0");
-    const FORCE: CommandError = CommandError::fixed(
-        "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
-    );
+    const FORCE: CommandError =
+        CommandError::fixed("ERR FAILOVER with force option requires both a timeout and target HOST and IP.");
     let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
     if let [_, word] = args
         && is(word, "abort")
@@ -55,7 +54,11 @@ fn parse(args: &[Vec<u8>]) -> Result<Request, CommandError> {
             [host, port, more @ ..] if is(option, "to") && to.is_none() => {
                 let port = quorate_resp::parse_integer(port).ok_or(CommandError::NOT_AN_INTEGER)?;
                 let host = text(host);
-                to = Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
+                to = Some(if host.contains(':') {
+                    format!("[{host}]:{port}")
+                } else {
+                    format!("{host}:{port}")
+                });
                 more
             }
             _ if is(option, "force") && !force => {
@@ -84,7 +87,8 @@ pub(super) async fn failover(node: Rc<Node>, connection: Rc<Connection>, args: V
         Ok(Request::To(_)) if view.members.len() < 2 => Err(ALONE),
         Ok(Request::To(None)) => Ok(None),
         Ok(Request::To(Some(addr))) => {
-            let found = view.members.iter().find(|(id, member)| member.addr == addr && view.leader != Some(**id));
+            let found =
+                view.members.iter().find(|(id, member)| member.addr == addr && view.leader != Some(**id));
             found.map(|(id, _)| Some(*id)).ok_or(NOT_A_REPLICA)
         }
         Err(error) => Err(error),
@@ -98,7 +102,8 @@ pub(super) async fn failover(node: Rc<Node>, connection: Rc<Connection>, args: V
 /// `CLUSTER FAILOVER [FORCE | TAKEOVER]`: the node that is asked is to lead. Nobody leads without a majority.
 pub(super) async fn cluster_failover(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     const LEADS: CommandError = CommandError::fixed("ERR You should send CLUSTER FAILOVER to a replica");
-    let is_option = |arg: &Vec<u8>| ["force", "takeover"].iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes()));
+    let is_option =
+        |arg: &Vec<u8>| ["force", "takeover"].iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes()));
     let refusal = if args.len() > 3 || !args[2..].iter().all(is_option) {
         Some(CommandError::SYNTAX)
     } else {
@@ -134,7 +139,9 @@ mod tests {
         assert_eq!(parsed("failover ABORT"), Ok(Request::Abort));
         assert_eq!(parsed("failover to h 7 timeout 5 force"), to("h:7"));
         assert_eq!(parsed("failover timeout 5 to ::1 7"), to("[::1]:7"));
-        for line in ["failover to h", "failover abort timeout 5", "failover timeout 5 timeout 5", "failover x"] {
+        for line in
+            ["failover to h", "failover abort timeout 5", "failover timeout 5 timeout 5", "failover x"]
+        {
             assert_eq!(parsed(line), Err(CommandError::SYNTAX), "{line}");
         }
         for line in ["failover timeout 0", "failover to h x", "failover to h 7 force", "failover force"] {

@@ -24,10 +24,7 @@ const ADVICE: &[(&str, &str)] = &[
         "Commands take long: see SLOWLOG GET. Those that go through many keys or elements (KEYS, SORT, ranges of large \
          collections, scripts) can often be replaced by SCAN and its kin, or given less to do.",
     ),
-    (
-        "expire-cycle",
-        "Many keys expire at the same moment: give them deadlines that differ a little.",
-    ),
+    ("expire-cycle", "Many keys expire at the same moment: give them deadlines that differ a little."),
     (
         "fsync",
         "The disk of the log hung: it is too slow, shared with others, or failing. No write is acknowledged meanwhile, unless \
@@ -95,8 +92,10 @@ pub(super) fn graph(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answe
 fn draw(name: &str, longest_ms: u64, samples: &[Sample], now: u64) -> String {
     let ms = || samples.iter().map(|sample| sample.ms);
     let (low, high) = (ms().min().unwrap_or(0), ms().max().unwrap_or(0));
-    let mut out =
-        format!("{name} - high {high} ms, low {low} ms (all time high {longest_ms} ms)\n{}\n", "-".repeat(COLUMNS));
+    let mut out = format!(
+        "{name} - high {high} ms, low {low} ms (all time high {longest_ms} ms)\n{}\n",
+        "-".repeat(COLUMNS)
+    );
     let height = |ms: u64| 1 + (ms - low) * (ROWS - 1) / (high - low).max(1);
     for row in (1..=ROWS).rev() {
         let column = |sample: &Sample| match height(sample.ms).cmp(&row) {

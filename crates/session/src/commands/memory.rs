@@ -83,7 +83,9 @@ pub(super) fn stats(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     for (db, _) in &databases {
         reply.bulk(format!("db.{db}").as_bytes());
         reply.map(3);
-        for name in ["overhead.hashtable.main", "overhead.hashtable.expires", "overhead.hashtable.slot-to-keys"] {
+        for name in
+            ["overhead.hashtable.main", "overhead.hashtable.expires", "overhead.hashtable.slot-to-keys"]
+        {
             put(reply, name, 0);
         }
     }

@@ -112,10 +112,7 @@ mod tests {
     #[test]
     fn arguments_are_quoted_and_secrets_hidden() {
         let shown = line(&[b"set", b"a b\"\\", b"\x00\xff\r\n\t\x07\x08"]);
-        assert_eq!(
-            shown.as_deref(),
-            Some(r#"[3 127.0.0.1:5] "set" "a b\"\\" "\x00\xff\r\n\t\a\b""#)
-        );
+        assert_eq!(shown.as_deref(), Some(r#"[3 127.0.0.1:5] "set" "a b\"\\" "\x00\xff\r\n\t\a\b""#));
         assert_eq!(line(&[b"auth", b"pw"]).as_deref(), Some(r#"[3 127.0.0.1:5] "auth" "(redacted)""#));
     }
 

@@ -66,7 +66,10 @@ mod tests {
             ("hello 3 AUTH user pw SETNAME n", "hello 3 AUTH (redacted) (redacted) SETNAME n"),
             ("hello 3 setname auth", "hello 3 setname auth"),
             ("migrate h 1 key 0 9 COPY AUTH pw", "migrate h 1 key 0 9 COPY AUTH (redacted)"),
-            ("migrate h 1 key 0 9 auth2 u pw REPLACE", "migrate h 1 key 0 9 auth2 (redacted) (redacted) REPLACE"),
+            (
+                "migrate h 1 key 0 9 auth2 u pw REPLACE",
+                "migrate h 1 key 0 9 auth2 (redacted) (redacted) REPLACE",
+            ),
             (
                 "config set REQUIREPASS pw maxmemory 1 masterauth x",
                 "config set REQUIREPASS (redacted) maxmemory 1 masterauth (redacted)",

@@ -123,9 +123,7 @@ pub(in crate::command) fn ltrim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -
         ctx.notify(Events::LIST, "ltrim", key);
         if count == 0 {
             ctx.delete(key);
-        } else if changes
-            && let Some(list) = ctx.modify_list(key)?
-        {
+        } else if changes && let Some(list) = ctx.modify_list(key)? {
             list.keep(start, count);
             list.encode_after_shrinking(limit);
         }

@@ -2,8 +2,7 @@
 
 use super::{Outcome, range::remove_ranks};
 use crate::{
-    context::WriteCtx, error::CommandError, number::parse_i64, reply::Reply,
-    types::sorted_set::SortedSet,
+    context::WriteCtx, error::CommandError, number::parse_i64, reply::Reply, types::sorted_set::SortedSet,
 };
 
 /// One of the two ends of a sorted set.

@@ -2,9 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{
-    Outcome, exact_id, groups::tell_consumer, integer, reply_entries, reply_entry, reply_id, shown,
-};
+use super::{Outcome, exact_id, groups::tell_consumer, integer, reply_entries, reply_entry, reply_id, shown};
 use crate::{
     command::waiting,
     context::{ReadCtx, WriteCtx},

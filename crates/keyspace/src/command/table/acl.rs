@@ -10,13 +10,8 @@ const OPEN: Flags = flags!(NOSCRIPT LOADING STALE);
 const ADMIN: Flags = flags!(ADMIN NOSCRIPT LOADING STALE);
 
 /// What all of them have in common.
-const PART: Command = Command {
-    flags: ADMIN,
-    since: "6.0.0",
-    group: Group::Server,
-    script: ScriptPolicy::Refused,
-    ..BASE
-};
+const PART: Command =
+    Command { flags: ADMIN, since: "6.0.0", group: Group::Server, script: ScriptPolicy::Refused, ..BASE };
 
 pub(super) static ACL: &[Command] = &[Command {
     name: "acl",

@@ -41,7 +41,9 @@ pub(super) static CLUSTER: &[Command] = &[
                 since: "3.0.0",
                 summary: "Hands leadership over to this node.",
                 group: Group::Cluster,
-                arguments: &[one_of("options", &[token("force", "FORCE"), token("takeover", "TAKEOVER")]).optional()],
+                arguments: &[
+                    one_of("options", &[token("force", "FORCE"), token("takeover", "TAKEOVER")]).optional()
+                ],
                 handler: Handler::Session,
                 ..BASE
             },

@@ -1,7 +1,7 @@
 //! Watching the server, and what tools expect beside it.
 
 use super::{BASE, arg, block, categories, flags, one_of, token};
-use crate::command::{Argument, Categories, Command, Flags, Group, Handler, ScriptPolicy};
+use crate::command::{Argument, Categories, Command, Group, Handler, ScriptPolicy};
 
 /// What those for administrators have in common.
 const ADMIN: Command = Command {
@@ -13,7 +13,9 @@ const ADMIN: Command = Command {
 const ALL_NODES: &[&str] =
     &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 const RESET_ON_ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
-const ADMIN_IN_SCRIPTS: Flags = flags!(ADMIN LOADING STALE);
+/// The same, as far as the flags of SLOWLOG go.
+const ADMIN_OF_LOG: Command =
+    Command { flags: flags!(ADMIN LOADING STALE), script: ScriptPolicy::Allowed, ..ADMIN };
 const PRIMARY: &[Argument] = &[one_of(
     "args",
     &[
@@ -44,9 +46,12 @@ pub(super) static OBSERVING: &[Command] = &[
         since: "6.2.0",
         summary: "Hands leadership over.",
         arguments: &[
-            block("target", &[arg("host", "string"), arg("port", "integer"), token("force", "FORCE").optional()])
-                .behind("TO")
-                .optional(),
+            block(
+                "target",
+                &[arg("host", "string"), arg("port", "integer"), token("force", "FORCE").optional()],
+            )
+            .behind("TO")
+            .optional(),
             token("abort", "ABORT").optional(),
             arg("milliseconds", "integer").behind("TIMEOUT").optional(),
         ],
@@ -194,32 +199,29 @@ const SLOWLOG: &[Command] = &[
     Command {
         name: "slowlog|get",
         arity: -2,
-        flags: ADMIN_IN_SCRIPTS,
         since: "2.2.12",
         complexity: "O(N) in the number of entries returned",
         summary: "Lists the newest commands that took long.",
         tips: &["request_policy:all_nodes", "nondeterministic_output"],
         arguments: &[arg("count", "integer").optional()],
-        ..ADMIN
+        ..ADMIN_OF_LOG
     },
     help("slowlog|help", "6.2.0"),
     Command {
         name: "slowlog|len",
         arity: 2,
-        flags: ADMIN_IN_SCRIPTS,
         since: "2.2.12",
         summary: "Counts the commands that took long.",
         tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-        ..ADMIN
+        ..ADMIN_OF_LOG
     },
     Command {
         name: "slowlog|reset",
         arity: 2,
-        flags: ADMIN_IN_SCRIPTS,
         since: "2.2.12",
         complexity: "O(N) in the number of entries",
         summary: "Forgets the commands that took long.",
         tips: RESET_ON_ALL_NODES,
-        ..ADMIN
+        ..ADMIN_OF_LOG
     },
 ];
