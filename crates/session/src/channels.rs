@@ -53,6 +53,12 @@ impl Subscriptions {
         self.names.iter().all(BTreeSet::is_empty)
     }
 
+    /// Whether `test` holds for each name; it is told whether that is a pattern.
+    pub(crate) fn all(&self, test: impl Fn(&[u8], bool) -> bool) -> bool {
+        let kinds = [Kind::Channel, Kind::Pattern, Kind::Shard];
+        kinds.into_iter().all(|kind| self.names[kind as usize].iter().all(|name| test(name, kind == Kind::Pattern)))
+    }
+
     /// Their names, in order.
     pub(crate) fn names(&self, kind: Kind) -> Vec<Rc<[u8]>> {
         self.names[kind as usize].iter().cloned().collect()

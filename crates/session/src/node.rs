@@ -347,11 +347,14 @@ impl Node {
         !self.access.users().lets_anyone_in()
     }
 
-    /// Users have changed. Who belongs to one that is gone is out at once; what is left of the rights of others is judged
-    /// with each command. It is called while entries are applied: it must not ask the replica.
+    /// Users have changed. Who belongs to one that is gone, or listens to what its user may not hear any more, is out at once; what
+    /// is left of the rights of others is judged with each command. It is called while entries are applied: it must not ask the
+    /// replica.
     pub(crate) fn users_changed(&self, _before: &Acl, now: &Acl) {
         for connection in self.clients() {
-            if now.by_number(connection.user.get()).is_none() {
+            let user = now.by_number(connection.user.get());
+            let may_hear = |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
+            if user.is_none() || !connection.subscriptions.borrow().all(may_hear) {
                 connection.close();
             }
         }
