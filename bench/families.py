@@ -2,7 +2,8 @@
 """Commands per second of each family: one node of Quorate in `everysec` beside one Redis in `everysec`, in the same run.
 
 Each row alternates between the two servers several times and compares medians, as machines are shared and noisy: only
-ratios mean something. The processor's time that a server takes for a command, in microseconds, suffers least from
+ratios mean something. Neither rewrites its log nor writes a snapshot meanwhile, which would fall on whoever is measured
+then. At the end stands the geometric mean of each family. The processor's time that a server takes for a command, in microseconds, suffers least from
 others; Redis has one thread and Quorate several, so that it says what a command costs, not how many there can be.
 `--growth` shows instead how the work on one collection grows with its members, in microseconds
 of one command, many of them per round trip.
@@ -140,9 +141,10 @@ class Server:
         if kind == "redis":
             os.mkdir(f"{folder}/redis")
             argv = ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
-                    "--dir", f"{folder}/redis"]
+                    "--auto-aof-rewrite-percentage", "0", "--dir", f"{folder}/redis"]
         else:
-            argv = [binary, "server", "--listen", f"127.0.0.1:{self.port}", "--data-dir", f"{folder}/quorate", "--set", "appendfsync=everysec"]
+            argv = [binary, "server", "--listen", f"127.0.0.1:{self.port}", "--data-dir", f"{folder}/quorate", "--set", "appendfsync=everysec",
+                    "--set", "snapshot-log-size=64gb"]
         log = open(f"{folder}/{kind}.log", "wb")
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         deadline = time.time() + 30
@@ -258,6 +260,16 @@ def families(args, servers, results):
         compare("BLPOP pairs", "blocking", 1, servers, measure, lambda rate: rate * args.seconds, args.rounds, results)
 
 
+def summary(results):
+    """The geometric mean of the ratios of each family."""
+    pipelines = sorted({row["pipeline"] for row in results})
+    print(f"\n{'family':<13}" + "".join(f"{f'-P {pipeline}':>8}" for pipeline in pipelines))
+    for family in dict.fromkeys(row["family"] for row in results):
+        ratios = lambda pipeline: [row["ratio"] for row in results if (row["family"], row["pipeline"]) == (family, pipeline)]
+        means = (statistics.geometric_mean(ratios(pipeline)) if ratios(pipeline) else None for pipeline in pipelines)
+        print(f"{family:<13}" + "".join("        " if mean is None else f"{mean:>8.2f}" for mean in means))
+
+
 # name, how to add member number n, and commands about one of them.
 GROWTH = [
     ("list", lambda n: ("RPUSH", "c", f"element-{n:08}"), {
@@ -338,6 +350,8 @@ def main():
         for kind in ("redis", "quorate"):
             servers[kind] = Server(kind, args.binary, folder)
         (growth if args.growth else families)(args, servers, results)
+        if not args.growth:
+            summary(results)
     finally:
         for server in servers.values():
             server.stop()
