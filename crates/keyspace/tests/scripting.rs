@@ -301,6 +301,97 @@ fn garbage_is_collected_at_the_same_steps_everywhere() {
 }
 
 #[test]
+fn a_call_takes_as_many_words_as_unpack_gives_and_some_beside() {
+    let (mut used, mut fresh) = used_and_fresh(700);
+    for (code, reply) in [
+        (
+            "local t = {} for i = 1, 7999 do t[i] = i end return redis.call('rpush', 'l', 'a', unpack(t))",
+            "8000",
+        ),
+        (
+            "local t = {} for i = 1, 7999 do t[i] = i end return #redis.call('mget', 'a', 'b', unpack(t))",
+            "8001",
+        ),
+        ("return redis.call('lrange', 'l', 7998, -1)", "[\"7998\", \"7999\"]"),
+        // Numbers are written out alike, however many words there are.
+        (
+            "local t = {} for i = 1, 600 do t[i] = i / 8 end redis.call('rpush', 'n', unpack(t)) return redis.call('lrange', 'n', 0, 1)",
+            "[\"0.125\", \"0.25\"]",
+        ),
+        // Words that are not copied.
+        (
+            "local t = {} for i = 1, 5999 do t[i] = string.rep(i % 10, 1500) end return redis.call('rpush', 'm', unpack(t))",
+            "5999",
+        ),
+        (
+            "return {redis.call('lrange', 'm', 41, 41)[1] == string.rep(2, 1500), redis.call('del', 'm')}",
+            "[1, 1]",
+        ),
+    ] {
+        assert_eq!(agree(&mut used, &mut fresh, code, &[]), reply, "{code}");
+    }
+    for (code, error) in [
+        (
+            "local t = {} for i = 1, 7000 do t[i] = string.rep('x', 1500) end return redis.call('rpush', 'm', unpack(t))",
+            "too many arguments",
+        ),
+        (
+            "local t = {} for i = 1, 7000 do t[i] = {} end return redis.call('rpush', 'm', unpack(t))",
+            "too many arguments",
+        ),
+        (
+            "local t = {} for i = 1, 600 do t[i] = 'x' end t[300] = {} return redis.call('rpush', 'm', unpack(t))",
+            "must be strings or integers",
+        ),
+        (
+            "local t = {} for i = 1, 600 do t[i] = 'x' end return redis.call('rpush', 'm', unpack(t, 1, 601))",
+            "must be strings or integers",
+        ),
+        ("return redis.call('get', 'a', nil)", "must be strings or integers"),
+        ("return redis.call(nil)", "must be strings or integers"),
+        ("return redis.call()", "at least one argument"),
+    ] {
+        let reply = agree(&mut used, &mut fresh, code, &[]);
+        assert!(reply.starts_with("-ERR") && reply.contains(error), "{code}: {reply}");
+    }
+    assert_eq!(used.read(0, "EXISTS m", used.time_ms).unwrap(), "0");
+}
+
+#[test]
+fn keys_and_arguments_arrive_whatever_they_are_and_however_many() {
+    let mut replica = Replica::new(1);
+    let code: &[u8] = b"local t = {#KEYS, #ARGV} for _, word in ipairs(KEYS) do t[#t + 1] = word end \
+        for _, word in ipairs(ARGV) do t[#t + 1] = word end KEYS[#KEYS + 1] = 'left' return t";
+    for (count, word) in
+        [(0, "w"), (1, "w"), (2, ""), (4, "w"), (5, "w"), (30, "w"), (31, "w"), (3, "\u{fc}"), (9, "\0")]
+    {
+        let words: Vec<Vec<u8>> = (0..count).map(|i| format!("{word}{i}").into_bytes()).collect();
+        for keys in 0..=count {
+            let number = keys.to_string();
+            let mut line: Vec<&[u8]> = vec![b"EVAL", code, number.as_bytes()];
+            line.extend(words.iter().map(Vec::as_slice));
+            let reply = replica.run_args(0, &line);
+            let same = format!(
+                "return {{{keys}, {}{}}}",
+                count - keys,
+                words
+                    .iter()
+                    .map(|word| {
+                        let escaped: String = word.iter().map(|byte| format!("\\{byte:03}")).collect();
+                        format!(", \"{escaped}\"")
+                    })
+                    .collect::<String>()
+            );
+            assert_eq!(reply, replica.eval(&same), "{keys} of {count} {word:?}");
+        }
+    }
+    // What is no text.
+    let line: [&[u8]; 5] =
+        [b"EVAL", b"return {#KEYS[1], KEYS[1]:byte(1), #ARGV[1], ARGV[1]:byte(2)}", b"1", b"\xff", b"a\x80b"];
+    assert_eq!(replica.run_args(0, &line), "[1, 255, 3, 128]");
+}
+
+#[test]
 fn large_results_and_many_arguments_are_no_trouble() {
     let mut replica = Replica::new(1);
     let strings = replica.eval("local t = {} for i = 1, 20000 do t[i] = 'x' .. i end return t");
