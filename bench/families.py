@@ -14,6 +14,7 @@ of one command, many of them per round trip.
 Needs redis-server and redis-benchmark, and a release build of quorate.
 """
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -200,27 +201,53 @@ def rate(port, words, clients, pipeline, requests):
     return float(rows[-1].rsplit('","', 7)[1].strip('"'))
 
 
+class AsyncClient:
+    """A connection of a client with many: threads would measure how Python hands its lock on."""
+
+    @classmethod
+    async def connect(cls, port):
+        client = cls()
+        client.reader, client.writer = await asyncio.open_connection("127.0.0.1", port)
+        return client
+
+    async def reply(self):
+        line = await self.reader.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"*":
+            return [await self.reply() for _ in range(int(rest))]
+        if kind == b"$":
+            return (await self.reader.readexactly(int(rest) + 2))[:-2] if int(rest) >= 0 else None
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        return rest
+
+    async def __call__(self, *words):
+        self.writer.write(pack(*words))
+        return await self.reply()
+
+
 def blocking_rate(port, pairs, seconds):
     """Elements per second that pass through lists, each with a client that pushes and one that waits for it."""
-    stop, counts = time.time() + seconds, [0] * pairs
+    counts = [0] * pairs
 
-    def pop(n, client):
-        while client("BLPOP", f"queue:{n}", 1):
+    async def pop(n, client, stop):
+        while await client("BLPOP", f"queue:{n}", 1):
             counts[n] += 1
-            client("RPUSH", f"back:{n}", "done")
+            await client("RPUSH", f"back:{n}", "done")
             if time.time() > stop:
                 return
 
-    def push(n, client):
+    async def push(n, client, stop):
         while time.time() < stop:
-            client("RPUSH", f"queue:{n}", "job")
-            client("BLPOP", f"back:{n}", 1)
+            await client("RPUSH", f"queue:{n}", "job")
+            await client("BLPOP", f"back:{n}", 1)
 
-    threads = [threading.Thread(target=f, args=(n, Client(port))) for n in range(pairs) for f in (pop, push)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    async def run():
+        clients = [(f, n, await AsyncClient.connect(port)) for n in range(pairs) for f in (pop, push)]
+        stop = time.time() + seconds
+        await asyncio.gather(*(f(n, client, stop) for f, n, client in clients))
+
+    asyncio.run(run())
     return sum(counts) / seconds
 
 
