@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 pub const FORMAT: u8 = 1;
 
 /// The version of what commands mean that this software implements (R12). Members agree on one before it is used.
-pub const SEMANTICS: u16 = 3;
+pub const SEMANTICS: u16 = 2;
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 55;

@@ -5,9 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
-use super::{
-    args::function, budget::Shared, calls, convert, errors::CallError, log::LogLevel, sha::Sha, vm::Limit,
-};
+use super::{args::function, budget::Shared, convert, errors::CallError, log::LogLevel, sha::Sha};
 use crate::number::format_f64_17g;
 
 /// The version whose behaviour scripts get.
@@ -36,7 +34,7 @@ const CALL_STEPS: u64 = 500;
 pub(crate) const FLAGS: [&str; 5] =
     ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
 
-/// Everything but `call` and `pcall`.
+/// Everything but `call` and `pcall`, which each run brings.
 pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
@@ -69,7 +67,6 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
 /// A word of a command.
 enum Word<'a> {
     Text(BorrowedBytes<'a>),
-    Copy(&'a [u8]),
     Made(Vec<u8>),
 }
 
@@ -84,7 +81,6 @@ impl<'a> Word<'a> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(bytes) => bytes,
-            Self::Copy(bytes) => bytes,
             Self::Made(bytes) => bytes,
         }
     }
@@ -92,92 +88,32 @@ impl<'a> Word<'a> {
 
 const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
-/// Most words of a command: more than what `unpack` gives, 7,999, and those that a script can write down beside it.
-const WORDS_MAX: usize = 8_500;
-
-/// Longest word that is copied if there are many: whatever is not copied takes a place (see [`super::args`]).
-const COPIED_BYTES_MAX: usize = 1024;
-
-/// Most words that are not copied.
-const PLACES_MAX: usize = 6_000;
-
-/// What the prelude makes `redis.call` and `redis.pcall` of.
-pub(super) fn add_calls(lua: &Lua, native: &Table, shared: &Arc<Shared>, limit: Limit) -> mlua::Result<()> {
-    for (name, name_many, protected) in [("call", "call_many", false), ("pcall", "pcall_many", true)] {
-        let state = shared.clone();
-        let one = move |lua: &Lua, words: MultiValue| {
-            call(lua, protected, words.iter().map(Word::of), &state, limit)
-        };
-        native.set(name, lua.create_function(one)?)?;
-        let state = shared.clone();
-        let many = move |lua: &Lua, (words, count): (Table, usize)| {
-            let words = taken(&words, count)?;
-            call(lua, protected, words.iter().map(Taken::word), &state, limit)
-        };
-        native.set(name_many, lua.create_function(many)?)?;
-    }
-    Ok(())
-}
-
-/// The words of a command that has many.
-fn taken(words: &Table, count: usize) -> mlua::Result<Vec<Taken>> {
-    let too_many = || CallError::raise("ERR too many arguments".to_owned());
-    if count > WORDS_MAX {
-        return Err(too_many());
-    }
-    let mut places = 0;
-    let mut take = |i| {
-        let value = words.raw_get::<Value>(i)?;
-        if let Some(word) = Word::of(&value).filter(|word| word.bytes().len() <= COPIED_BYTES_MAX) {
-            return Ok(Taken::Copy(word.bytes().into()));
-        }
-        places += 1;
-        if places > PLACES_MAX { Err(too_many()) } else { Ok(Taken::Value(value)) }
-    };
-    (1..=count).map(&mut take).collect()
-}
-
-/// A word that was taken out of a table.
-enum Taken {
-    Copy(SmallVec<[u8; 32]>),
-    Value(Value),
-}
-
-impl Taken {
-    fn word(&self) -> Option<Word<'_>> {
-        match self {
-            Self::Copy(bytes) => Some(Word::Copy(bytes)),
-            Self::Value(value) => Word::of(value),
-        }
-    }
-}
-
-/// Calls a command for the run that is under way.
-fn call<'w>(
+/// `redis.call` and `redis.pcall`. `carry_out` gives the encoded reply to a command.
+pub(super) fn call<'r>(
     lua: &Lua,
     protected: bool,
-    words: impl Iterator<Item = Option<Word<'w>>>,
+    args: &MultiValue,
     shared: &Shared,
-    limit: Limit,
+    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
 ) -> mlua::Result<Value> {
-    let words: Option<SmallVec<[Word<'_>; 8]>> = words.collect();
+    let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
     let reply = match words {
-        Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, limit)?,
+        Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, carry_out)?,
         None => Err(BAD_WORD.to_owned()),
     };
     match reply {
         Ok(value) => Ok(value),
-        Err(text) if protected => limit.lifted(lua, || convert::error_table(lua, &text)).map(Value::Table),
+        Err(text) if protected => convert::error_table(lua, &text).map(Value::Table),
         Err(text) => Err(CallError::raise(text)),
     }
 }
 
 /// Inner error: the error of the command or of the call.
-fn carry_out_words<'w>(
+fn carry_out_words<'w, 'r>(
     lua: &Lua,
     words: impl Iterator<Item = &'w [u8]>,
     shared: &Shared,
-    limit: Limit,
+    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
 ) -> mlua::Result<Result<Value, String>> {
     let words: SmallVec<[&[u8]; 8]> = words.collect();
     if words.is_empty() {
@@ -185,13 +121,9 @@ fn carry_out_words<'w>(
         return Ok(Err(text.to_owned()));
     }
     shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
-    calls::carry_out(&words, shared, |reply| {
-        shared.charge(reply.len() as u64 / 16)?;
-        if let Some(number) = convert::number(reply) {
-            return Ok(Ok(number));
-        }
-        limit.lifted(lua, || convert::to_lua(lua, reply, shared.resp.load(Relaxed) == 3))
-    })
+    let reply = carry_out(&words);
+    shared.charge(reply.len() as u64 / 16)?;
+    convert::to_lua(lua, reply, shared.resp.load(Relaxed) == 3)
 }
 
 fn number_of(value: &Value) -> Option<f64> {
