@@ -29,8 +29,11 @@ lint: ## format, clippy, documentation
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
 
+# Bugs can be planted in what is built here. The simulator's tests are mostly computing: optimised, as the storms are built,
+# they take a fifth of the time.
 unit: tools ## every test in Rust, the simulator's seeds among them
-	QUORATE_TEST_PLANTS=required cargo nextest run --workspace --locked
+	QUORATE_TEST_PLANTS=required cargo nextest run --workspace --exclude quorate-sim --features quorate-planted/on --locked
+	cargo nextest run -p quorate-sim --cargo-profile sim --locked
 
 sim: ## SEEDS=N storms of the simulator on all cores, from FIRST on
 	cargo run --profile sim --locked -p quorate-sim --example storms -- $(SEEDS) $(FIRST)
@@ -52,7 +55,7 @@ coverage: ## lines of log, replica and cluster that the tests in Rust and 60 sto
 		$$(sed 's/^/-object /' $(COVERAGE)/programs) | ./tests/coverage.py $(MISSED) 85 log replica cluster
 
 e2e: build tools ## real processes, real clients
-	. .venv/bin/activate && pytest -q tests
+	. .venv/bin/activate && pytest -q --durations=25 tests
 
 bench: build ## beside Redis with two asynchronous replicas
 	$(PYTHON) bench/compare.py

@@ -2,7 +2,8 @@
 """Commands per second of each family: one node of Quorate in `everysec` beside one Redis in `everysec`, in the same run.
 
 Each row alternates between the two servers several times and compares medians, as machines are shared and noisy: only
-ratios mean something. The processor's time that a server takes for a command, in microseconds, suffers least from
+ratios mean something. Neither rewrites its log nor writes a snapshot meanwhile, which would fall on whoever is measured
+then. At the end stands the geometric mean of each family. The processor's time that a server takes for a command, in microseconds, suffers least from
 others; Redis has one thread and Quorate several, so that it says what a command costs, not how many there can be.
 `--growth` shows instead how the work on one collection grows with its members, in microseconds
 of one command, many of them per round trip.
@@ -13,6 +14,7 @@ of one command, many of them per round trip.
 Needs redis-server and redis-benchmark, and a release build of quorate.
 """
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -140,9 +142,10 @@ class Server:
         if kind == "redis":
             os.mkdir(f"{folder}/redis")
             argv = ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
-                    "--dir", f"{folder}/redis"]
+                    "--auto-aof-rewrite-percentage", "0", "--dir", f"{folder}/redis"]
         else:
-            argv = [binary, "server", "--listen", f"127.0.0.1:{self.port}", "--data-dir", f"{folder}/quorate", "--set", "appendfsync=everysec"]
+            argv = [binary, "server", "--listen", f"127.0.0.1:{self.port}", "--data-dir", f"{folder}/quorate", "--set", "appendfsync=everysec",
+                    "--set", "snapshot-log-size=64gb"]
         log = open(f"{folder}/{kind}.log", "wb")
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         deadline = time.time() + 30
@@ -198,27 +201,53 @@ def rate(port, words, clients, pipeline, requests):
     return float(rows[-1].rsplit('","', 7)[1].strip('"'))
 
 
+class AsyncClient:
+    """A connection of a client with many: threads would measure how Python hands its lock on."""
+
+    @classmethod
+    async def connect(cls, port):
+        client = cls()
+        client.reader, client.writer = await asyncio.open_connection("127.0.0.1", port)
+        return client
+
+    async def reply(self):
+        line = await self.reader.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"*":
+            return [await self.reply() for _ in range(int(rest))]
+        if kind == b"$":
+            return (await self.reader.readexactly(int(rest) + 2))[:-2] if int(rest) >= 0 else None
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        return rest
+
+    async def __call__(self, *words):
+        self.writer.write(pack(*words))
+        return await self.reply()
+
+
 def blocking_rate(port, pairs, seconds):
     """Elements per second that pass through lists, each with a client that pushes and one that waits for it."""
-    stop, counts = time.time() + seconds, [0] * pairs
+    counts = [0] * pairs
 
-    def pop(n, client):
-        while client("BLPOP", f"queue:{n}", 1):
+    async def pop(n, client, stop):
+        while await client("BLPOP", f"queue:{n}", 1):
             counts[n] += 1
-            client("RPUSH", f"back:{n}", "done")
+            await client("RPUSH", f"back:{n}", "done")
             if time.time() > stop:
                 return
 
-    def push(n, client):
+    async def push(n, client, stop):
         while time.time() < stop:
-            client("RPUSH", f"queue:{n}", "job")
-            client("BLPOP", f"back:{n}", 1)
+            await client("RPUSH", f"queue:{n}", "job")
+            await client("BLPOP", f"back:{n}", 1)
 
-    threads = [threading.Thread(target=f, args=(n, Client(port))) for n in range(pairs) for f in (pop, push)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    async def run():
+        clients = [(f, n, await AsyncClient.connect(port)) for n in range(pairs) for f in (pop, push)]
+        stop = time.time() + seconds
+        await asyncio.gather(*(f(n, client, stop) for f, n, client in clients))
+
+    asyncio.run(run())
     return sum(counts) / seconds
 
 
@@ -256,6 +285,16 @@ def families(args, servers, results):
     if not args.only or "blocking" in args.only.split(","):
         measure = lambda kind: blocking_rate(PORT[kind], 10, args.seconds)
         compare("BLPOP pairs", "blocking", 1, servers, measure, lambda rate: rate * args.seconds, args.rounds, results)
+
+
+def summary(results):
+    """The geometric mean of the ratios of each family."""
+    pipelines = sorted({row["pipeline"] for row in results})
+    print(f"\n{'family':<13}" + "".join(f"{f'-P {pipeline}':>8}" for pipeline in pipelines))
+    for family in dict.fromkeys(row["family"] for row in results):
+        ratios = lambda pipeline: [row["ratio"] for row in results if (row["family"], row["pipeline"]) == (family, pipeline)]
+        means = (statistics.geometric_mean(ratios(pipeline)) if ratios(pipeline) else None for pipeline in pipelines)
+        print(f"{family:<13}" + "".join("        " if mean is None else f"{mean:>8.2f}" for mean in means))
 
 
 # name, how to add member number n, and commands about one of them.
@@ -338,6 +377,8 @@ def main():
         for kind in ("redis", "quorate"):
             servers[kind] = Server(kind, args.binary, folder)
         (growth if args.growth else families)(args, servers, results)
+        if not args.growth:
+            summary(results)
     finally:
         for server in servers.values():
             server.stop()

@@ -61,6 +61,19 @@ def test_sorted_sets_and_streams_are_waited_for(cluster):
     cluster.assert_digests_equal()
 
 
+def test_what_does_not_ask_to_wait_holds_nothing_up(cluster):
+    """XREADGROUP without BLOCK: a pipeline of them shares entries of the log, in its order."""
+    node = cluster.nodes[1]
+    with node.connect(timeout=30) as client:
+        client.call("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
+        client.pipeline([("XADD", "s", f"{n}-1", "f", n) for n in range(1, 401)])
+        before = int(node.info("stats")["quorate_entries_applied"])
+        replies = client.pipeline([("XREADGROUP", "GROUP", "g", "me", "COUNT", 1, "STREAMS", "s", ">")] * 400)
+        entries = int(node.info("stats")["quorate_entries_applied"]) - before
+    assert [reply[0][1][0][0] for reply in replies] == [f"{n}-1".encode() for n in range(1, 401)]
+    assert entries < 200, f"{entries} entries for 400 commands"
+
+
 def test_waiting_ends(cluster):
     first, second = cluster.nodes[:2]
     with first.connect() as client:

@@ -87,9 +87,9 @@ def test_writes_that_vanish_are_noticed(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server")
-def test_redis_with_sentinel_loses_acknowledged_writes_in_partitions(tmp_path, figures, long):
+def test_redis_with_sentinel_loses_acknowledged_writes_in_partitions(tmp_path, figures):
     """The attack is one: a primary that is cut off acknowledges what its successor never gets."""
-    args = ["--seconds", "45" if long else "20", "--faults", "partition", "--seed", "1", "--target", "redis-sentinel"]
+    args = ["--seconds", "45", "--faults", "partition", "--seed", "1", "--target", "redis-sentinel"]
     code, report = result(torture(tmp_path / "run", *args))
     if code == 0:
         assert report["operations"]["lost"] == 0, report["operations"]

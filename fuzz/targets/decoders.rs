@@ -1,6 +1,7 @@
 //! The decoders of scripts (cjson, cmsgpack, struct) and the conversions around them: any bytes. They answer a value or an
 //! error, the same on two replicas; what they decode can be encoded and decoded again, and then has the same
-//! length. (The order of a table's entries may be another one: it follows how they came in.)
+//! length. (The order of a table's entries may be another one: it follows how they came in. MessagePack leaves out what is
+//! more than 16 deep, as in Redis: that is so for what comes of it.)
 
 #![no_main]
 
@@ -17,7 +18,11 @@ const SCRIPTS: [&str; 8] = [
     "return cjson.decode(ARGV[1])",
     "local a = cjson.encode(cjson.decode(ARGV[1])) local b = cjson.encode(cjson.decode(a)) assert(#a == #b, 'other json') return a",
     "return {cmsgpack.unpack(ARGV[1])}",
-    "local a = cmsgpack.pack(cmsgpack.unpack(ARGV[1])) local b = cmsgpack.pack(cmsgpack.unpack(a)) assert(#a == #b, 'other msgpack') return a",
+    "local function again(x) return cmsgpack.pack(cmsgpack.unpack(x)) end \
+     local function deep(v, n) if type(v) ~= 'table' then return false end if n > 15 then return true end \
+     for k, x in pairs(v) do if deep(k, n + 1) or deep(x, n + 1) then return true end end return false end \
+     local a = again(ARGV[1]) local b = again(a) \
+     assert(#b == #again(b) and (#a == #b or deep({cmsgpack.unpack(ARGV[1])}, -1)), 'other msgpack') return a",
     "return {cmsgpack.unpack_limit(ARGV[1], 3)}",
     "local n = tonumber(ARGV[3]) return {struct.unpack(ARGV[2], ARGV[1], n)}",
     "return {struct.pack(ARGV[2], ARGV[1], tonumber(ARGV[3]), ARGV[1], tonumber(ARGV[3])), struct.size(ARGV[2])}",
@@ -54,12 +59,13 @@ fn apply(keyspace: &mut Keyspace, args: &[&[u8]], host: &mut dyn Host) {
 fn good() -> Vec<Vec<u8>> {
     let json: [&[u8]; 4] =
         [br#"{"a":[1,2.5,-3e10,null,true],"b":{"c":"\u20ac\n"}}"#, b"[]", b"[1,[2,[3,[4]]]]", br#""text""#];
-    let packed: [&[u8]; 5] = [
+    let packed: [&[u8]; 6] = [
         b"\x83\xa1a\x01\xa1b\xcb\x3f\xf8\0\0\0\0\0\0\xa1c\x93\x01\xc0\xc3",
         b"\x94\xcc\xff\xcd\xff\xff\xd1\xff\x00\xda\0\x02ab",
         b"\xdc\0\x02\x01\x02\xde\0\x01\xa1k\xa1v",
         b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xd3\x80\0\0\0\0\0\0\0",
         b"\xca\x3f\x80\0\0\xd9\x03abc",
+        b"\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01",
     ];
     let formats: [&[u8]; 4] =
         [b">I2s0\x05ab\0\x01\x02", b"<i4bhlfd12345678901234567890", b"c0x!8i8", b"%d %s%q"];

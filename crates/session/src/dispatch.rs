@@ -208,8 +208,7 @@ impl State {
             Handler::Container => return self.refuse(&CommandError::wrong_arity(command.name)),
         };
         let is_logged = matches!(dispatched, Dispatch::Done | Dispatch::Large);
-        if is_logged && command.flags.contains(Flags::BLOCKING) && self.connection.lane.get() == Lane::Writes
-        {
+        if is_logged && self.connection.lane.get() == Lane::Writes && command.may_wait(args) {
             self.connection.may_block.set(true);
         }
         // What must wait comes here again.

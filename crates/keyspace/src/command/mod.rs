@@ -115,6 +115,13 @@ pub struct Command {
 }
 
 impl Command {
+    /// Whether it may leave its client waiting: XREAD and XREADGROUP do only with BLOCK.
+    #[must_use]
+    pub fn may_wait(&self, args: &[&[u8]]) -> bool {
+        self.flags.contains(Flags::BLOCKING)
+            && (!matches!(self.name, "xread" | "xreadgroup") || waiting::streams::asks_to_wait(args))
+    }
+
     /// The name without the container's.
     #[must_use]
     pub fn short_name(&self) -> &'static str {

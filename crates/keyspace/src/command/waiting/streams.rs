@@ -8,10 +8,22 @@ use crate::{
     waiters::{Wait, WaitsFor},
 };
 
-/// Whether an XREAD may wait.
+/// Whether an XREAD or XREADGROUP may wait: BLOCK is among its options. A group may have any name, those of options too.
 pub(in crate::command) fn asks_to_wait(args: &[&[u8]]) -> bool {
-    let mut options = args.iter().take_while(|arg| !arg.eq_ignore_ascii_case(b"streams"));
-    options.any(|arg| arg.eq_ignore_ascii_case(b"block"))
+    let mut options = args.iter().skip(1);
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"block") {
+            return true;
+        }
+        if option.eq_ignore_ascii_case(b"streams") {
+            return false;
+        }
+        if option.eq_ignore_ascii_case(b"group") {
+            // Its name and the consumer's.
+            options.nth(1);
+        }
+    }
+    false
 }
 
 /// `XREAD [COUNT count] BLOCK milliseconds STREAMS key [key ...] id [id ...]`
@@ -55,4 +67,21 @@ fn wait(line: &[&[u8]], args: &ReadArgs<'_>, kind: WaitsFor, timeout_ms: u64) ->
         }
     }
     Wait { kind, keys, timeout_ms, args: Some(line) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_is_found_among_the_options_only() {
+        let asks = |line: &str| asks_to_wait(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+        assert!(asks("xread block 0 streams s $"));
+        assert!(asks("XREAD COUNT 1 BLOCK 0 STREAMS s $"));
+        assert!(!asks("xread streams block 0"));
+        assert!(asks("xreadgroup group streams streams block 0 streams s >"));
+        assert!(asks("xreadgroup count 1 GROUP g c BLOCK 0 streams s >"));
+        assert!(!asks("xreadgroup group block block count 1 streams block >"));
+        assert!(!asks("xreadgroup group"));
+    }
 }
