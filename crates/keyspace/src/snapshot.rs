@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Version of this layout.
-pub(crate) const SNAPSHOT_FORMAT: u8 = 2;
+pub(crate) const SNAPSHOT_FORMAT: u8 = 3;
 
 /// Places of traces in one frame.
 const TRACES_IN_FRAME: usize = 4096;
