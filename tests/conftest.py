@@ -56,6 +56,12 @@ def cluster(make_cluster):
 
 
 @pytest.fixture
+def show_logs_of(request):
+    """Call it with a cluster that outlives the test: if the test fails, its logs are shown."""
+    return request.node.stash.setdefault(CLUSTERS, []).append
+
+
+@pytest.fixture
 def figures(request):
     """Call it with what was measured: one JSON line, printed at the end of the run."""
 

@@ -284,8 +284,7 @@ impl Keyspace {
         host: &mut dyn Host,
     ) {
         let exec = command::lookup(b"exec").expect("it is in the table");
-        let lacks_memory =
-            |step: &Step<'_>| matches!(step, Step::Command { args, .. } if self.lacks_memory_for(args).is_some());
+        let lacks_memory = |step: &Step<'_>| matches!(step, Step::Command { args, .. } if self.lacks_memory_for(args).is_some());
         if steps.iter().any(lacks_memory) {
             return replies.write(host, |reply| reply.reject(exec, Place::Client, &EXEC_OOM));
         }

@@ -114,7 +114,17 @@ pub fn parse_header(payload: &[u8]) -> Result<Header, BatchError> {
     let (time_ms, seed, term, origin_node, origin_start) = (word()?, word()?, word()?, word()?, word()?);
     let origin_epoch = u32::from_le_bytes(take_array(&mut bytes)?);
     let origin_seq = u64::from_le_bytes(take_array(&mut bytes)?);
-    Ok(Header { semantics, time_ms, seed, term, origin_node, origin_start, origin_epoch, origin_seq, memory_short })
+    Ok(Header {
+        semantics,
+        time_ms,
+        seed,
+        term,
+        origin_node,
+        origin_start,
+        origin_epoch,
+        origin_seq,
+        memory_short,
+    })
 }
 
 /// A key that a transaction depends on, and what [`Keyspace::watch_token`](crate::Keyspace::watch_token) said of it.
@@ -536,9 +546,16 @@ mod tests {
         let payload = sample();
         let (header, mut reader) = BatchReader::new(&payload).unwrap();
         assert_eq!(header, HEADER);
-        let Some(Element::Command { user: DEFAULT_USER, db: 0, args }) = reader.next_element().unwrap() else { panic!() };
+        let Some(Element::Command { user: DEFAULT_USER, db: 0, args }) = reader.next_element().unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(args.as_slice(), [b"SET".as_slice(), b"key", &[0; 300]]);
-        let Some(Element::Transaction { user: DEFAULT_USER, watches, steps }) = reader.next_element().unwrap() else { panic!() };
+        let Some(Element::Transaction { user: DEFAULT_USER, watches, steps }) =
+            reader.next_element().unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(watches, [Watch { db: 15, key: b"w", as_of_version: u64::MAX, existed: true }]);
         assert_eq!(steps[1], Step::Local(500));
         let Step::Command { db: 3, args } = &steps[0] else { panic!() };

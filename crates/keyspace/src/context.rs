@@ -199,7 +199,18 @@ impl<'a> ReadCtx<'a> {
         let (needs_ms, first_key_hash) = (Cell::new(0), Cell::new(None));
         let looked_up = LookedUp::default();
         let user = keyspace.caller;
-        Self { args, keyspace, db, user, seed, now_ms, is_of_node: false, needs_ms, first_key_hash, looked_up }
+        Self {
+            args,
+            keyspace,
+            db,
+            user,
+            seed,
+            now_ms,
+            is_of_node: false,
+            needs_ms,
+            first_key_hash,
+            looked_up,
+        }
     }
 
     /// The same for the user with this number.

@@ -94,12 +94,7 @@ impl Keyspace {
     }
 
     /// Whether the user with this number may do what a command line says.
-    pub(crate) fn judge(
-        &self,
-        user: u64,
-        command: &'static Command,
-        args: &[&[u8]],
-    ) -> Result<(), Denied> {
+    pub(crate) fn judge(&self, user: u64, command: &'static Command, args: &[&[u8]]) -> Result<(), Denied> {
         if user == DEFAULT_USER && self.meta.users.is_open() {
             return Ok(());
         }

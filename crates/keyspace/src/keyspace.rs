@@ -603,7 +603,10 @@ impl Keyspace {
     }
 
     /// Changes users; `change` says whether it has changed anything.
-    pub(crate) fn change_users<E>(&mut self, change: impl FnOnce(&mut Acl) -> Result<bool, E>) -> Result<(), E> {
+    pub(crate) fn change_users<E>(
+        &mut self,
+        change: impl FnOnce(&mut Acl) -> Result<bool, E>,
+    ) -> Result<(), E> {
         // After an error, or if nothing has changed, the old ones stay.
         let mut users = Acl::clone(&self.meta.users);
         if change(&mut users)? {

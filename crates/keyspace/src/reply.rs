@@ -137,14 +137,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Notes that it has ended.
-    pub fn end(
-        &self,
-        begun: Begun,
-        command: &'static Command,
-        args: &[&[u8]],
-        place: Place,
-        sleep_ms: u64,
-    ) {
+    pub fn end(&self, begun: Begun, command: &'static Command, args: &[&[u8]], place: Place, sleep_ms: u64) {
         let (Some(meter), Some(out)) = (self.meter, &self.out) else { return };
         let error = out.buf.get(begun.from..).and_then(|written| written.strip_prefix(b"-"));
         let error = error.map(|text| text.trim_ascii_end());

@@ -236,10 +236,7 @@ fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
     let (hash_key, cluster_id) = (take_array(body)?, take_array(body)?);
     let databases = usize::try_from(take_varint(body)?).map_err(|_| RestoreError::Damaged)?;
     // Each database has at least a byte here.
-    if databases == 0
-        || databases > usize::from(u16::MAX)
-        || databases > body.len()
-        || version > VERSION_MAX
+    if databases == 0 || databases > usize::from(u16::MAX) || databases > body.len() || version > VERSION_MAX
     {
         return Err(RestoreError::Damaged);
     }
@@ -350,7 +347,8 @@ fn take_waiter(databases: usize, body: &mut &[u8]) -> Result<(u64, Waiter)> {
         return Err(RestoreError::Damaged);
     }
     let args = (0..args).map(|_| take_bytes(body).map(Box::from)).collect::<Result<_>>()?;
-    let waiter = Waiter::restore(id, (user, db as usize), kind, first..end, args).ok_or(RestoreError::Damaged)?;
+    let waiter =
+        Waiter::restore(id, (user, db as usize), kind, first..end, args).ok_or(RestoreError::Damaged)?;
     Ok((place, waiter))
 }
 

@@ -127,7 +127,8 @@ impl Replicas {
     ///
     /// How long ago and how often a key was used each replica knows for itself.
     fn read(&self, db: usize, line: &Line) {
-        let is = |at: usize, word: &str| line.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let is =
+            |at: usize, word: &str| line.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         if is(0, "object") && (is(1, "idletime") || is(1, "freq")) {
             return;
         }

@@ -301,8 +301,7 @@ impl Consensus {
             .await
             .map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
-        let proposals =
-            Proposals {
+        let proposals = Proposals {
             raft: raft.clone(),
             env: env.clone(),
             clock: clock.clone(),

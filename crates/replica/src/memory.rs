@@ -85,8 +85,10 @@ impl Evictor {
             self.chooser.forget(db, &key);
         }
         let over = memory.over().saturating_sub(keyspace.held_back_bytes() as u64);
-        let is_short = over > 0 && keyspace.policy() == Policy::Refuse
-            || over > 0 && !self.evict(keyspace, over, memory, &mut write);
+        let frees = |lead: &mut Self| {
+            keyspace.policy() != Policy::Refuse && lead.evict(keyspace, over, memory, &mut write)
+        };
+        let is_short = over > 0 && !frees(self);
         self.seen_version = keyspace.version();
         if is_short != self.was_short {
             self.was_short = is_short;

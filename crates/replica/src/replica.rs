@@ -29,9 +29,9 @@ use crate::consensus::{Consensus, Feed};
 use crate::full_digest::Digests;
 use crate::identity::Identity;
 use crate::machine::{Committed, CommittedPayload, Event, Room};
+use crate::memory::{Evictor, LookAtMemory, Memory};
 use crate::news::{Audience, Desk};
 use crate::origins::Origins;
-use crate::memory::{Evictor, LookAtMemory, Memory};
 use crate::outbox::{Batch, Failure, Item, Outbox, Stamp, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
 use crate::rhythm::Rhythm;
@@ -1403,8 +1403,9 @@ fn answer_read(
 ) -> Option<(usize, usize)> {
     let (db, args, rest) = line::take(lines);
     let mut outcome = ReadOutcome::Done;
-    let mut read =
-        || client.write(&mut |reply| outcome = keyspace.read_by(client.user(), db, &args, now_ms, seed, reply));
+    let mut read = || {
+        client.write(&mut |reply| outcome = keyspace.read_by(client.user(), db, &args, now_ms, seed, reply))
+    };
     if client.touches() || args[0].eq_ignore_ascii_case(b"touch") {
         read();
     } else {

@@ -16,8 +16,9 @@ const SUBSCRIPTION_BYTES: usize = 160;
 /// A pattern may have so many bytes: with many `*`, matching takes time in proportion to this times the channel's.
 const PATTERN_BYTES_MAX: usize = 16 << 10;
 
-const TOO_MANY: CommandError =
-    CommandError::fixed("ERR the subscriptions of this node's clients take 256 MB: no further ones are taken");
+const TOO_MANY: CommandError = CommandError::fixed(
+    "ERR the subscriptions of this node's clients take 256 MB: no further ones are taken",
+);
 const LONG_PATTERN: CommandError = CommandError::fixed("ERR a pattern may have at most 16 KB");
 
 /// What one can listen to.
@@ -56,7 +57,9 @@ impl Subscriptions {
     /// Whether `test` holds for each name; it is told whether that is a pattern.
     pub(crate) fn all(&self, test: impl Fn(&[u8], bool) -> bool) -> bool {
         let kinds = [Kind::Channel, Kind::Pattern, Kind::Shard];
-        kinds.into_iter().all(|kind| self.names[kind as usize].iter().all(|name| test(name, kind == Kind::Pattern)))
+        kinds
+            .into_iter()
+            .all(|kind| self.names[kind as usize].iter().all(|name| test(name, kind == Kind::Pattern)))
     }
 
     /// Their names, in order.
@@ -94,7 +97,12 @@ impl Channels {
     ///
     /// # Errors
     /// If that would take too much memory.
-    pub(crate) fn subscribe(&self, kind: Kind, c: &Rc<Connection>, name: &[u8]) -> Result<usize, CommandError> {
+    pub(crate) fn subscribe(
+        &self,
+        kind: Kind,
+        c: &Rc<Connection>,
+        name: &[u8],
+    ) -> Result<usize, CommandError> {
         let mut own = c.subscriptions.borrow_mut();
         if own.names[kind as usize].contains(name) {
             return Ok(own.told(kind));
@@ -145,7 +153,8 @@ impl Channels {
     /// Channels with subscribers whose names match, in order.
     pub(crate) fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Rc<[u8]>> {
         let all = self.listeners[kind as usize].borrow();
-        let matches = |name: &&Rc<[u8]>| pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, name));
+        let matches =
+            |name: &&Rc<[u8]>| pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, name));
         all.keys().filter(matches).cloned().collect()
     }
 
@@ -161,7 +170,8 @@ impl Channels {
 
     /// Hands a message to those who listen, and says how many they are.
     pub(crate) fn deliver(&self, channel: &[u8], message: &[u8], sharded: bool) -> usize {
-        let (kind, word) = if sharded { (Kind::Shard, &b"smessage"[..]) } else { (Kind::Channel, &b"message"[..]) };
+        let (kind, word) =
+            if sharded { (Kind::Shard, &b"smessage"[..]) } else { (Kind::Channel, &b"message"[..]) };
         let mut receivers = 0;
         if let Some(listeners) = self.listeners[kind as usize].borrow().get(channel) {
             receivers += feed(listeners, &[word, channel, message]);

@@ -12,11 +12,11 @@ use quorate_replica::Client;
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
 
-use crate::channels::Subscriptions;
-use crate::tracking::{Tracked, Tracking};
 use crate::access::{Access, Context, Refusal, word_of};
+use crate::channels::Subscriptions;
 use crate::memory::Held;
 use crate::stats::{Monitors, Stats};
+use crate::tracking::{Tracked, Tracking};
 
 /// When the answers of a connection exceed this, it is closed: its client does not read (`bounded`).
 /// `client-output-buffer-limit` may ask for less.

@@ -1,5 +1,7 @@
 //! From a command line to where it is carried out.
 
+mod multi;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +17,7 @@ use crate::connection::{Connection, Lane, ReplyMode};
 use crate::node::Node;
 use crate::session::READS_PENDING_MAX;
 use crate::stats::Monitors;
-use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
+use crate::transaction::{Queue, Watches};
 
 /// What became of a command.
 pub(crate) enum Dispatch {
@@ -43,10 +45,9 @@ const LOADING: CommandError = CommandError::fixed(
 );
 /// What touches data, which a connection in MONITOR does not.
 const DATA: Flags = Flags::WRITE.union(Flags::READONLY).union(Flags::MAY_REPLICATE);
-const MONITORS_ONLY: CommandError = CommandError::fixed("ERR a connection in MONITOR takes no commands on data");
+const MONITORS_ONLY: CommandError =
+    CommandError::fixed("ERR a connection in MONITOR takes no commands on data");
 const NOREPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
-const EXECABORT: CommandError =
-    CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
 /// The session's side of a connection.
 pub(crate) struct State {
@@ -135,29 +136,8 @@ impl State {
             }
             Err(error) => return self.refuse(&error),
         };
-        c.last_command.set(command.name);
-        if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
-            if self.node.requires_password() {
-                return if command.name == "exec" { self.refuse_exec(&NOAUTH) } else { self.refuse(&NOAUTH) };
-            }
-            // Until the node has caught up it does not know whether there is a password.
-            c.authenticated.set(self.node.replica.is_ready());
-        }
-        if c.only_listens() && !runs_while_listening(command) {
-            let name = command.name;
-            return self.refuse(&CommandError::new(format!(
-                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
-                 context"
-            )));
-        }
-        if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
-            return self.refuse(&LOADING);
-        }
-        // Until then it does not know its users either.
-        if self.node.replica.is_ready()
-            && let Err(denied) = self.node.access.judge(c.user.get(), command, args)
-        {
-            return self.deny(&denied, command, args);
+        if let Some(refused) = self.refused_to_client(command, args) {
+            return refused;
         }
         match commands::without_passwords(command, args, || self.node.access.users()) {
             Ok(None) => {}
@@ -172,20 +152,8 @@ impl State {
                 return Dispatch::Done;
             }
         }
-        if c.monitors.get() && command.flags.intersects(DATA) {
-            return self.refuse(&MONITORS_ONLY);
-        }
-        if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
-            return self.refuse(&commands::debug::NOT_ALLOWED);
-        }
-        let writes = command.flags.contains(Flags::WRITE)
-            || command.name == "exec" && self.queue.as_ref().is_some_and(|queue| queue.writes);
-        if writes && self.node.lacks_replicas() {
-            return if command.name == "exec" {
-                self.refuse_exec(&NOREPLICAS)
-            } else {
-                self.refuse(&NOREPLICAS)
-            };
+        if let Some(refused) = self.refused_now(command) {
+            return refused;
         }
         if self.node.is_paused(|| self.may_change(command, args)) && !is_exempt_from_pause(command) {
             return Dispatch::WhenResumed;
@@ -193,6 +161,65 @@ impl State {
         if self.queue.is_some() && !runs_within_multi(command) {
             return self.enqueue(command, args);
         }
+        let dispatched = self.carry_out(command, args);
+        // What must wait comes here again.
+        if matches!(dispatched, Dispatch::Done | Dispatch::Large | Dispatch::Async(_)) {
+            self.count_commands(1);
+            self.looked_at = None;
+            self.end_caching(command);
+            self.tell_monitors(command, args);
+        }
+        dispatched
+    }
+
+    /// What this client may not send: it has to log in first, only listens, its user lacks the right, or the node is not ready.
+    fn refused_to_client(&mut self, command: &'static Command, args: &[&[u8]]) -> Option<Dispatch> {
+        let c = self.connection.clone();
+        c.last_command.set(command.name);
+        if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
+            if self.node.requires_password() {
+                return Some(self.refuse_or_abort(command, &NOAUTH));
+            }
+            // Until the node has caught up it does not know whether there is a password.
+            c.authenticated.set(self.node.replica.is_ready());
+        }
+        if c.only_listens() && !runs_while_listening(command) {
+            let name = command.name;
+            return Some(self.refuse(&CommandError::new(format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+                 context"
+            ))));
+        }
+        if !self.node.replica.is_ready() && !runs_while_loading(command, args) {
+            return Some(self.refuse(&LOADING));
+        }
+        // Until then it does not know its users either.
+        if self.node.replica.is_ready()
+            && let Err(denied) = self.node.access.judge(c.user.get(), command, args)
+        {
+            return Some(self.deny(&denied, command, args));
+        }
+        None
+    }
+
+    /// What is refused in the state that the connection or the cluster is in.
+    fn refused_now(&mut self, command: &'static Command) -> Option<Dispatch> {
+        if self.connection.monitors.get() && command.flags.intersects(DATA) {
+            return Some(self.refuse(&MONITORS_ONLY));
+        }
+        if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
+            return Some(self.refuse(&commands::debug::NOT_ALLOWED));
+        }
+        let writes = command.flags.contains(Flags::WRITE)
+            || command.name == "exec" && self.queue.as_ref().is_some_and(|queue| queue.writes);
+        if writes && self.node.lacks_replicas() {
+            return Some(self.refuse_or_abort(command, &NOREPLICAS));
+        }
+        None
+    }
+
+    /// Answers a command that nothing refuses, or hands it on.
+    fn carry_out(&mut self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
         match command.name {
             "multi" | "discard" | "exec" | "unwatch" => self.at_hand = Some((command, Vec::new())),
             "select" => self.at_hand = Some((command, owned(args))),
@@ -210,13 +237,6 @@ impl State {
         let is_logged = matches!(dispatched, Dispatch::Done | Dispatch::Large);
         if is_logged && self.connection.lane.get() == Lane::Writes && command.may_wait(args) {
             self.connection.may_block.set(true);
-        }
-        // What must wait comes here again.
-        if matches!(dispatched, Dispatch::Done | Dispatch::Large | Dispatch::Async(_)) {
-            self.count_commands(1);
-            self.looked_at = None;
-            self.end_caching(command);
-            self.tell_monitors(command, args);
         }
         dispatched
     }
@@ -248,7 +268,7 @@ impl State {
             self.connection.denied(&denial, place);
         }
         let error = denied.error(command);
-        if command.name == "exec" { self.refuse_exec(&error) } else { self.refuse(&error) }
+        self.refuse_or_abort(command, &error)
     }
 
     /// Whether CLIENT PAUSE WRITE means this command.
@@ -402,6 +422,11 @@ impl State {
         Dispatch::Done
     }
 
+    /// A refused EXEC takes its transaction with it.
+    fn refuse_or_abort(&mut self, command: &Command, error: &CommandError) -> Dispatch {
+        if command.name == "exec" { self.refuse_exec(error) } else { self.refuse(error) }
+    }
+
     fn count_rejected(&mut self) {
         if let Some(command) = self.looked_at.take() {
             self.node.stats.rejected(command);
@@ -499,200 +524,6 @@ impl State {
         });
         Dispatch::Done
     }
-
-    fn multi(&mut self) -> Dispatch {
-        if self.queue.is_some() {
-            // Nested MULTI is an error that does not break the transaction.
-            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR MULTI calls can not be nested")));
-        } else {
-            self.queue = Some(Queue { db: self.connection.db.get(), ..Queue::default() });
-            self.connection.queued.set(Some(0));
-            self.in_order(|_, reply| reply.ok());
-        }
-        Dispatch::Done
-    }
-
-    fn discard(&mut self) -> Dispatch {
-        if self.queue.take().is_none() {
-            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR DISCARD without MULTI")));
-            return Dispatch::Done;
-        }
-        self.connection.queued.set(None);
-        self.connection.held.queued.set(0);
-        self.unwatch_in_order();
-        self.in_order(|_, reply| reply.ok());
-        Dispatch::Done
-    }
-
-    /// A watch under way takes its token at its place; forgetting takes place behind it.
-    fn unwatch_in_order(&mut self) {
-        self.watches = Rc::default();
-        self.connection.watched.set(0);
-    }
-
-    fn forget_watches(&mut self) {
-        self.unwatch_in_order();
-        self.connection.queued.set(None);
-        self.connection.held.queued.set(0);
-    }
-
-    fn watch(&mut self, args: &[&[u8]]) -> Dispatch {
-        if self.queue.is_some() {
-            self.in_order(|_, reply| {
-                reply.error(&CommandError::fixed("ERR WATCH inside MULTI is not allowed"))
-            });
-            return Dispatch::Done;
-        }
-        let c = self.connection.clone();
-        // The token must be no older than what is acknowledged: a linearizable look.
-        let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
-        self.enter(lane);
-        let (db, watches, node) = (c.db.get(), self.watches.clone(), self.node.clone());
-        let (keys, watch, line) = (owned(&args[1..]), self.looked_at, owned(args));
-        c.watched.set(c.watched.get() + keys.len());
-        let f = Box::new(move |k: &Keyspace, index| {
-            let now = node.now_ms();
-            for key in &keys {
-                let (version, existed) = k.watch_token(db, key, now);
-                // A key that is watched already stays so from then on.
-                watches.borrow_mut().entry((db, key.clone())).or_insert(Token { version, existed });
-            }
-            c.answer(index, &mut |reply| {
-                let begun = reply.begin();
-                reply.ok();
-                if let Some(watch) = watch {
-                    let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
-                    reply.end(begun, watch, &line, Place::Client, 0);
-                }
-            });
-        });
-        match lane {
-            Lane::Writes => self.node.replica.local_behind_writes(f),
-            Lane::Reads => self.node.replica.local(f),
-        }
-        Dispatch::Done
-    }
-
-    fn enqueue(&mut self, command: &'static Command, args: &[&[u8]]) -> Dispatch {
-        if command.flags.contains(Flags::NO_MULTI) {
-            return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
-        }
-        if commands::takes_time(command) {
-            return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
-        }
-        if command.flags.contains(Flags::ADMIN) && command.name.starts_with("debug|") && !self.may_debug() {
-            return self.refuse(&commands::debug::NOT_ALLOWED);
-        }
-        let writes = self.may_change(command, args);
-        let keys = self.keys_to_track(command, args);
-        let bytes: usize = args.iter().map(|a| a.len() + 16).sum();
-        let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
-        let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
-        if queue.transaction.len() >= QUEUED_MAX || queue.bytes + bytes > bytes_max {
-            return self.refuse(&CommandError::fixed("ERR the transaction is too large"));
-        }
-        if self.node.stats.monitors.there_are()
-            && let Some(line) = Monitors::line(queue.db, &self.connection.addr, command, args)
-        {
-            queue.bytes += line.len();
-            queue.lines.push(line);
-        }
-        queue.bytes += bytes;
-        queue.writes |= writes;
-        queue.reads.extend(keys);
-        let (node, connection) = (self.node.clone(), self.connection.clone());
-        match command.handler {
-            Handler::Connection(_) if command.name == "select" => {
-                // It holds for what follows it here, and afterwards if the transaction is executed.
-                let chosen = parse_db(args[1], node.databases());
-                queue.db = *chosen.as_ref().unwrap_or(&queue.db);
-                queue.selects = true;
-                let args = owned(args);
-                queue.transaction.local(Box::new(move |reply| {
-                    let begun = reply.begin();
-                    match &chosen {
-                        Ok(db) => {
-                            connection.db.set(*db);
-                            reply.ok();
-                        }
-                        Err(error) => reply.error(error),
-                    }
-                    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                    reply.end(begun, command, &args, Place::Transaction, 0);
-                }));
-            }
-            Handler::Read(_)
-            | Handler::Write(_)
-            | Handler::Aside(_)
-            | Handler::ReadOrWait { .. }
-            | Handler::Connection(_) => {
-                queue.transaction.command(queue.db, args)
-            }
-            Handler::Session if command.name == "config|set" => {
-                commands::set_within_transaction(node, &mut queue.transaction, args);
-            }
-            Handler::Session | Handler::Container if commands::reports_on_node(command) => {
-                let answer = Rc::new(RefCell::new(Vec::new()));
-                let args = args.iter().map(|a| a.to_vec()).collect();
-                queue.reports.push(Report { command, args, answer: answer.clone() });
-                let name = args_of_report(command);
-                queue.transaction.local(Box::new(move |reply| {
-                    let begun = reply.begin();
-                    reply.raw(&answer.borrow());
-                    reply.end(begun, command, &name, Place::Transaction, 0);
-                }));
-            }
-            Handler::Session | Handler::Container => {
-                // What follows EXEC may have another user.
-                queue.selects |= matches!(command.name, "auth" | "hello");
-                queue.transaction.local(commands::within_transaction(command, node, connection, args));
-            }
-        }
-        self.connection.queued.set(Some(queue.transaction.len()));
-        self.connection.held.queued.set(queue.bytes);
-        self.in_order(|_, reply| reply.simple("QUEUED"));
-        Dispatch::Done
-    }
-
-    fn exec(&mut self) -> Dispatch {
-        if self.queue.is_none() {
-            self.in_order(|_, reply| reply.error(&CommandError::fixed("ERR EXEC without MULTI")));
-            return Dispatch::Done;
-        }
-        // The tokens of WATCH must be there, and reads under way must not overtake.
-        let c = self.connection.clone();
-        if c.pending.get() > 0 && (c.watched.get() > 0 || c.lane.get() == Lane::Reads) {
-            return Dispatch::WhenIdle;
-        }
-        let mut queue = self.queue.take().expect("checked");
-        c.queued.set(None);
-        c.held.queued.set(0);
-        if queue.broken {
-            self.unwatch_in_order();
-            self.in_order(|_, reply| reply.error(&EXECABORT));
-            return Dispatch::Done;
-        }
-        for ((db, key), token) in self.watches.take() {
-            queue.transaction.watch(db, key, token.version, token.existed);
-        }
-        self.unwatch_in_order();
-        queue.lines.iter().for_each(|line| self.node.stats.monitors.tell(line));
-        for report in &queue.reports {
-            commands::report(report, &self.node, &c);
-        }
-        self.selects = queue.selects;
-        // Now they are carried out; those that were only queued do not count.
-        self.count_commands(queue.transaction.len());
-        self.enter(Lane::Writes);
-        self.node.replica.transaction(&self.client, queue.transaction);
-        self.connection.will_have(queue.reads);
-        Dispatch::Done
-    }
-}
-
-/// The words of a command's name.
-fn args_of_report(command: &'static Command) -> Vec<&'static [u8]> {
-    command.name.split('|').map(str::as_bytes).collect()
 }
 
 fn owned(args: &[&[u8]]) -> Vec<Vec<u8>> {

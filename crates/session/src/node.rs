@@ -14,8 +14,8 @@ use quorate_resp::{BULK_BYTES_MAX, Limits};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::access::Access;
-use crate::commands::MIGRATIONS_MAX;
 use crate::channels::Channels;
+use crate::commands::MIGRATIONS_MAX;
 use crate::connection::Connection;
 use crate::memory::{Class, ClientMemory, Held};
 use crate::stats::Stats;
@@ -213,8 +213,7 @@ impl Node {
     pub(crate) fn open(&self, addr: String, local_addr: String) -> Rc<Connection> {
         let id = self.new_client_id();
         self.counters.accepted.set(self.counters.accepted.get() + 1);
-        let (in_at_once, stats, access) =
-            (self.lets_anyone_in(), self.stats.clone(), self.access.clone());
+        let (in_at_once, stats, access) = (self.lets_anyone_in(), self.stats.clone(), self.access.clone());
         let connection = Connection::new(
             id,
             addr,
@@ -353,7 +352,8 @@ impl Node {
     pub(crate) fn users_changed(&self, _before: &Acl, now: &Acl) {
         for connection in self.clients() {
             let user = now.by_number(connection.user.get());
-            let may_hear = |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
+            let may_hear =
+                |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
             if user.is_none() || !connection.subscriptions.borrow().all(may_hear) {
                 connection.close();
             }

@@ -13,15 +13,15 @@ use quorate_replica::{Feed, OnDirectory, Options, Replica, Stage, on_stage};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_local;
 
+use crate::access::Access;
 use crate::audience::audience;
 use crate::channels::Channels;
-use crate::access::Access;
 use crate::commands::hash_of;
 use crate::memory;
 use crate::node::{Node, Process};
 use crate::session::Session;
-use crate::tracking::{Connections, Tracking};
 use crate::stats::Stats;
+use crate::tracking::{Connections, Tracking};
 
 /// Names in the directory under which the parameters of the cluster stand.
 const CONFIG_PREFIX: &str = "config.";
@@ -70,12 +70,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         on_users: Rc::new(move |users| follows.follow(users)),
         on_lap: Rc::new(move |lap| laps.lap(lap)),
         audience: audience(channels.clone(), tracking.clone()),
-        memory: memory::look(
-            process.memory,
-            config.clone(),
-            env.memory.clone(),
-            cluster.consensus().clone(),
-        ),
+        memory: memory::look(process.memory, config.clone(), env.memory.clone(), cluster.consensus().clone()),
         pending_bytes_max: config.pending_writes_max(),
         snapshot_log_bytes: config.snapshot_log_size(),
         log_keep_bytes: config.log_keep_size(),
@@ -84,7 +79,18 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     let (replica, runner) = on_stage(&*stage, move || Replica::new(consensus, feed, options)).await?;
     let mut driver = spawn_local(runner.run());
     let network = env.net.clone();
-    let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process, network, stats, channels, tracking, connections, access.clone());
+    let node = Node::new(
+        replica.clone(),
+        cluster.clone(),
+        config.clone(),
+        process,
+        network,
+        stats,
+        channels,
+        tracking,
+        connections,
+        access.clone(),
+    );
     let told = Rc::downgrade(&node);
     access.on_change(move |before, now| {
         if let Some(node) = told.upgrade() {

@@ -59,7 +59,9 @@ impl Tracked {
     /// Whether the keys of a read are to be registered.
     pub(crate) fn wants(&self) -> bool {
         let Options { bcast, optin, optout, .. } = self.options;
-        !bcast && (!optin || self.caching.get() == Some(true)) && (!optout || self.caching.get() != Some(false))
+        !bcast
+            && (!optin || self.caching.get() == Some(true))
+            && (!optout || self.caching.get() != Some(false))
     }
 
     /// These keys are read by the command of that number.

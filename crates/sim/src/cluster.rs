@@ -97,7 +97,14 @@ struct Machine {
 impl Machine {
     fn new(world: &mut World, n: usize, settings: &Settings) -> Self {
         let id = world.add_node(&format!("n{n}"), ip(n));
-        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64), memory: settings.memory.unwrap_or(|| 0) }
+        Self {
+            id,
+            node: Rc::default(),
+            stop: Rc::default(),
+            main: None,
+            member: Some(n as u64),
+            memory: settings.memory.unwrap_or(|| 0),
+        }
     }
 
     /// Starts a process that listens at the addresses of machine `at`.

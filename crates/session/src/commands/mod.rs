@@ -156,7 +156,14 @@ pub(crate) fn within_transaction(
 pub(crate) fn takes_time(command: &Command) -> bool {
     matches!(
         command.name,
-        "shutdown" | "migrate" | "failover" | "cluster|failover" | "debug|reload" | "debug|loadaof" | "quorate|node" | "quorate|failover"
+        "shutdown"
+            | "migrate"
+            | "failover"
+            | "cluster|failover"
+            | "debug|reload"
+            | "debug|loadaof"
+            | "quorate|node"
+            | "quorate|failover"
     )
 }
 
@@ -187,13 +194,7 @@ pub(crate) fn report(report: &Report, node: &Rc<Node>, connection: &Rc<Connectio
     answer(report.command, &Cx { node, connection }, &args, Place::Transaction, &mut reply);
 }
 
-fn answer(
-    command: &'static Command,
-    cx: &Cx<'_>,
-    args: &[&[u8]],
-    place: Place,
-    reply: &mut Reply<'_>,
-) {
+fn answer(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], place: Place, reply: &mut Reply<'_>) {
     let (begun, mark) = (reply.begin(), reply.mark());
     if let Err(error) = run(command, cx, args, reply) {
         reply.rollback(mark);

@@ -42,7 +42,8 @@ pub(super) fn subscribe(cx: &Cx<'_>, name: &'static str, args: &[&[u8]], reply: 
         return Ok(());
     }
     let all = cx.connection.subscriptions.borrow().names(kind);
-    let named: Vec<&[u8]> = if args.len() > 1 { args[1..].to_vec() } else { all.iter().map(|name| &**name).collect() };
+    let named: Vec<&[u8]> =
+        if args.len() > 1 { args[1..].to_vec() } else { all.iter().map(|name| &**name).collect() };
     if named.is_empty() {
         // As many as there are: none of this kind is one of them.
         let count = channels.unsubscribe(kind, cx.connection, b"");

@@ -2,8 +2,7 @@
 
 use super::{Entry, absent, complete, partial, with_note};
 
-const NO_ACL_FILE: &str =
-    "It fails as in a Redis without an ACL file: users are in the log, and durable when ACL SETUSER is answered.";
+const NO_ACL_FILE: &str = "It fails as in a Redis without an ACL file: users are in the log, and durable when ACL SETUSER is answered.";
 const OF_NODE: &str = "Subscribers of this node.";
 const MODULES: &str = "there are no modules: no JSON, search, time series or Bloom filters";
 const SLOTS: &str = "slots are not assigned by hand: one shard has all of them, and nodes join with `--join`";
@@ -233,7 +232,10 @@ pub(super) static SERVER: &[Entry] = &[
         "The words in the list [below](#what-may-follow-debug), for tests of clients and servers; those \
          that make a server fail are refused. `enable-debug-command` must allow it.",
     ),
-    with_note("failover", "As QUORATE FAILOVER. It answers when it is done; TIMEOUT and FORCE make no difference."),
+    with_note(
+        "failover",
+        "As QUORATE FAILOVER. It answers when it is done; TIMEOUT and FORCE make no difference.",
+    ),
     with_note("flushall", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
     with_note("flushdb", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
     with_note(
@@ -318,7 +320,10 @@ pub(super) static CLUSTER: &[Entry] = &[
     complete("cluster|help"),
     with_note("cluster|info", "One shard: `cluster_size` is 1."),
     complete("cluster|keyslot"),
-    absent("cluster|links", "nodes have a connection for each class of traffic; QUORATE NODE LIST tells who answers"),
+    absent(
+        "cluster|links",
+        "nodes have a connection for each class of traffic; QUORATE NODE LIST tells who answers",
+    ),
     absent("cluster|meet", "nodes join with `--join`"),
     complete("cluster|myid"),
     complete("cluster|myshardid"),
