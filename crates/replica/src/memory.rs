@@ -85,7 +85,7 @@ impl Evictor {
             self.chooser.forget(db, &key);
         }
         let over = memory.over().saturating_sub(keyspace.held_back_bytes() as u64);
-        let frees = |lead: &mut Self| {
+        let mut frees = |lead: &mut Self| {
             keyspace.policy() != Policy::Refuse && lead.evict(keyspace, over, memory, &mut write)
         };
         let is_short = over > 0 && !frees(self);

@@ -23,7 +23,7 @@ impl Play {
             report(panic);
             process::exit(1);
         }));
-        let told = env::args().last().expect("ports");
+        let told = env::args().next_back().expect("ports");
         let nodes = ports(&told, "nodes");
         let survivors = ports(&told, "survivors").try_into().expect("two survivors");
         let killed = Arc::new(AtomicBool::new(false));
