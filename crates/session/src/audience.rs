@@ -24,6 +24,7 @@ pub(crate) fn audience(channels: Rc<Channels>, tracking: Rc<Tracking>) -> Audien
                 News::AnyChanged => tracking.all_changed(),
             }
         }
+        tracking.broadcast();
     });
     Audience { interest, on_news }
 }

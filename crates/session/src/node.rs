@@ -314,7 +314,7 @@ impl Node {
 
     /// Ends connections that are silent for too long, and those whose clients do not read. Once a second.
     pub(crate) fn look_after_clients(&self) {
-        self.tracking.keys_max.set(self.config.tracking_table_max_keys());
+        self.tracking.limit_keys(self.config.tracking_table_max_keys());
         let silence = self.config.timeout();
         let limits = self.config.client_output_buffer_limit();
         let exceeds = |bytes: usize, limit: u64| limit > 0 && bytes as u64 > limit;

@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::rc::{Rc, Weak};
 
 use quorate_keyspace::{Interest, Reply};
@@ -85,7 +86,7 @@ pub(crate) struct Tracking {
     /// Who may hold a copy of a key, by client id.
     keys: RefCell<BTreeMap<Box<[u8]>, BTreeSet<u64>>>,
     /// Beyond so many keys others are given up, whose clients are told; 0 is any number (`tracking-table-max-keys`).
-    pub(crate) keys_max: Cell<usize>,
+    keys_max: Cell<usize>,
     /// The key that was given up last: the next one is the one behind it.
     hand: RefCell<Vec<u8>>,
     /// Entries in all sets of `keys`.
@@ -94,6 +95,8 @@ pub(crate) struct Tracking {
     readers: RefCell<BTreeMap<u64, Weak<Connection>>>,
     /// Those with BCAST.
     listeners: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    /// What they are to be told of: keys, and the client that changed each last.
+    gathered: RefCell<BTreeMap<Box<[u8]>, Option<u64>>>,
     /// All clients of the node: one may be told instead of another.
     connections: Rc<Connections>,
     interest: Rc<Cell<Interest>>,
@@ -125,6 +128,7 @@ impl Tracking {
             items: Cell::new(0),
             readers: RefCell::default(),
             listeners: RefCell::default(),
+            gathered: RefCell::default(),
             connections,
             interest,
         }
@@ -161,6 +165,17 @@ impl Tracking {
                 self.items.set(self.items.get() + 1);
             }
         }
+        self.give_up_keys();
+    }
+
+    /// From now on no more keys than this are kept.
+    pub(crate) fn limit_keys(&self, max: usize) {
+        self.keys_max.set(max);
+        self.give_up_keys();
+    }
+
+    /// Keys beyond the limit, whose clients are told.
+    fn give_up_keys(&self) {
         while self.keys_max.get() > 0 && self.keys.borrow().len() > self.keys_max.get() {
             let key = self.next_to_give_up();
             self.tell_readers(&key, None);
@@ -169,25 +184,43 @@ impl Tracking {
 
     /// The key behind the one that was given up last.
     fn next_to_give_up(&self) -> Box<[u8]> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let (keys, mut hand) = (self.keys.borrow(), self.hand.borrow_mut());
-        let after = keys.range::<[u8], _>((Excluded(&hand[..]), Unbounded)).next();
+        let after = keys.range::<[u8], _>((Bound::Excluded(&hand[..]), Bound::Unbounded)).next();
         let (key, _) = after.or_else(|| keys.first_key_value()).expect("there are too many");
         hand.clear();
         hand.extend_from_slice(key);
         key.clone()
     }
 
-    /// A key has changed, by a command of the client `by`.
+    /// A key has changed, by a command of the client `by`. Clients with BCAST hear of it by [`Self::broadcast`].
     pub(crate) fn changed(&self, key: &[u8], by: Option<u64>) {
         self.tell_readers(key, by);
+        if !self.listeners.borrow().is_empty() {
+            self.gathered.borrow_mut().insert(key.into(), by);
+        }
+    }
+
+    /// An entry was applied: clients with BCAST are told at once of all keys that it changed, a message for each prefix.
+    pub(crate) fn broadcast(&self) {
+        let gathered = self.gathered.take();
+        if gathered.is_empty() {
+            return;
+        }
         let listeners: Vec<_> = self.listeners.borrow().values().filter_map(Weak::upgrade).collect();
         for c in listeners {
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
             let Options { prefixes, noloop, .. } = &tracked.options;
-            let is_meant = prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix));
-            if is_meant && !(*noloop && by == Some(c.id)) {
-                self.tell(&c, &tracked, Some(key));
+            let every = [Vec::new()];
+            for prefix in if prefixes.is_empty() { &every } else { &prefixes[..] } {
+                let keys: Vec<&[u8]> = gathered
+                    .range::<[u8], _>((Bound::Included(&prefix[..]), Bound::Unbounded))
+                    .take_while(|(key, _)| key.starts_with(prefix))
+                    .filter(|(_, by)| !(*noloop && **by == Some(c.id)))
+                    .map(|(key, _)| &key[..])
+                    .collect();
+                if !keys.is_empty() {
+                    self.tell(&c, &tracked, Some(&keys));
+                }
             }
         }
     }
@@ -200,7 +233,7 @@ impl Tracking {
             let Some(c) = self.readers.borrow().get(&id).and_then(Weak::upgrade) else { continue };
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
             if !(tracked.options.noloop && by == Some(id)) {
-                self.tell(&c, &tracked, Some(key));
+                self.tell(&c, &tracked, Some(&[key]));
             }
         }
     }
@@ -209,6 +242,7 @@ impl Tracking {
     pub(crate) fn all_changed(&self) {
         self.keys.borrow_mut().clear();
         self.items.set(0);
+        self.gathered.borrow_mut().clear();
         for clients in [&self.readers, &self.listeners] {
             let clients: Vec<_> = clients.borrow().values().filter_map(Weak::upgrade).collect();
             for c in clients {
@@ -219,8 +253,8 @@ impl Tracking {
         }
     }
 
-    /// Tells a client, or the one that is told instead, of one key or of all.
-    fn tell(&self, c: &Rc<Connection>, tracked: &Tracked, key: Option<&[u8]>) {
+    /// Tells a client, or the one that is told instead, of some keys or of all.
+    fn tell(&self, c: &Rc<Connection>, tracked: &Tracked, keys: Option<&[&[u8]]>) {
         let redirect = tracked.options.redirect;
         let target = match redirect {
             0 => Some(c.clone()),
@@ -237,10 +271,10 @@ impl Tracking {
             }
             return;
         };
-        let keys = |reply: &mut Reply<'_>| match key {
-            Some(key) => {
-                reply.array(1);
-                reply.bulk(key);
+        let keys = |reply: &mut Reply<'_>| match keys {
+            Some(keys) => {
+                reply.array(keys.len());
+                keys.iter().for_each(|key| reply.bulk(key));
             }
             None => reply.null_array(),
         };
