@@ -96,18 +96,25 @@ def test_only_keys_with_a_deadline_go(make_cluster, policy):
 
 def test_noeviction_refuses_on_every_node_alike(cluster):
     leader = cluster.leader()
+    early = []
     for node in cluster.nodes:
         node.call("SET", f"k{node.number}", "v")
+        early.append(node.connect())
+        assert early[-1].call("MULTI") == "OK"
+        assert early[-1].call("SET", "k1", "w") == "QUEUED"
     leader.call("CONFIG", "SET", "maxmemory", 1)
-    for node in cluster.nodes:
+    for node, transaction in zip(cluster.nodes, early, strict=True):
+        with transaction, pytest.raises(ErrorReply, match="^EXECABORT .*OOM "):
+            transaction.call("EXEC")
         with node.connect() as client:
             with pytest.raises(ErrorReply, match="^OOM command not allowed when used memory > 'maxmemory'.$"):
                 client.call("SET", "k1", "w")
             assert client.call("GET", f"k{node.number}") == b"v"
             client.call("MULTI")
             client.call("DEL", "k1")
-            client.call("SET", "k1", "w")
-            with pytest.raises(ErrorReply, match="^EXECABORT .*OOM "):
+            with pytest.raises(ErrorReply, match="^OOM command not allowed when used memory > 'maxmemory'.$"):
+                client.call("SET", "k1", "w")
+            with pytest.raises(ErrorReply, match="^EXECABORT Transaction discarded because of previous errors.$"):
                 client.call("EXEC")
             with pytest.raises(ErrorReply, match="^OOM .* script: "):
                 client.call("EVAL", "return redis.call('SET', KEYS[1], 1)", 1, "k1")

@@ -154,7 +154,15 @@ def test_what_is_asked_for(cluster):
     # BCAST: prefixes, whether read or not.
     client.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:", "PREFIX", "item:")
     other.call("MSET", "user:1", 1, "none", 1, "item:2", 1)
+    # One message for each prefix, in the order in which they were given.
     assert [client.push(), client.push()] == [[b"invalidate", [b"user:1"]], [b"invalidate", [b"item:2"]]]
+    with other.connect() as writer:
+        writer.call("MULTI")
+        for key in ("user:3", "item:1", "user:2", "other", "user:3"):
+            writer.call("INCR", key)
+        writer.call("EXEC")
+    assert [client.push(), client.push()] == [[b"invalidate", [b"user:2", b"user:3"]], [b"invalidate", [b"item:1"]]]
+    assert client.silent() == []
     with pytest.raises(ErrorReply, match="overlaps with an existing prefix 'user:'"):
         client.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:1")
     with pytest.raises(ErrorReply, match="can't switch BCAST mode"):
@@ -220,13 +228,17 @@ def test_the_table_has_a_limit(cluster):
     node.call("CONFIG", "SET", "tracking-table-max-keys", 10)
     client = Resp3(node)
     client.call("CLIENT", "TRACKING", "ON")
-    time.sleep(1.5)  # the limit is looked up once a second
     drained(client)
     for n in range(25):
         client.call("GET", f"key:{n}")
     dropped = {key for push in client.silent() for key in push[1]}
     assert len(dropped) == 15
     assert int(node.info("stats")["tracking_total_keys"]) == 10
+    # A lower limit holds at once.
+    node.call("CONFIG", "SET", "tracking-table-max-keys", 4)
+    dropped = {key for push in client.silent() for key in push[1]}
+    assert len(dropped) == 6
+    assert int(node.info("stats")["tracking_total_keys"]) == 4
 
 
 def test_a_copy_is_never_older_than_what_was_told(cluster):

@@ -8,15 +8,18 @@ speed of the machine.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cluster import Cluster
+from cluster import REPOSITORY, Cluster
 
 HERE = Path(__file__).parent
 # An application that takes longer hangs.
@@ -48,9 +51,11 @@ class Stage:
         with errors.open("wb") as stderr:
             app = subprocess.Popen(
                 [*map(str, argv), self.ports()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, cwd=HERE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
             )
-            hangs = threading.Timer(LIMIT_S, app.kill)
+            # With the workers and servers that it has started.
+            end = partial(os.killpg, app.pid, signal.SIGKILL)
+            hangs = threading.Timer(LIMIT_S, end)
             hangs.start()
             said = []
             try:
@@ -63,7 +68,8 @@ class Stage:
                 code = app.wait()
             finally:
                 hangs.cancel()
-                app.kill()
+                with suppress(ProcessLookupError):
+                    end()
                 app.wait()
         assert code == 0, f"{argv} ended with {code}: {said}\n{errors.read_text()[-6000:]}"
         assert said[0] == "calm\n", said
@@ -108,3 +114,12 @@ def node_packages():
 def python():
     """Runs a Python program with the packages of the tests."""
     return lambda name: [sys.executable, HERE / "python" / name]
+
+
+@pytest.fixture(scope="session")
+def rust_program():
+    """The program in rust/, built."""
+    folder = REPOSITORY / "target" / "clients"
+    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", HERE / "rust" / "Cargo.toml", "--target-dir", folder]
+    subprocess.run(command, check=True, timeout=600)
+    return folder / "debug" / "quorate-clients"

@@ -11,3 +11,7 @@ def test_python(stage, python, figures, program):
 @pytest.mark.parametrize("program", ["ioredis.js", "node_redis.js"])
 def test_javascript_in_a_failover(stage, node_packages, figures, program):
     figures(**stage.perform("node", node_packages / program))
+
+
+def test_rust(stage, rust_program, figures):
+    figures(**stage.perform(rust_program))

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use quorate_planted::{Bug, is_planted};
+
 use crate::{keyspace::Keyspace, news::Events, random::Random, table::Record};
 
 /// By what keys are chosen.
@@ -278,6 +280,12 @@ impl Keyspace {
         self.rules.policy
     }
 
+    /// Whether the leader was short of memory when it sent the last batch.
+    #[must_use]
+    pub fn memory_is_short(&self) -> bool {
+        self.memory_short
+    }
+
     /// What has gone takes so many bytes all the same, about, until a snapshot or a digest has got to it: no eviction
     /// brings them back.
     #[must_use]
@@ -287,6 +295,11 @@ impl Keyspace {
 
     /// Drops a key because memory is short: what every replica does at the same place. False if it does not exist.
     pub(crate) fn evict(&mut self, db: usize, key: &[u8]) -> bool {
+        if is_planted(Bug::EvictionJudgedHere)
+            && self.record(db, key).is_some_and(|record| self.access.idle_s(record.stamp.last_use()) == 0)
+        {
+            return false;
+        }
         let is_gone = self.remove(db, self.hash(key), key);
         if is_gone {
             self.counters.evicted();

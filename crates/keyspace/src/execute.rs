@@ -1,5 +1,7 @@
 //! Carrying out one command.
 
+use quorate_planted::{Bug, is_planted};
+
 use crate::{
     acl::{DEFAULT_USER, Denied},
     command::{self, Command, Handler},
@@ -84,6 +86,9 @@ impl Keyspace {
         place: Place,
         reply: &mut Reply<'_>,
     ) -> bool {
+        if is_planted(Bug::UserJudgedAtArrival) {
+            return false;
+        }
         let Err(denied) = self.judge(user, command, args) else { return false };
         let error = if place == Place::Transaction { denied.error_at_exec() } else { denied.error(command) };
         reply.reject(command, place, &error);

@@ -84,7 +84,7 @@ impl Evictor {
         for (db, key) in self.under_way.answered.take() {
             self.chooser.forget(db, &key);
         }
-        let over = memory.over().saturating_sub(keyspace.held_back_bytes() as u64);
+        let over = over(keyspace, memory);
         let mut frees = |lead: &mut Self| {
             keyspace.policy() != Policy::Refuse && lead.evict(keyspace, over, memory, &mut write)
         };
@@ -102,6 +102,11 @@ impl Evictor {
             }
         }
         is_short
+    }
+
+    /// Whether memory is short, without a look for keys that may go.
+    pub(crate) fn is_short(&self, keyspace: &Keyspace, memory: &Memory) -> bool {
+        over(keyspace, memory) > 0 && (self.was_short || keyspace.policy() == Policy::Refuse)
     }
 
     /// False: there is nothing to evict.
@@ -149,6 +154,11 @@ impl Evictor {
             going.end();
         }
     }
+}
+
+/// Bytes above the limit that evictions can bring back.
+fn over(keyspace: &Keyspace, memory: &Memory) -> u64 {
+    memory.over().saturating_sub(keyspace.held_back_bytes() as u64)
 }
 
 /// Waits for the answer to one command.
@@ -264,6 +274,9 @@ mod tests {
             assert!(!look(&mut evictor, &state, 0).0, "{policy}");
             let (short, lines) = look(&mut evictor, &state, 1);
             assert!(short && lines.is_empty(), "{policy}");
+            let at = |used| Memory { used, limit: 1000, ..Memory::default() };
+            assert!(evictor.is_short(&state.keyspace, &at(1001)), "{policy}");
+            assert!(!evictor.is_short(&state.keyspace, &at(1000)), "{policy}: it is no longer");
             state.run(0, &[b"SET", b"goes", b"v", b"EX", b"100"]);
             let (short, lines) = look(&mut evictor, &state, 1);
             assert_eq!((short, lines.len()), (policy == "noeviction", usize::from(policy != "noeviction")));

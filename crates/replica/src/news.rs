@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use quorate_keyspace::{Interest, Keyspace, News};
+use quorate_planted::{Bug, is_planted};
 
 use crate::bus::{Held, Publication};
 
@@ -20,11 +21,13 @@ pub struct Audience {
     pub interest: Rc<Cell<Interest>>,
     /// Hears of it.
     pub on_news: OnNews,
+    /// Whether it takes time to find out who is to hear of a message on a channel of this length.
+    pub takes_time: Rc<dyn Fn(usize) -> bool>,
 }
 
 impl Default for Audience {
     fn default() -> Self {
-        Self { interest: Rc::default(), on_news: Rc::new(|_, _| ()) }
+        Self { interest: Rc::default(), on_news: Rc::new(|_, _| ()), takes_time: Rc::new(|_| false) }
     }
 }
 
@@ -56,6 +59,11 @@ impl Desk {
         self.deliver(keyspace.index());
     }
 
+    /// Whether it takes time to hand out a message.
+    pub(crate) fn takes_time(&self, publication: &Publication) -> bool {
+        (self.audience.takes_time)(publication.channel.len())
+    }
+
     /// A message of another node's client.
     pub(crate) fn published(&mut self, publication: Publication, held: Held, index: u64) {
         self.held.push_back((publication, held));
@@ -71,7 +79,8 @@ impl Desk {
 
     /// Hands out the messages that waited for the state to come to `index`.
     pub(crate) fn deliver(&mut self, index: u64) {
-        while self.held.front().is_some_and(|(publication, _)| publication.after <= index) {
+        let is_due = |after| after <= index || is_planted(Bug::MessageBeforeWrite);
+        while self.held.front().is_some_and(|(publication, _)| is_due(publication.after)) {
             let Some((publication, _)) = self.held.pop_front() else { return };
             let Publication { channel, message, sharded, .. } = publication;
             let (channel, message) = (channel.as_ref().into(), message.as_ref().into());

@@ -24,7 +24,7 @@ use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::bus::{Forwarder, Probe, Publication, ReadIndex};
+use crate::bus::{Forwarder, Held, Probe, Publication, ReadIndex};
 use crate::consensus::{Consensus, Feed};
 use crate::full_digest::Digests;
 use crate::identity::Identity;
@@ -739,11 +739,7 @@ impl Replica {
             Event::Install(meta, file) => self.install(meta, &file).await?,
             Event::Leader { term, leader } => self.set_target(Target { term, leader }),
             Event::Refused(header) => self.shared.inner.borrow_mut().outbox.refused(&header),
-            Event::Published(publication, held) => {
-                let mut inner = self.shared.inner.borrow_mut();
-                let index = inner.keyspace.index();
-                inner.desk.published(publication, held, index);
-            }
+            Event::Published(publication, held) => self.published(publication, held).await,
             Event::Way { open } => {
                 let mut inner = self.shared.inner.borrow_mut();
                 inner.way_open = open;
@@ -751,6 +747,25 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// A message of another node's client: where commands are executed, if it takes time to find out who listens.
+    async fn published(&self, publication: Publication, held: Held) {
+        let (takes_time, stage) = {
+            let inner = self.shared.inner.borrow();
+            (inner.desk.takes_time(&publication), inner.options.stage.clone())
+        };
+        let this = self.clone();
+        let hand_out = move || {
+            let mut inner = this.shared.inner.borrow_mut();
+            let index = inner.keyspace.index();
+            inner.desk.published(publication, held, index);
+        };
+        if takes_time {
+            on_stage(&*stage, hand_out).await;
+        } else {
+            hand_out();
+        }
     }
 
     /// Timeouts run on while a snapshot is installed.
@@ -796,7 +811,9 @@ impl Replica {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.target != target {
             inner.stats.leader_changes += u64::from(target.leader.is_some());
-            inner.desk.gap();
+            if !is_planted(Bug::CachesOutliveLeader) {
+                inner.desk.gap();
+            }
             inner.origins.begin_anew();
             inner.target = target;
             inner.outbox.new_target();
@@ -846,6 +863,17 @@ impl Replica {
                 outbox.write(client, db, args).is_ok()
             });
         self.shared.consensus.proposals.memory_short.store(is_short, Ordering::Relaxed);
+    }
+
+    /// Whether a command that may need memory would be refused now, as far as this node knows: the leader looks, others know
+    /// what the last batch said.
+    #[must_use]
+    pub fn memory_is_short(&self) -> bool {
+        let inner = self.shared.inner.borrow();
+        match inner.target.leader == Some(self.shared.consensus.identity.node_id()) {
+            true => inner.evictor.is_short(&inner.keyspace, &(inner.options.memory)()),
+            false => inner.keyspace.memory_is_short(),
+        }
     }
 
     /// What this node, which leads, adds to a batch.
@@ -1107,7 +1135,9 @@ impl Replica {
         inner.keyspace = keyspace;
         self.note_clock(&mut inner);
         let index = inner.keyspace.index();
-        inner.desk.gap();
+        if !is_planted(Bug::CachesOutliveSnapshot) {
+            inner.desk.gap();
+        }
         inner.desk.deliver(index);
         inner.digests.begin_anew();
         inner.membership = meta.last_membership;

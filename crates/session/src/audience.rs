@@ -11,6 +11,8 @@ use crate::tracking::Tracking;
 /// Who is told what happens.
 pub(crate) fn audience(channels: Rc<Channels>, tracking: Rc<Tracking>) -> Audience {
     let interest = channels.interest();
+    let listeners = channels.clone();
+    let takes_time = Rc::new(move |channel_len| listeners.takes_time(channel_len));
     let on_news = Rc::new(move |news: &[News], authors: &[u64]| {
         for item in news {
             match item {
@@ -26,5 +28,5 @@ pub(crate) fn audience(channels: Rc<Channels>, tracking: Rc<Tracking>) -> Audien
         }
         tracking.broadcast();
     });
-    Audience { interest, on_news }
+    Audience { interest, on_news, takes_time }
 }

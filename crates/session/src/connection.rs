@@ -8,6 +8,7 @@ use quorate_env::{Budget, Charge, Instant, Part};
 use quorate_keyspace::acl::{DEFAULT_NAME, DEFAULT_USER, Denial, Name};
 use quorate_keyspace::command::Command;
 use quorate_keyspace::{Meter, Metered, Place, Release, Reply, WaiterId};
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Client;
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
@@ -241,11 +242,41 @@ impl Connection {
         match self.out.try_borrow_mut() {
             Ok(mut out) if self.answer_from.get().is_none() => {
                 out.extend_from_slice(message);
+                self.check_told(&mut out);
                 self.check_output(&mut out);
             }
-            _ => self.late.borrow_mut().extend_from_slice(message),
+            _ => self.tell_later(message),
         }
         self.wake.notify_one();
+    }
+
+    /// Keeps a message until the answer that is being composed is whole.
+    fn tell_later(&self, message: &[u8]) {
+        let mut late = self.late.borrow_mut();
+        late.extend_from_slice(message);
+        if late.len() > OUTPUT_BYTES_MAX || self.exceeds_hard_limit(self.writing.get() + late.len()) {
+            *late = Vec::new();
+            drop(late);
+            self.close();
+        }
+    }
+
+    /// Ends a connection that leaves much of what it is told unread while the node has no memory for so much: nobody can
+    /// refuse to tell it.
+    fn check_told(&self, out: &mut Vec<u8>) {
+        let waiting = self.writing.get() + out.len();
+        if waiting <= REFUSABLE_BYTES || waiting < self.charged.get() + STEP_BYTES {
+            return;
+        }
+        let mut charge = self.charge.borrow_mut();
+        let admitted = charge.try_set(waiting);
+        self.charged.set(charge.bytes());
+        drop(charge);
+        if !admitted {
+            tracing::info!(client = self.id, waiting, "closing a connection: no memory for what it does not read");
+            *out = Vec::new();
+            self.close();
+        }
     }
 
     /// Writes an answer that consists of pushes: CLIENT REPLY does not hold them back.
@@ -259,6 +290,9 @@ impl Connection {
     /// It may hold copies of these keys once the last command that it has begun is answered.
     pub(crate) fn will_have(&self, keys: Vec<Box<[u8]>>) {
         let Some(tracked) = self.tracked.borrow().clone() else { return };
+        if is_planted(Bug::TrackedAtArrival) {
+            return self.tracking.register(self, keys);
+        }
         if !keys.is_empty() {
             tracked.await_answer(self.begun.get(), keys);
             self.register_answered();

@@ -69,12 +69,13 @@ impl State {
     pub(crate) fn new(node: Rc<Node>, connection: Rc<Connection>) -> Self {
         let client: Rc<dyn Client> = connection.clone();
         let was_authenticated = connection.authenticated.get();
+        let watches = Watches::new(&node, &connection);
         Self {
             node,
             connection,
             client,
             queue: None,
-            watches: Rc::default(),
+            watches,
             selects: false,
             was_authenticated,
             looked_at: None,
@@ -152,7 +153,7 @@ impl State {
                 return Dispatch::Done;
             }
         }
-        if let Some(refused) = self.refused_now(command) {
+        if let Some(refused) = self.refused_now(command, args) {
             return refused;
         }
         if self.node.is_paused(|| self.may_change(command, args)) && !is_exempt_from_pause(command) {
@@ -203,7 +204,7 @@ impl State {
     }
 
     /// What is refused in the state that the connection or the cluster is in.
-    fn refused_now(&mut self, command: &'static Command) -> Option<Dispatch> {
+    fn refused_now(&mut self, command: &'static Command, args: &[&[u8]]) -> Option<Dispatch> {
         if self.connection.monitors.get() && command.flags.intersects(DATA) {
             return Some(self.refuse(&MONITORS_ONLY));
         }
@@ -212,8 +213,14 @@ impl State {
         }
         let writes = command.flags.contains(Flags::WRITE)
             || command.name == "exec" && self.queue.as_ref().is_some_and(|queue| queue.writes);
-        if writes && self.node.lacks_replicas() {
+        let runs = || matches!(command.name, "eval" | "evalsha" | "fcall");
+        if (writes || runs()) && self.node.lacks_replicas() && (writes || self.may_change(command, args)) {
             return Some(self.refuse_or_abort(command, &NOREPLICAS));
+        }
+        // Elsewhere apply refuses it, as the leader says.
+        let may_need_memory = self.queue.is_some() && command.flags.contains(Flags::DENYOOM);
+        if may_need_memory && self.node.replica.memory_is_short() {
+            return Some(self.refuse_or_abort(command, &CommandError::OOM));
         }
         None
     }
@@ -500,6 +507,7 @@ impl State {
             }
             _ => match commands::action(command, self, args) {
                 Action::Done => Dispatch::Done,
+                Action::Look(work) => Dispatch::Async(work),
                 Action::Async(work) => Dispatch::Async(commands::noted(
                     work,
                     command,

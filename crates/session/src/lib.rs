@@ -20,6 +20,7 @@ mod dispatch;
 mod incoming;
 mod memory;
 mod node;
+mod registered;
 mod serve;
 mod session;
 mod stats;

@@ -11,24 +11,21 @@ use quorate_env::{Budget, Part};
 use quorate_replica::{Consensus, LookAtMemory, Memory};
 use tokio::sync::Notify;
 
-use crate::channels::Kind;
 use crate::connection::Connection;
 use crate::node::Node;
 
 /// What a connection takes beside its buffers, about.
 const CONNECTION_BYTES: usize = 4 << 10;
-/// What a subscription, or a watched key, takes about.
-const NAME_BYTES: usize = 96;
 /// What a connection holds is noted when it has changed by this much, and once a second.
 const STEP_BYTES: usize = 4 << 10;
 
 /// Bytes that are in use and do not count for `maxmemory`, because evicting keys would not bring them back: what is under way
-/// between nodes and to the disk, and the log's cache. What clients hold counts, as in Redis.
+/// between nodes and to the disk, and what the log has in memory. What clients hold counts, as in Redis.
 pub(crate) fn not_counted(budget: &Budget, consensus: &Consensus) -> u64 {
     let parts = [Part::Commands, Part::Bus, Part::Apply, Part::Snapshots];
     let queued: usize = parts.into_iter().map(|part| budget.used_by(part)).sum();
     let log = consensus.log().stats();
-    queued as u64 + log.bytes_cached + log.bytes_pending
+    queued as u64 + log.bytes_cached + log.bytes_indexed + log.bytes_pending
 }
 
 /// How the replica looks at the memory of this process.
@@ -143,11 +140,13 @@ pub(crate) struct Held {
     pub(crate) input: Cell<usize>,
     /// Commands of MULTI that wait for EXEC.
     pub(crate) queued: Cell<usize>,
+    /// What the node remembers for it: names that it listens to, keys that it watches.
+    pub(crate) registered: Cell<usize>,
 }
 
 impl Held {
     pub(crate) fn new(memory: Rc<ClientMemory>) -> Self {
-        Self { memory, noted: Cell::new(0), input: Cell::new(0), queued: Cell::new(0) }
+        Self { memory, noted: Cell::new(0), input: Cell::new(0), queued: Cell::new(0), registered: Cell::new(0) }
     }
 }
 
@@ -165,12 +164,10 @@ impl Connection {
 
     /// What it holds, about, in bytes; `output` of them are answers.
     fn holds(&self, output: usize) -> usize {
-        let listens: usize = {
-            let subscriptions = self.subscriptions.borrow();
-            [Kind::Channel, Kind::Pattern, Kind::Shard].map(|kind| subscriptions.len(kind)).iter().sum()
-        };
-        let names = (listens + self.watched.get()) * NAME_BYTES;
-        CONNECTION_BYTES + output + self.held.input.get() + self.held.queued.get() + names
+        let names = [&self.name, &self.lib_name, &self.lib_ver].map(|name| name.borrow().len());
+        let Held { input, queued, registered, .. } = &self.held;
+        let held = input.get() + queued.get() + registered.get() + names.iter().sum::<usize>();
+        CONNECTION_BYTES + output + held
     }
 
     /// The same with the answers that wait.

@@ -9,6 +9,7 @@ use quorate_cluster::config::Config;
 use quorate_cluster::{Cluster, NODE_ID_MAX};
 use quorate_env::{Instant, Network, clock};
 use quorate_keyspace::acl::Acl;
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Replica;
 use quorate_resp::{BULK_BYTES_MAX, Limits};
 use tokio::sync::{Notify, Semaphore};
@@ -34,6 +35,8 @@ pub struct Node {
     /// What was counted when CONFIG RESETSTAT set the counters back.
     since: Cell<Tally>,
     pause: Cell<Option<Pause>>,
+    /// Nothing is done for clients once a second (DEBUG PAUSE-CRON).
+    pub(crate) rests: Cell<bool>,
     resumed: Notify,
     /// Told when a client asks the node to stop.
     pub(crate) shutdown: Notify,
@@ -168,6 +171,7 @@ impl Node {
             next_client: Cell::new(first_client),
             since: Cell::default(),
             pause: Cell::new(None),
+            rests: Cell::new(false),
             resumed: Notify::new(),
             shutdown: Notify::new(),
             counters: Counters::default(),
@@ -249,8 +253,9 @@ impl Node {
         c.bytes_in.set(c.bytes_in.get() + connection.bytes_in.get());
         c.bytes_out.set(c.bytes_out.get() + connection.bytes_out.get());
         self.connections.borrow_mut().remove(&connection.id);
-        self.channels.leave(connection);
+        self.channels.gone(connection);
         self.tracking.end(connection);
+        self.channels.registered.give_all(connection);
     }
 
     /// The connections there are, oldest first.
@@ -354,6 +359,9 @@ impl Node {
             let user = now.by_number(connection.user.get());
             let may_hear =
                 |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
+            if user.is_none() && is_planted(Bug::UserStaysConnected) {
+                continue;
+            }
             if user.is_none() || !connection.subscriptions.borrow().all(may_hear) {
                 connection.close();
             }

@@ -19,6 +19,7 @@ use crate::channels::Channels;
 use crate::commands::hash_of;
 use crate::memory;
 use crate::node::{Node, Process};
+use crate::registered::Registered;
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::tracking::{Connections, Tracking};
@@ -61,9 +62,10 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     let laps = stats.clone();
     let access = Access::new(config.clone(), cluster.consensus().clone());
     let follows = access.clone();
-    let channels = Rc::new(Channels::default());
     let connections = Rc::new(Connections::default());
-    let tracking = Rc::new(Tracking::new(connections.clone(), channels.interest()));
+    let registered = Rc::new(Registered::new(connections.clone()));
+    let channels = Rc::new(Channels::new(registered.clone()));
+    let tracking = Rc::new(Tracking::new(connections.clone(), channels.interest(), registered));
     let options = Options {
         stage: stage.clone(),
         on_directory: follow(config.clone(), cluster.clone()),
@@ -105,6 +107,7 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         tracing::info!(%listen, "ready for clients");
         spawn_local(sample(node.clone()));
         spawn_local(limit_clients(node.clone()));
+        spawn_local(tidy(node.clone()));
         let loading = (replica.clone(), node.clone());
         spawn_local(async move {
             loading.0.catch_up().await;
@@ -241,9 +244,16 @@ fn refusal(node: &Node, from: SocketAddr) -> Option<&'static str> {
 /// As soon as clients hold more than they may, and once a second for what is only noted then.
 async fn limit_clients(node: Rc<Node>) {
     loop {
-        let _ = quorate_env::timeout(Duration::from_secs(1), node.client_memory.exceeded()).await;
-        node.evict_clients();
+        let exceeded = quorate_env::timeout(Duration::from_secs(1), node.client_memory.exceeded()).await;
+        if exceeded.is_ok() || !node.rests.get() {
+            node.evict_clients();
+        }
     }
+}
+
+/// Forgets, in short steps, what clients that are gone have left.
+async fn tidy(node: Rc<Node>) {
+    tokio::join!(node.channels.tidy(), node.tracking.tidy());
 }
 
 /// Once a second: commands per second, for INFO, and clients that must go.
@@ -257,6 +267,8 @@ async fn sample(node: Rc<Node>) {
         c.bytes_in_per_second.set(now.bytes_in.saturating_sub(last.bytes_in));
         c.bytes_out_per_second.set(now.bytes_out.saturating_sub(last.bytes_out));
         last = now;
-        node.look_after_clients();
+        if !node.rests.get() {
+            node.look_after_clients();
+        }
     }
 }

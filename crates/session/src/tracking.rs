@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::rc::{Rc, Weak};
 
-use quorate_keyspace::{Interest, Reply};
+use quorate_keyspace::{CommandError, Interest, Reply};
 use quorate_resp::Protocol;
+use tokio::sync::Notify;
 
 use crate::channels::Kind;
 use crate::connection::Connection;
+use crate::registered::Registered;
 
 /// Where a client of RESP2 hears of invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -81,16 +83,38 @@ impl Tracked {
     }
 }
 
+/// Who may hold a copy of a key, by client id.
+type Table = BTreeMap<Box<[u8]>, BTreeSet<u64>>;
+
+/// The table may take so many bytes: beyond, keys are given up.
+const TABLE_BYTES_MAX: usize = 256 << 20;
+/// What a key in it takes beside its name, and each of its clients.
+const KEY_BYTES: usize = 160;
+const CLIENT_BYTES: usize = 16;
+/// What a prefix takes beside its bytes.
+const PREFIX_BYTES: usize = 64;
+/// A table that is not needed any more is freed in steps of so many keys.
+const FREE_STEP: usize = 1024;
+/// So many prefixes of all clients are compared to say how many different ones there are.
+const PREFIXES_COMPARED: usize = 10_000;
+
 /// See the module.
 pub(crate) struct Tracking {
     /// Who may hold a copy of a key, by client id.
-    keys: RefCell<BTreeMap<Box<[u8]>, BTreeSet<u64>>>,
+    keys: RefCell<Table>,
     /// Beyond so many keys others are given up, whose clients are told; 0 is any number (`tracking-table-max-keys`).
     keys_max: Cell<usize>,
     /// The key that was given up last: the next one is the one behind it.
     hand: RefCell<Vec<u8>>,
     /// Entries in all sets of `keys`.
     items: Cell<usize>,
+    /// What `keys` takes, about.
+    bytes: Cell<usize>,
+    /// Tables that nobody needs any more, and who frees them.
+    discarded: RefCell<Vec<Table>>,
+    discarding: Notify,
+    /// What prefixes take is counted here.
+    registered: Rc<Registered>,
     /// Clients that have tracking on, but for those with BCAST.
     readers: RefCell<BTreeMap<u64, Weak<Connection>>>,
     /// Those with BCAST.
@@ -100,6 +124,16 @@ pub(crate) struct Tracking {
     /// All clients of the node: one may be told instead of another.
     connections: Rc<Connections>,
     interest: Rc<Cell<Interest>>,
+}
+
+/// The empty one stands for every key.
+fn own_or_every(prefixes: &[Vec<u8>]) -> Vec<&[u8]> {
+    if prefixes.is_empty() { vec![b""] } else { prefixes.iter().map(Vec::as_slice).collect() }
+}
+
+/// What prefixes take.
+fn bytes_of(prefixes: &[Vec<u8>]) -> usize {
+    prefixes.iter().map(|prefix| PREFIX_BYTES + prefix.len()).sum()
 }
 
 /// How much is tracked.
@@ -120,12 +154,20 @@ pub(crate) type Connections = RefCell<BTreeMap<u64, Weak<Connection>>>;
 
 impl Tracking {
     /// `interest` is what the replica looks at.
-    pub(crate) fn new(connections: Rc<Connections>, interest: Rc<Cell<Interest>>) -> Self {
+    pub(crate) fn new(
+        connections: Rc<Connections>,
+        interest: Rc<Cell<Interest>>,
+        registered: Rc<Registered>,
+    ) -> Self {
         Self {
             keys: RefCell::default(),
             keys_max: Cell::new(0),
             hand: RefCell::default(),
             items: Cell::new(0),
+            bytes: Cell::new(0),
+            discarded: RefCell::default(),
+            discarding: Notify::new(),
+            registered,
             readers: RefCell::default(),
             listeners: RefCell::default(),
             gathered: RefCell::default(),
@@ -135,24 +177,28 @@ impl Tracking {
     }
 
     /// CLIENT TRACKING ON.
-    pub(crate) fn begin(&self, c: &Rc<Connection>, options: Options) {
+    ///
+    /// # Errors
+    /// If its prefixes would take too much memory.
+    pub(crate) fn begin(&self, c: &Rc<Connection>, options: Options) -> Result<(), CommandError> {
+        let before: usize = c.tracked.borrow().as_ref().map_or(0, |tracked| bytes_of(&tracked.options.prefixes));
+        self.registered.take(c, bytes_of(&options.prefixes).saturating_sub(before))?;
         let clients = if options.bcast { &self.listeners } else { &self.readers };
         clients.borrow_mut().insert(c.id, Rc::downgrade(c));
         *c.tracked.borrow_mut() = Some(Rc::new(Tracked::new(options)));
         self.interest.set(Interest { keys: true, ..self.interest.get() });
+        Ok(())
     }
 
     /// CLIENT TRACKING OFF, or the end of the connection. What it had registered goes when it changes.
     pub(crate) fn end(&self, c: &Connection) {
-        if c.tracked.take().is_none() {
-            return;
-        }
+        let Some(tracked) = c.tracked.take() else { return };
+        self.registered.give(c, bytes_of(&tracked.options.prefixes));
         let (mut readers, mut listeners) = (self.readers.borrow_mut(), self.listeners.borrow_mut());
         readers.remove(&c.id);
         listeners.remove(&c.id);
         if readers.is_empty() {
-            self.keys.borrow_mut().clear();
-            self.items.set(0);
+            self.forget_all();
         }
         let keys = !readers.is_empty() || !listeners.is_empty();
         self.interest.set(Interest { keys, ..self.interest.get() });
@@ -161,8 +207,12 @@ impl Tracking {
     /// A client got the values of these keys.
     pub(crate) fn register(&self, c: &Connection, keys: Vec<Box<[u8]>>) {
         for key in keys {
-            if self.keys.borrow_mut().entry(key).or_default().insert(c.id) {
+            let mut table = self.keys.borrow_mut();
+            let (len, had) = (key.len(), table.len());
+            if table.entry(key).or_default().insert(c.id) {
                 self.items.set(self.items.get() + 1);
+                let of_key = (table.len() - had) * (KEY_BYTES + len);
+                self.bytes.set(self.bytes.get() + of_key + CLIENT_BYTES);
             }
         }
         self.give_up_keys();
@@ -174,9 +224,39 @@ impl Tracking {
         self.give_up_keys();
     }
 
+    /// No key is registered any more.
+    fn forget_all(&self) {
+        let table = self.keys.take();
+        self.items.set(0);
+        self.bytes.set(0);
+        if table.len() > FREE_STEP {
+            self.discarded.borrow_mut().push(table);
+            self.discarding.notify_one();
+        }
+    }
+
+    /// Frees, in short steps and for ever, what is not needed any more.
+    pub(crate) async fn tidy(&self) {
+        loop {
+            let table = self.discarded.borrow_mut().pop();
+            let Some(mut table) = table else {
+                self.discarding.notified().await;
+                continue;
+            };
+            while !table.is_empty() {
+                (0..FREE_STEP).map_while(|_| table.pop_first()).for_each(drop);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// Keys beyond the limit, whose clients are told.
     fn give_up_keys(&self) {
-        while self.keys_max.get() > 0 && self.keys.borrow().len() > self.keys_max.get() {
+        let is_full = || {
+            let (keys, max) = (self.keys.borrow().len(), self.keys_max.get());
+            max > 0 && keys > max || self.bytes.get() > TABLE_BYTES_MAX
+        };
+        while is_full() {
             let key = self.next_to_give_up();
             self.tell_readers(&key, None);
         }
@@ -210,8 +290,7 @@ impl Tracking {
         for c in listeners {
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
             let Options { prefixes, noloop, .. } = &tracked.options;
-            let every = [Vec::new()];
-            for prefix in if prefixes.is_empty() { &every } else { &prefixes[..] } {
+            for prefix in meant(prefixes, &gathered) {
                 let keys: Vec<&[u8]> = gathered
                     .range::<[u8], _>((Bound::Included(&prefix[..]), Bound::Unbounded))
                     .take_while(|(key, _)| key.starts_with(prefix))
@@ -229,6 +308,7 @@ impl Tracking {
     fn tell_readers(&self, key: &[u8], by: Option<u64>) {
         let Some(registered) = self.keys.borrow_mut().remove(key) else { return };
         self.items.set(self.items.get() - registered.len());
+        self.bytes.set(self.bytes.get() - KEY_BYTES - key.len() - registered.len() * CLIENT_BYTES);
         for id in registered {
             let Some(c) = self.readers.borrow().get(&id).and_then(Weak::upgrade) else { continue };
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
@@ -240,8 +320,7 @@ impl Tracking {
 
     /// Any key may have changed: everybody is told to drop everything.
     pub(crate) fn all_changed(&self) {
-        self.keys.borrow_mut().clear();
-        self.items.set(0);
+        self.forget_all();
         self.gathered.borrow_mut().clear();
         for clients in [&self.readers, &self.listeners] {
             let clients: Vec<_> = clients.borrow().values().filter_map(Weak::upgrade).collect();
@@ -297,18 +376,34 @@ impl Tracking {
     /// For INFO.
     pub(crate) fn counts(&self) -> Counts {
         let listeners = self.listeners.borrow();
-        let prefixes: BTreeSet<Vec<u8>> = listeners
+        let tracked: Vec<Rc<Tracked>> = listeners
             .values()
             .filter_map(Weak::upgrade)
             .filter_map(|c| c.tracked.borrow().clone())
-            .flat_map(|tracked| match &tracked.options.prefixes[..] {
-                [] => vec![Vec::new()],
-                prefixes => prefixes.to_vec(),
-            })
             .collect();
+        let all = || tracked.iter().map(|tracked| tracked.options.prefixes.len().max(1)).sum();
+        // When there are very many, which are the same is not worth the time.
+        let prefixes = match all() {
+            0..=PREFIXES_COMPARED => tracked.iter().flat_map(|t| own_or_every(&t.options.prefixes)).collect::<BTreeSet<_>>().len(),
+            many => many,
+        };
         let clients = self.readers.borrow().len() + listeners.len();
-        Counts { keys: self.keys.borrow().len(), items: self.items.get(), prefixes: prefixes.len(), clients }
+        Counts { keys: self.keys.borrow().len(), items: self.items.get(), prefixes, clients }
     }
+}
+
+/// Of prefixes in order, of which none begins with another, those that may have something among these keys. None stands for all.
+fn meant<'a>(prefixes: &'a [Vec<u8>], keys: &BTreeMap<Box<[u8]>, Option<u64>>) -> Vec<&'a [u8]> {
+    if prefixes.is_empty() {
+        return vec![b""];
+    }
+    if prefixes.len() <= keys.len() {
+        return prefixes.iter().map(Vec::as_slice).collect();
+    }
+    let of_key = |key: &[u8]| prefixes[..prefixes.partition_point(|prefix| prefix[..] <= *key)].last();
+    let mut meant: Vec<&[u8]> = keys.keys().filter_map(|key| of_key(key)).map(Vec::as_slice).collect();
+    meant.dedup();
+    meant
 }
 
 fn feed(c: &Connection, run: &mut dyn FnMut(&mut Reply<'_>)) {

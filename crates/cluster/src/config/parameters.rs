@@ -260,7 +260,7 @@ const OWN: &[Parameter] = &[
         kind: count(0, INT_MAX),
         default: "0",
         changes: Changes::Live,
-        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Each write waits for a majority of the voters in any case.",
+        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Scripts and functions that do not promise `no-writes` are writes. Each write waits for a majority of the voters in any case.",
     },
     Parameter {
         name: "heartbeat-interval",

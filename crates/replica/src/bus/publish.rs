@@ -1,12 +1,13 @@
 //! Messages of PUBLISH on their way between nodes (R18): in the order in which a node sent them, and at most once. What a
 //! peer does not take in time is dropped and counted: publishing never waits for another node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use quorate_planted::{Bug, is_planted};
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -112,7 +113,7 @@ impl Lane {
     fn start(publisher: Publisher, to: NodeId) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let queue = Queue { rx, waiting: waiting.clone(), dropped: publisher.dropped.clone() };
+        let queue = Queue { rx, waiting: waiting.clone(), dropped: publisher.dropped.clone(), last: None };
         let task = tokio::spawn(run(publisher.peers, to, queue)).abort_handle();
         Self { tx, waiting, task }
     }
@@ -140,12 +141,21 @@ struct Queue {
     rx: mpsc::UnboundedReceiver<Bytes>,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
+    /// What was written last: for a bug that is planted.
+    last: Option<Bytes>,
 }
 
 impl Queue {
     /// It is written, or given up.
     fn done(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// A planted bug: what may have got lost with a connection is sent over the next one.
+    fn take_again(&mut self) -> Option<Bytes> {
+        let again = self.last.take()?;
+        self.waiting.fetch_add(again.len() + MESSAGE_OVERHEAD, Ordering::Relaxed);
+        Some(again)
     }
 
     fn give_up(&mut self, first: &Bytes) {
@@ -162,6 +172,7 @@ async fn run(peers: Peers, to: NodeId, mut queue: Queue) {
     while let Some(first) = queue.rx.recv().await {
         match peers.dial(to, Class::Messages).await {
             Ok(connection) => {
+                let first = queue.take_again().into_iter().chain([first]).collect();
                 let error = send_over(connection, first, &mut queue).await;
                 tracing::debug!(peer = to, %error, "the connection for published messages ended");
             }
@@ -174,15 +185,17 @@ async fn run(peers: Peers, to: NodeId, mut queue: Queue) {
     }
 }
 
-async fn send_over(c: Connection, first: Bytes, queue: &mut Queue) -> io::Error {
+async fn send_over(c: Connection, first: VecDeque<Bytes>, queue: &mut Queue) -> io::Error {
     let Connection { mut reader, mut writer, .. } = c;
-    let mut next = Some(first);
+    let mut next = first;
     loop {
         let mut pushed = 0;
-        while let Some(bytes) = next.take() {
+        while let Some(bytes) = next.pop_front().or_else(|| queue.rx.try_recv().ok()) {
             pushed += bytes.len() + MESSAGE_OVERHEAD;
+            if is_planted(Bug::MessageSentAgain) {
+                queue.last = Some(bytes.clone());
+            }
             writer.push_shared(vec![bytes]);
-            next = queue.rx.try_recv().ok();
         }
         let flushed = writer.flush().await;
         queue.done(pushed);
@@ -192,7 +205,7 @@ async fn send_over(c: Connection, first: Bytes, queue: &mut Queue) -> io::Error 
         tokio::select! {
             biased;
             message = queue.rx.recv() => match message {
-                Some(bytes) => next = Some(bytes),
+                Some(bytes) => next.push_back(bytes),
                 None => return io::ErrorKind::Interrupted.into(),
             },
             // Nothing comes back but the end.

@@ -27,6 +27,7 @@ pub(super) async fn set(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Ve
         Ok(changes) => changes,
         Err(text) => return connection.reply(&mut |r| r.error(&CommandError::new(text.clone()))),
     };
+    node.tracking.limit_keys(node.config.tracking_table_max_keys());
     let line = match line_for_the_log(&node, &changes) {
         Ok(Some(line)) => line,
         Ok(None) => return connection.reply(&mut |r| r.ok()),

@@ -276,7 +276,7 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "expired_time_cap_reached_count": 0,
         "expire_cycle_cpu_milliseconds": 0,
         "evicted_keys": c.usage.evicted,
-        "evicted_clients": cx.node.client_memory.evicted.get(),
+        "evicted_clients": cx.node.client_memory.evicted.get() + cx.node.channels.registered.evicted(),
         "total_eviction_exceeded_time": 0,
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": c.usage.hits,

@@ -47,6 +47,8 @@ pub(crate) enum Action {
     Done,
     /// It takes time. It writes its own answer.
     Async(Pin<Box<dyn Future<Output = ()>>>),
+    /// The same, and it notes by itself how long that was.
+    Look(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 /// The node and the connection that a command concerns.
@@ -78,7 +80,10 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
             Action::Async(Box::pin(quorate::admin(node, connection, owned())))
         }
         "cluster|countkeysinslot" | "cluster|getkeysinslot" => {
-            Action::Async(Box::pin(look(command, node, connection, owned())))
+            Action::Look(Box::pin(look(command, node, connection, owned())))
+        }
+        _ if takes_long(command, &node, &connection, args) => {
+            Action::Look(Box::pin(look(command, node, connection, owned())))
         }
         _ => {
             let cx = Cx { node: &node, connection: &connection };
@@ -93,13 +98,37 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
     }
 }
 
-/// A command that goes through all keys, which may take long.
+/// Beyond so many names, a command that looks at each takes its time.
+const NAMES_MANY: usize = 1024;
+/// Beyond so many bytes, a password does.
+const SECRET_BYTES_MANY: usize = 64 << 10;
+
+/// Whether a command that is over at once otherwise takes so long with these arguments that consensus must go on meanwhile.
+fn takes_long(command: &Command, node: &Node, connection: &Connection, args: &[&[u8]]) -> bool {
+    let channels = &node.channels;
+    let listens = || connection.subscriptions.borrow().len_of_all() > NAMES_MANY;
+    match command.name {
+        "publish" => channels.takes_time(args[1].len()),
+        "pubsub|channels" => channels.len(Kind::Channel) > NAMES_MANY,
+        "pubsub|shardchannels" => channels.len(Kind::Shard) > NAMES_MANY,
+        "auth" | "hello" => args.iter().map(|arg| arg.len()).sum::<usize>() > SECRET_BYTES_MANY,
+        "client|tracking" | "pubsub|numsub" | "pubsub|shardnumsub" => args.len() > NAMES_MANY,
+        name if pubsub::answers_with_pushes(name) => args.len() > NAMES_MANY || args.len() == 1 && listens(),
+        _ => false,
+    }
+}
+
+/// A command that goes through all keys, or many names, which may take long.
 async fn look(command: &'static Command, node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     let replica = node.replica.clone();
     let carry_out = move |_: &Keyspace| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let cx = Cx { node: &node, connection: &connection };
-        connection.reply(&mut |reply| answer(command, &cx, &args, Place::Client, reply));
+        let mut run = |reply: &mut Reply<'_>| answer(command, &cx, &args, Place::Client, reply);
+        match pubsub::answers_with_pushes(command.name) {
+            true => connection.answer_with_pushes(&mut run),
+            false => connection.reply(&mut run),
+        }
     };
     replica.look(carry_out).await;
 }
@@ -113,10 +142,6 @@ pub(crate) fn noted(
     connection: Rc<Connection>,
     args: Vec<Vec<u8>>,
 ) -> Pin<Box<dyn Future<Output = ()>>> {
-    if matches!(command.name, "cluster|countkeysinslot" | "cluster|getkeysinslot") {
-        // They note it themselves.
-        return work;
-    }
     Box::pin(async move {
         let mut begun = node.stats.restart();
         work.await;
@@ -236,6 +261,7 @@ fn run(command: &'static Command, cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply
         "bgrewriteaof" => save::bgrewriteaof(cx, reply),
         "lastsave" => save::lastsave(cx, reply),
         "debug|log" => debug::log(args, reply),
+        "debug|pause-cron" => debug::pause_cron(cx, args, reply),
         "info" => info::info(cx, args, reply),
         "role" => info::role(cx, reply),
         "slowlog|get" => slowlog::get(cx, args, reply),
@@ -319,8 +345,14 @@ fn count(arg: &[u8]) -> Result<u64, CommandError> {
     u64::try_from(n).map_err(|_| CommandError::OUT_OF_RANGE)
 }
 
+/// Each client may keep so much of a name.
+const NAME_BYTES_MAX: usize = 4096;
+
 /// What a name of a client may hold: it appears in lists whose fields spaces separate.
 fn check_name(name: &[u8], what: &str) -> Result<(), CommandError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(CommandError::new(format!("ERR {what} may have at most {NAME_BYTES_MAX} bytes.")));
+    }
     match name.iter().all(|b| (b'!'..=b'~').contains(b)) {
         true => Ok(()),
         false => Err(CommandError::new(format!(

@@ -14,6 +14,10 @@ const OTHER_CHOICE: CommandError = CommandError::fixed(
      different mode.",
 );
 
+/// A client may give so many prefixes.
+const PREFIXES_MAX: usize = 10_000;
+const TOO_MANY: CommandError = CommandError::fixed("ERR a client may track 10000 prefixes");
+
 fn parse(cx: &Cx<'_>, args: &[&[u8]]) -> Result<Options, CommandError> {
     let mut options = Options::default();
     let mut rest = args.iter();
@@ -70,12 +74,17 @@ pub(super) fn tracking(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> An
     if before.as_ref().is_some_and(|b| b.optin && options.optout || b.optout && options.optin) {
         return Err(OTHER_CHOICE);
     }
-    check_prefixes(&options.prefixes, before.as_ref().map_or(&[][..], |before| &before.prefixes))?;
+    let old = before.as_ref().map_or(&[][..], |before| &before.prefixes);
+    if options.prefixes.len() + old.len() > PREFIXES_MAX {
+        return Err(TOO_MANY);
+    }
+    check_prefixes(&options.prefixes, old)?;
     // Prefixes are added to those there are.
     if let Some(before) = before {
         options.prefixes.splice(0..0, before.prefixes);
     }
-    cx.node.tracking.begin(c, options);
+    options.prefixes.sort();
+    cx.node.tracking.begin(c, options)?;
     reply.ok();
     Ok(())
 }
@@ -89,6 +98,12 @@ fn check_prefixes(new: &[Vec<u8>], old: &[Vec<u8>]) -> Result<(), CommandError> 
             "ERR Prefix '{prefix}' overlaps with {what} prefix '{other}'. Prefixes for a single client must not overlap."
         ))
     };
+    // Whether any do is seen among neighbours in order; which, is a matter of the order in which they were given.
+    let mut all: Vec<&[u8]> = old.iter().chain(new).map(Vec::as_slice).collect();
+    all.sort_unstable();
+    if all.is_sorted_by(|a, b| !overlaps(a, b)) {
+        return Ok(());
+    }
     for (n, prefix) in new.iter().enumerate() {
         if let Some(other) = old.iter().find(|other| overlaps(prefix, other)) {
             return Err(error(prefix, "an existing", other));

@@ -12,10 +12,14 @@ use crate::commands;
 use crate::connection::{Connection, Lane};
 use crate::node::Node;
 use crate::stats::Monitors;
-use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token};
+use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
 
 const EXECABORT: CommandError =
     CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+
+/// What a queued command takes beside its arguments, and each of those beside its bytes.
+const COMMAND_BYTES: usize = 48;
+const ARG_BYTES: usize = 16;
 
 impl State {
     pub(super) fn multi(&mut self) -> Dispatch {
@@ -44,8 +48,9 @@ impl State {
 
     /// A watch under way takes its token at its place; forgetting takes place behind it.
     pub(super) fn unwatch_in_order(&mut self) {
-        self.watches = Rc::default();
-        self.connection.watched.set(0);
+        if self.connection.watched.replace(0) > 0 {
+            self.watches = Watches::new(&self.node, &self.connection);
+        }
     }
 
     pub(super) fn forget_watches(&mut self) {
@@ -70,14 +75,20 @@ impl State {
         c.watched.set(c.watched.get() + keys.len());
         let f = Box::new(move |k: &Keyspace, index| {
             let now = node.now_ms();
+            let mut watched = Ok(());
             for key in &keys {
-                let (version, existed) = k.watch_token(db, key, now);
-                // A key that is watched already stays so from then on.
-                watches.borrow_mut().entry((db, key.clone())).or_insert(Token { version, existed });
+                let look = || {
+                    let (version, existed) = k.watch_token(db, key, now);
+                    Token { version, existed }
+                };
+                watched = watched.and_then(|()| watches.borrow_mut().add(db, key, look));
             }
             c.answer(index, &mut |reply| {
                 let begun = reply.begin();
-                reply.ok();
+                match &watched {
+                    Ok(()) => reply.ok(),
+                    Err(error) => reply.error(error),
+                }
                 if let Some(watch) = watch {
                     let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
                     reply.end(begun, watch, &line, Place::Client, 0);
@@ -97,7 +108,7 @@ impl State {
         }
         let writes = self.may_change(command, args);
         let keys = self.keys_to_track(command, args);
-        let bytes: usize = args.iter().map(|a| a.len() + 16).sum();
+        let bytes = COMMAND_BYTES + args.iter().map(|a| a.len() + ARG_BYTES).sum::<usize>();
         let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
         let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
         if queue.transaction.len() >= QUEUED_MAX || queue.bytes + bytes > bytes_max {
@@ -137,7 +148,7 @@ impl State {
             self.in_order(|_, reply| reply.error(&EXECABORT));
             return Dispatch::Done;
         }
-        for ((db, key), token) in self.watches.take() {
+        for ((db, key), token) in std::mem::take(&mut self.watches.borrow_mut().tokens) {
             queue.transaction.watch(db, key, token.version, token.existed);
         }
         self.unwatch_in_order();

@@ -12,6 +12,8 @@ use crate::connection::Connection;
 
 /// Of an argument that is longer, so many bytes are shown.
 const ARG_BYTES_MAX: usize = 1 << 20;
+/// When the line has so many bytes, no further argument is shown.
+const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// See the module.
 #[derive(Default)]
@@ -52,7 +54,13 @@ impl Monitors {
             return None;
         }
         let mut line = format!("[{db} {by}]");
-        for arg in shown(command, args) {
+        let args = shown(command, args);
+        for (n, arg) in args.iter().enumerate() {
+            if line.len() > LINE_BYTES_MAX {
+                // Writing to a String cannot fail.
+                let _ = write!(line, " ... ({} more arguments)", args.len() - n);
+                break;
+            }
             line.push_str(" \"");
             quote(&arg[..arg.len().min(ARG_BYTES_MAX)], &mut line);
             if arg.len() > ARG_BYTES_MAX {

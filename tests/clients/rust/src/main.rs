@@ -144,21 +144,33 @@ struct Account {
     again: usize,
 }
 
-/// Setting again does no harm, so that is done until it has worked. Counting is not repeated by the application.
-fn cluster_caller(play: &Play, mut c: ClusterConnection, who: u32) -> Account {
+/// Setting again does no harm, so that is done until it has worked. Counting is not repeated by the application. A connection
+/// to a cluster tries the node that it knows as leader for ever: after an error, the application asks for a new one.
+fn cluster_caller(play: &Play, cluster: &ClusterClient, who: u32) -> Account {
+    let mut c = cluster.get_connection().expect("a cluster");
     let mut account = Account { who, ..Account::default() };
     account.sets = play.rounds(25, |n| {
         let key = format!("key:{who}:{n}");
         while set_and_get(&mut c, &key, n).is_err() {
             account.again += 1;
             thread::sleep(Duration::from_millis(50));
+            renew(&mut c, cluster);
         }
         match c.incr::<_, _, usize>(format!("count:{who}"), 1) {
             Ok(_) => account.acknowledged += 1,
-            Err(_) => account.unknown += 1,
+            Err(_) => {
+                account.unknown += 1;
+                renew(&mut c, cluster);
+            }
         }
     });
     account
+}
+
+fn renew(c: &mut ClusterConnection, cluster: &ClusterClient) {
+    if let Ok(new) = cluster.get_connection() {
+        *c = new;
+    }
 }
 
 fn set_and_get(c: &mut ClusterConnection, key: &str, n: usize) -> RedisResult<()> {
@@ -204,8 +216,8 @@ fn main() {
         let entries = scope.spawn(move || produce(play, connect(one)));
         let messages = scope.spawn(move || publish(play, connect(one)));
         let callers = [0, 1, 2, 3].map(|who| {
-            let c = cluster.get_connection().expect("a cluster");
-            scope.spawn(move || cluster_caller(play, c, who))
+            let cluster = &cluster;
+            scope.spawn(move || cluster_caller(play, cluster, who))
         });
 
         let rows = rows.map(|thread| thread.join().unwrap());

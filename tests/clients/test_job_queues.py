@@ -1,0 +1,13 @@
+"""Queues of jobs, with their real workers: each job is done, and none twice, beyond what the library itself documents."""
+
+
+def test_bullmq(stage, node_packages, figures):
+    figures(**stage.perform("node", node_packages / "bullmq.js"))
+
+
+def test_rq(stage, python, figures):
+    figures(**stage.perform(*python("rq_app.py")))
+
+
+def test_celery(stage, python, figures):
+    figures(**stage.perform(*python("celery_app.py")))
