@@ -214,3 +214,85 @@ def test_refusals_are_told_as_redis_does(cluster, rules, line, reply):
         if line == ("MULTI",):
             assert str(told(bob, "GET", "b:1")) == "NOPERM User bob has no permissions to run the 'get' command"
             assert told(bob, "EXEC").code == "EXECABORT"
+
+
+def test_a_cluster_parameter_of_a_deleted_user_is_not_set(cluster):
+    make_bob(cluster, "~*", "+@all")
+    leader = cluster.leader()
+    far = cluster.others(leader)[0]
+    bob = log_in(far)
+    far.stop()
+    try:
+        bob.send("CONFIG", "SET", "lfu-log-factor", 77)
+        with leader.connect() as admin:
+            assert admin.call("ACL", "DELUSER", "bob") == 1
+    finally:
+        far.cont()
+    try:
+        reply = bob.receive()
+    except (OSError, EOFError):
+        pass
+    else:
+        assert isinstance(reply, ErrorReply), reply
+    cluster.wait_caught_up()
+    for node in cluster.nodes:
+        assert node.call("CONFIG", "GET", "lfu-log-factor") == [b"lfu-log-factor", b"10"]
+
+
+def test_each_step_of_a_transaction_is_judged_when_it_is_carried_out(cluster):
+    steps = [
+        ("GET", "b:x"),
+        ("INFO", "server"),
+        ("LASTSAVE",),
+        ("CONFIG", "GET", "port"),
+        ("CONFIG", "SET", "slowlog-max-len", 33),
+        ("CONFIG", "SET", "lfu-log-factor", 44),
+        ("CLIENT", "ID"),
+    ]
+    make_bob(cluster, "~*", "+@all")
+    node = cluster.nodes[1]
+    with log_in(node) as bob, node.connect() as admin:
+        assert bob.call("MULTI") == "OK"
+        for step in steps:
+            assert bob.call(*step) == "QUEUED"
+        assert admin.call("ACL", "SETUSER", "bob", "-@all", "+exec") == "OK"
+        replies = bob.call("EXEC")
+        assert [getattr(reply, "code", reply) for reply in replies] == ["NOPERM"] * len(steps)
+        assert admin.call("CONFIG", "GET", "slowlog-max-len")[1] != b"33"
+        assert admin.call("CONFIG", "GET", "lfu-log-factor")[1] != b"44"
+
+
+def test_no_password_is_in_a_log_whatever_asks_about_it(cluster):
+    secrets = [b"dryrun-secret-%d" % n for n in range(5)]
+    lines = [
+        ("ACL", "DRYRUN", "default", "AUTH", "u", secrets[0]),
+        ("ACL", "DRYRUN", "default", "CONFIG", "SET", "requirepass", secrets[1]),
+        ("ACL", "DRYRUN", "default", "HELLO", 3, "AUTH", "u", secrets[2]),
+        ("ACL", "DRYRUN", "default", "ACL", "DRYRUN", "default", "ACL", "SETUSER", "u", b">" + secrets[3]),
+    ]
+    node = cluster.nodes[1]
+    with node.connect() as client:
+        assert client.call("CONFIG", "SET", "slowlog-log-slower-than", 0) == "OK"
+        assert client.call("MULTI") == "OK"
+        for line in lines:
+            assert client.call(*line) == "QUEUED"
+        assert client.call("EXEC") == ["OK"] * len(lines)
+        for line in lines:
+            assert client.call(*line) == "OK"
+        told(client, "HELLO", "AUTH", "u", secrets[4])
+        slow = repr(client.call("SLOWLOG", "GET", -1)).encode()
+        assert client.call("SET", "marker", "seen-in-the-log") == "OK"
+    on_disk = b"".join(file.read_bytes() for node in cluster.nodes for file in node.folder.rglob("*") if file.is_file())
+    assert b"seen-in-the-log" in on_disk
+    for secret in secrets:
+        assert secret not in slow and secret not in on_disk, secret
+
+
+def test_a_transaction_belongs_to_one_user(cluster):
+    make_bob(cluster, "~*", "+@all")
+    with log_in(cluster.nodes[0]) as bob:
+        for line in [("AUTH", "bob", PASSWORD), ("HELLO", 2, "AUTH", "bob", PASSWORD)]:
+            assert bob.call("MULTI") == "OK"
+            assert "belongs to one user" in str(told(bob, *line))
+            assert told(bob, "EXEC").code == "EXECABORT"
+        assert bob.call("ACL", "WHOAMI") == b"bob"

@@ -71,7 +71,7 @@ def test_a_percentage_is_of_maxmemory(node):
     assert is_there(node, "c")
     node.call("CONFIG", "SET", "maxmemory", 100 * MB)
     eventually(lambda: not is_there(node, "c"), "a hundredth is less than it holds now")
-    with pytest.raises(ErrorReply, match="must be a memory or percent value"):
+    with pytest.raises(ErrorReply, match="percentage argument must be less or equal to 100"):
         node.call("CONFIG", "SET", "maxmemory-clients", "101%")
 
 
@@ -114,9 +114,8 @@ def test_no_evict_protects_a_client(node):
     send_unfinished(protected, 4 * MB)
     eventually(lambda: int(clients(node)["protected"]["tot-mem"]) > 4 * MB, "the bytes are counted")
     time.sleep(1.5)
-    assert "e" in clients(node)["protected"]["flags"]
-    # Whoever else has a connection while that lasts goes instead, so the tester itself must have none open.
-    assert is_there(node, "protected")
+    # Whoever else has a connection while that lasts goes instead: the tester, too, at times.
+    eventually(lambda: "e" in clients(node)["protected"]["flags"], "it is there, and says why")
 
 
 def test_no_more_go_than_needed_and_the_largest_first(node):
@@ -126,15 +125,17 @@ def test_no_more_go_than_needed_and_the_largest_first(node):
     for name, connection in connections.items():
         send_unfinished(connection, sizes[name])
     eventually(
-        lambda: all(int(clients(node)[name]["tot-mem"]) >= size for name, size in sizes.items()), "the bytes are counted"
+        lambda: all(int(clients(node)[name]["qbuf"]) >= size for name, size in sizes.items()), "all bytes are there"
     )
-    total = sum(int(client["tot-mem"]) for client in clients(node).values())
-    # Less than the two largest hold together.
-    node.call("CONFIG", "SET", "maxmemory-clients", total - 5 * MB)
-    eventually(lambda: not is_there(node, "c8"), "the largest goes")
+    held = {name: int(client["tot-mem"]) for name, client in clients(node).items()}
+    # Who holds most is not who has sent most: buffers have room to spare.
+    *kept, second, first = sorted(held, key=held.get)
+    # More than the largest holds, less than the two largest hold together.
+    node.call("CONFIG", "SET", "maxmemory-clients", sum(held.values()) - held[first] - held[second] // 2)
+    eventually(lambda: not is_there(node, first), "the largest goes")
     time.sleep(1.5)
     left = set(clients(node)) & set(sizes)
-    assert left == set(sizes) - {"c8", "c7"}, left
+    assert left == set(kept), (left, held)
     assert evicted(node) == 2
 
 

@@ -152,12 +152,13 @@ def test_a_used_key_outlives_thousands_of_others(make_cluster):
             user.start()
             try:
                 time.sleep(0.5)
-                assert not fill(client, "new", 4000)
+                # Those that go for it are fewer than the old ones.
+                assert not fill(client, "new", 2500)
             finally:
                 stop.set()
                 user.join()
             left = client.call("EXISTS", *hot)
-        assert evicted(node) > 2000
+        assert evicted(node) > 1000
         assert left >= 45, (policy, left)
 
 

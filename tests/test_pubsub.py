@@ -197,3 +197,24 @@ def test_a_subscriber_that_does_not_read_is_closed_and_harms_nobody(cluster):
         for _ in range(count):
             slow.receive()
     eventually(lambda: node.call("PUBSUB", "NUMSUB", "flood") == [b"flood", 1], "only the quick one is left")
+
+
+def test_a_script_that_publishes_without_end_takes_bounded_memory(cluster):
+    node = cluster.nodes[0]
+    with node.connect(timeout=60) as listener, cluster.nodes[1].connect(timeout=120) as client:
+        assert listener.call("SUBSCRIBE", "unrelated") == [b"subscribe", b"unrelated", 1]
+        script = "local s = string.rep('x', 1048576) for i = 1, 1000 do redis.call('PUBLISH', 'c', s) end return 1"
+        assert client.call("EVAL", script, 0) == 1
+        peak = next(line for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines() if "VmHWM" in line)
+        assert int(peak.split()[1]) < 512 << 10, peak
+        eventually(lambda: int(node.info("stats")["quorate_messages_dropped_of_entries"]) > 900, "they are counted")
+        assert client.call("PUBLISH", "unrelated", "end") >= 0
+        assert listener.receive() == [b"message", b"unrelated", b"end"]
+
+
+def test_subscribing_is_all_or_nothing(cluster):
+    with cluster.nodes[0].connect() as client:
+        with pytest.raises(ErrorReply, match="a pattern may have"):
+            client.call("PSUBSCRIBE", "a*", "x" * 17000)
+        assert client.call("SET", "k", "v") == "OK"
+        assert client.call("PUBSUB", "NUMPAT") == 0

@@ -302,3 +302,80 @@ def follow(client, cache):
             for key in push[1] if push[1] is not None else list(cache):
                 cache.pop(key.decode() if isinstance(key, bytes) else key, None)
     client.pushed.clear()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("SET", "k", 1), ("GET", "k")],
+        [("MULTI",), ("SET", "k", 1), ("GET", "k"), ("EXEC",)],
+        [("EVAL", "redis.call('SET', KEYS[1], 1) return redis.call('GET', KEYS[1])", 1, "k")],
+    ],
+    ids=["pipeline", "transaction", "script"],
+)
+def test_noloop_spares_a_client_its_own_changes_only(cluster, steps):
+    client = Resp3(cluster.nodes[1])
+    client.call("CLIENT", "TRACKING", "ON", "NOLOOP")
+    drained(client)
+    # In one write: the change and the read behind it are in one entry.
+    client.socket.sendall(b"".join(resp.encode(*step) for step in steps))
+    answers = [client.answer() for _ in steps]
+    assert not any(answer.is_error for answer in answers)
+    assert client.silent() == []
+    cluster.nodes[2].call("SET", "k", 2)
+    assert client.push() == [b"invalidate", [b"k"]]
+
+
+def transaction(client, *steps):
+    client.call("MULTI")
+    for step in steps:
+        assert client.call(*step) == b"QUEUED"
+    return client.call("EXEC")
+
+
+def test_tracking_that_begins_or_is_asked_for_within_a_transaction(cluster):
+    writer = cluster.nodes[0]
+    # What is read in a transaction that turns tracking on must be dropped: changes of the same entry were not told.
+    client = Resp3(cluster.nodes[1])
+    transaction(client, ("CLIENT", "TRACKING", "ON", "OPTIN"), ("GET", "k"))
+    assert client.push() == [b"invalidate", None]
+    drained(client)
+    transaction(client, ("CLIENT", "CACHING", "YES"), ("GET", "k"))
+    writer.call("SET", "k", 1)
+    assert client.push() == [b"invalidate", [b"k"]]
+    # It held for that transaction.
+    client.call("GET", "k")
+    writer.call("SET", "k", 2)
+    assert client.silent() == []
+    client.call("CLIENT", "CACHING", "YES")
+    transaction(client, ("GET", "k"))
+    writer.call("SET", "k", 3)
+    assert client.push() == [b"invalidate", [b"k"]]
+    # A command that is refused uses CACHING up, too.
+    client.call("CLIENT", "CACHING", "YES")
+    with pytest.raises(ErrorReply):
+        client.call("NOSUCH")
+    client.call("GET", "k")
+    writer.call("SET", "k", 4)
+    assert client.silent() == []
+
+
+def test_a_read_that_may_wait_is_tracked(cluster):
+    client = Resp3(cluster.nodes[1])
+    cluster.nodes[0].call("XADD", "st", "1-1", "f", "v")
+    client.call("CLIENT", "TRACKING", "ON")
+    drained(client)
+    client.call("XREAD", "BLOCK", 100, "STREAMS", "st", 0)
+    cluster.nodes[2].call("XADD", "st", "2-1", "f", "v")
+    assert client.push() == [b"invalidate", [b"st"]]
+
+
+def test_reset_ends_tracking(cluster):
+    client = Resp3(cluster.nodes[1])
+    client.call("CLIENT", "TRACKING", "ON", "BCAST")
+    drained(client)
+    client.call("RESET")
+    assert client.call("CLIENT", "GETREDIR") == -1
+    client.call("HELLO", 3)
+    cluster.nodes[0].call("SET", "k", 1)
+    assert client.silent() == []

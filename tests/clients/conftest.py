@@ -8,6 +8,7 @@ speed of the machine.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from cluster import REPOSITORY, Cluster
 
 HERE = Path(__file__).parent
 # An application that takes longer hangs.
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 class Stage:
@@ -77,11 +78,15 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory):
+def shared(request, tmp_path_factory):
     """One cluster for all applications."""
     cluster = Cluster(tmp_path_factory.mktemp("clients"))
-    yield cluster.start(3)
-    cluster.close()
+    try:
+        yield cluster.start(3)
+    finally:
+        cluster.close()
+    if not request.session.testsfailed:
+        shutil.rmtree(cluster.folder)
 
 
 @pytest.fixture

@@ -90,10 +90,10 @@ def test_redis_cli_in_a_failover(full, cli):
     assert counts.finish().split() == [str(n) for n in range(2, 41)], "an INCR was lost or doubled"
     assert set(scan.finish().split()) == {f"key:{n}" for n in range(KEYS - 2)}
     said = big.finish()
-    assert re.search(r'Biggest +list found "+long"+ has 500 items', said), said
-    assert re.search(r'Biggest +hash found "+wide"+ has 300 fields', said), said
+    assert re.search(r'Biggest +list found .*long.* has 500 items', said), said
+    assert re.search(r'Biggest +hash found .*wide.* has 300 fields', said), said
     said = memory.finish()
-    assert re.search(r'Biggest +hash found "+wide"+ has \d{5} bytes', said), said
+    assert re.search(r'Biggest +hash found .*wide.* has \d{5} bytes', said), said
     for _ in range(30):
         assert re.match(r"^(\d+ +[\d.]+[BKMG] |-+ )", line := stat.line()) or "keys" in line, line
     low, high, _, asked = map(float, latency.finish().split())
@@ -112,4 +112,4 @@ def test_redis_cli_finds_hot_keys(full, cli):
             said = cli(0, "--hotkeys").finish()
         finally:
             c.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    assert re.search(r"hot key found with counter: \d+\s+keyname: \"+key:1234\"+", said), said
+    assert re.search(r"hot key found with counter: \d+\s+keyname: .*key:1234", said), said

@@ -4,7 +4,7 @@
 //! of the change that wrote it. So a value says of which state it is: whoever was shown the number 70, of whatever key, looks at a state
 //! that holds all changes up to the 70th.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{Promise, Violation};
@@ -27,8 +27,8 @@ pub struct Held {
     pub at: Duration,
 }
 
-/// The changes of each key that certainly took place.
-pub type Changes = BTreeMap<String, BTreeSet<u64>>;
+/// The changes of each key that certainly took place, and the value that each has left; `None` if it has removed the key.
+pub type Changes = BTreeMap<String, BTreeMap<u64, Option<u64>>>;
 
 /// No client held a value that a change had replaced of which its connection had told it, or of whose time it knew something else.
 ///
@@ -36,9 +36,10 @@ pub type Changes = BTreeMap<String, BTreeSet<u64>>;
 /// The first value that was too old.
 pub fn check_held(held: &[Held], changes: &Changes) -> Result<(), Violation> {
     for one in held.iter().filter(|one| one.since < one.upto) {
-        let newer =
-            changes.get(&one.key).and_then(|changes| changes.range(one.since + 1..=one.upto).next_back());
-        if let Some(newer) = newer {
+        let behind = changes.get(&one.key).map(|changes| changes.range(one.since + 1..=one.upto));
+        // To remove what is not there changes nothing.
+        let newer = behind.and_then(|mut behind| behind.find(|(_, left)| **left != one.value));
+        if let Some((newer, _)) = newer {
             let what = format!(
                 "change {newer} of the key had replaced this, and the client knew of later ones: {one:?}"
             );
@@ -58,11 +59,12 @@ mod tests {
 
     #[test]
     fn a_value_is_too_old_once_the_client_knows_of_a_later_state() {
-        let changes =
-            Changes::from([("k".to_owned(), BTreeSet::from([3, 7])), ("j".to_owned(), BTreeSet::from([5]))]);
-        let fine = [held(Some(3), 3, 6), held(Some(7), 7, 100), held(None, 0, 2), held(Some(3), 3, 3)];
+        let of_k = BTreeMap::from([(3, Some(3)), (7, Some(7)), (9, None), (12, None)]);
+        let of_j = BTreeMap::from([(5, Some(5))]);
+        let changes = Changes::from([("k".to_owned(), of_k), ("j".to_owned(), of_j)]);
+        let fine = [held(Some(3), 3, 6), held(Some(7), 7, 8), held(None, 9, 20), held(None, 0, 2), held(Some(3), 3, 3)];
         check_held(&fine, &changes).unwrap();
-        for wrong in [held(Some(3), 3, 7), held(Some(3), 3, 50), held(None, 5, 8)] {
+        for wrong in [held(Some(3), 3, 7), held(Some(3), 3, 50), held(Some(7), 7, 9), held(None, 5, 8)] {
             let violation = check_held(&[wrong.clone()], &changes).unwrap_err();
             assert_eq!(violation.promise, Promise::FreshCaches, "{wrong:?}");
         }

@@ -744,6 +744,12 @@ impl Keyspace {
         self.gazette.take()
     }
 
+    /// Messages and notifications that went because one entry had too many of them, ever.
+    #[must_use]
+    pub fn news_dropped(&self) -> u64 {
+        self.gazette.dropped()
+    }
+
     /// Takes from the settings what follows from them.
     pub(crate) fn follow_settings(&mut self) {
         self.rules = Rules::of(&self.meta);

@@ -138,6 +138,12 @@ pub enum News {
     AnyChanged,
 }
 
+/// The news of one entry may take so many bytes. Messages beyond are dropped: they come at most once (R18). Of keys beyond it
+/// is said that any may have changed.
+const NEWS_BYTES_MAX: usize = 64 << 20;
+/// What one of the news takes beside its own bytes.
+const ITEM_BYTES: usize = 64;
+
 /// Collects the news of an entry.
 #[derive(Debug, Default)]
 pub(crate) struct Gazette {
@@ -147,6 +153,12 @@ pub(crate) struct Gazette {
     /// The element of the entry at hand.
     element: Option<usize>,
     news: Vec<News>,
+    /// What messages and events in `news` take.
+    told_bytes: usize,
+    /// What changed keys in it take.
+    changed_bytes: usize,
+    /// Messages and events that there was no room for, ever.
+    dropped: u64,
 }
 
 impl Gazette {
@@ -160,13 +172,18 @@ impl Gazette {
         self.interest
     }
 
+    /// See the field.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// What follows is done by this element of the entry.
     pub(crate) fn begin(&mut self, element: Option<usize>) {
         self.element = element;
     }
 
     pub(crate) fn message(&mut self, channel: &[u8], message: &[u8], sharded: bool) {
-        if self.interest.messages {
+        if self.interest.messages && self.has_room(channel.len() + message.len()) {
             self.news.push(News::Message { channel: channel.into(), message: message.into(), sharded });
         }
     }
@@ -174,26 +191,45 @@ impl Gazette {
     pub(crate) fn event(&mut self, class: Events, event: &'static str, db: usize, key: &[u8]) {
         if self.interest.messages && self.events.contains(class) {
             let on = self.events & (Events::KEYSPACE | Events::KEYEVENT);
-            if !on.is_empty() {
+            if !on.is_empty() && self.has_room(key.len()) {
                 self.news.push(News::Event { db, event, key: key.into(), on });
             }
         }
     }
 
     pub(crate) fn changed(&mut self, db: usize, key: &[u8]) {
-        if self.interest.keys {
-            self.news.push(News::Changed { db, key: key.into(), by: self.element });
+        if self.interest.keys && self.changed_bytes <= NEWS_BYTES_MAX {
+            self.changed_bytes += ITEM_BYTES + key.len();
+            if self.changed_bytes > NEWS_BYTES_MAX {
+                self.news.retain(|news| !matches!(news, News::Changed { .. }));
+                self.news.push(News::AnyChanged);
+            } else {
+                self.news.push(News::Changed { db, key: key.into(), by: self.element });
+            }
         }
     }
 
     pub(crate) fn any_changed(&mut self) {
-        if self.interest.keys {
+        if self.interest.keys && self.changed_bytes <= NEWS_BYTES_MAX {
             self.news.push(News::AnyChanged);
         }
     }
 
     pub(crate) fn take(&mut self) -> Vec<News> {
+        (self.told_bytes, self.changed_bytes) = (0, 0);
         std::mem::take(&mut self.news)
+    }
+
+    /// Counts a message or an event. False: it must go.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let after = self.told_bytes + ITEM_BYTES + bytes;
+        // One of any size has room.
+        if self.told_bytes > 0 && after > NEWS_BYTES_MAX {
+            self.dropped += 1;
+            return false;
+        }
+        self.told_bytes = after;
+        true
     }
 }
 
@@ -240,5 +276,26 @@ mod tests {
         assert_eq!(tell(&mut gazette), 2, "the message and one event");
         gazette.set_interest(Interest { messages: false, keys: true });
         assert_eq!(tell(&mut gazette), 2);
+    }
+
+    #[test]
+    fn the_news_of_an_entry_have_a_bound() {
+        let mut gazette = Gazette { events: Events::parse("KEg").expect("known"), ..Gazette::default() };
+        gazette.set_interest(Interest { messages: true, keys: true });
+        let long = vec![b'x'; NEWS_BYTES_MAX / 4];
+        for _ in 0..10 {
+            gazette.message(b"c", &long, false);
+            gazette.changed(0, &long);
+        }
+        gazette.any_changed();
+        let news = gazette.take();
+        let messages = news.iter().filter(|news| matches!(news, News::Message { .. })).count();
+        assert_eq!((messages, gazette.dropped()), (3, 7));
+        let keys: Vec<_> = news.iter().filter(|news| !matches!(news, News::Message { .. })).collect();
+        assert_eq!(keys, [&News::AnyChanged], "no key is forgotten");
+        gazette.changed(0, b"k");
+        assert_eq!(gazette.take().len(), 1, "the next entry begins anew");
+        gazette.message(b"c", &vec![b'x'; 2 * NEWS_BYTES_MAX], false);
+        assert_eq!(gazette.take().len(), 1, "one of any size has room");
     }
 }

@@ -210,8 +210,11 @@ fn machine_bytes() -> u64 {
 #[allow(clippy::disallowed_methods, reason = "the process asks the kernel about itself")]
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
+    let mut numbers = statm.split_whitespace().map(|n| n.parse().unwrap_or(0));
+    let mut next = |skip: usize| numbers.nth(skip).unwrap_or(0) * rustix::param::page_size() as u64;
+    let (resident, of_files) = (next(1), next(0));
+    allocator::set_program_bytes(of_files);
+    resident
 }
 
 /// Seconds of processor time of the process: user, system.

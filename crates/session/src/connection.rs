@@ -273,7 +273,11 @@ impl Connection {
         self.charged.set(charge.bytes());
         drop(charge);
         if !admitted {
-            tracing::info!(client = self.id, waiting, "closing a connection: no memory for what it does not read");
+            tracing::info!(
+                client = self.id,
+                waiting,
+                "closing a connection: no memory for what it does not read"
+            );
             *out = Vec::new();
             self.close();
         }

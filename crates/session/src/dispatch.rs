@@ -117,6 +117,7 @@ impl State {
                 return Dispatch::WhenIdle;
             }
             self.selects = false;
+            self.caching_is_over();
         }
         let c = &self.connection;
         if c.reply_mode.get() == ReplyMode::SkipNext {
@@ -233,7 +234,7 @@ impl State {
             _ => {}
         }
         let dispatched = match command.handler {
-            Handler::ReadOrWait { waits, .. } if waits(args) => self.write(args),
+            Handler::ReadOrWait { waits, .. } if waits(args) => self.write_and_track(command, args),
             Handler::Write(_) => self.write_and_track(command, args),
             Handler::Read(_) | Handler::ReadOrWait { .. } => self.read(command, args),
             Handler::Connection(_) if self.connection.only_listens() => self.session_command(command, args),
@@ -250,10 +251,13 @@ impl State {
 
     /// CLIENT CACHING holds for the next command, or the next transaction.
     fn end_caching(&self, command: &Command) {
-        if self.queue.is_none()
-            && command.name != "client|caching"
-            && let Some(tracked) = &*self.connection.tracked.borrow()
-        {
+        if self.queue.is_none() && command.name != "client|caching" {
+            self.caching_is_over();
+        }
+    }
+
+    fn caching_is_over(&self) {
+        if let Some(tracked) = &*self.connection.tracked.borrow() {
             tracked.caching.set(None);
         }
     }
@@ -322,13 +326,8 @@ impl State {
 
     /// The keys whose values the client may keep once it has the answer.
     fn keys_to_track(&self, command: &Command, args: &[&[u8]]) -> Vec<Box<[u8]>> {
-        let tracked = self.connection.tracked.borrow();
-        let reads = !command.flags.intersects(Flags::WRITE | Flags::PUBSUB);
-        if !reads || !tracked.as_ref().is_some_and(|tracked| tracked.wants()) {
-            return Vec::new();
-        }
-        let positions = command.key_positions(args).unwrap_or_default();
-        positions.iter().map(|&i| args[i].into()).collect()
+        let wants = self.connection.tracked.borrow().as_ref().is_some_and(|tracked| tracked.wants());
+        if wants { keys_read(command, args) } else { Vec::new() }
     }
 
     fn read(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
@@ -420,8 +419,9 @@ impl State {
     }
 
     pub(crate) fn refuse(&mut self, error: &CommandError) -> Dispatch {
-        if let Some(queue) = &mut self.queue {
-            queue.broken = true;
+        match &mut self.queue {
+            Some(queue) => queue.broken = true,
+            None => self.caching_is_over(),
         }
         self.count_rejected();
         let error = error.clone();
@@ -499,6 +499,7 @@ impl State {
                 self.forget_watches();
                 self.node.stats.monitors.remove(&self.connection);
                 self.node.channels.leave(&self.connection);
+                self.node.tracking.end(&self.connection);
                 commands::reset(self);
                 let place = Place::Client;
                 let metered = Metered { begun, command, args, place, error: None, sleep_ms: 0 };
@@ -534,6 +535,15 @@ impl State {
     }
 }
 
+/// The keys whose values a client gets from a command.
+fn keys_read(command: &Command, args: &[&[u8]]) -> Vec<Box<[u8]>> {
+    if command.flags.intersects(Flags::WRITE | Flags::PUBSUB) {
+        return Vec::new();
+    }
+    let positions = command.key_positions(args).unwrap_or_default();
+    positions.iter().map(|&i| args[i].into()).collect()
+}
+
 fn owned(args: &[&[u8]]) -> Vec<Vec<u8>> {
     args.iter().map(|arg| arg.to_vec()).collect()
 }
@@ -556,13 +566,18 @@ fn runs_within_multi(command: &Command) -> bool {
     matches!(command.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
 }
 
+/// AUTH, and HELLO with it.
+fn authenticates(command: &Command, args: &[&[u8]]) -> bool {
+    let says_auth = || args.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"auth"));
+    command.name == "auth" || command.name == "hello" && says_auth()
+}
+
 /// What neither depends on data nor changes anything, while not even the password is known.
 fn runs_while_loading(command: &Command, args: &[&[u8]]) -> bool {
     let lists_nodes = args.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"list"));
-    let authenticates = || args.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"auth"));
     matches!(command.name, "info" | "quit" | "reset" | "quorate|status" | "role")
         || (command.name == "quorate|node" && lists_nodes)
-        || (command.name == "hello" && !authenticates())
+        || (command.name == "hello" && !authenticates(command, args))
         || command.name.starts_with("command")
 }
 

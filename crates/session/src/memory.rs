@@ -146,7 +146,13 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(memory: Rc<ClientMemory>) -> Self {
-        Self { memory, noted: Cell::new(0), input: Cell::new(0), queued: Cell::new(0), registered: Cell::new(0) }
+        Self {
+            memory,
+            noted: Cell::new(0),
+            input: Cell::new(0),
+            queued: Cell::new(0),
+            registered: Cell::new(0),
+        }
     }
 }
 

@@ -198,6 +198,12 @@ impl Node {
         self.shutdown.notified().await;
     }
 
+    /// Bytes in use that do not count for `maxmemory`.
+    #[must_use]
+    pub fn uncounted_memory(&self) -> u64 {
+        crate::memory::not_counted(self.replica.memory(), self.replica.consensus())
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn connected(&self) -> usize {

@@ -44,10 +44,15 @@ impl Registered {
     pub(crate) fn take(&self, c: &Connection, bytes: usize) -> Result<(), CommandError> {
         while self.bytes.get() + bytes > BYTES_MAX {
             let own = c.held.registered.get() + bytes;
-            let largest = self.largest().filter(|other| other.id != c.id && other.held.registered.get() >= own);
+            let largest =
+                self.largest().filter(|other| other.id != c.id && other.held.registered.get() > own);
             let Some(largest) = largest else { return Err(TOO_MUCH) };
             let bytes = largest.held.registered.get();
-            tracing::info!(client = largest.id, bytes, "disconnecting a client that listens to or watches too much");
+            tracing::info!(
+                client = largest.id,
+                bytes,
+                "disconnecting a client that listens to or watches too much"
+            );
             self.give_all(&largest);
             largest.close();
             self.evicted.set(self.evicted.get() + 1);

@@ -181,7 +181,8 @@ impl Tracking {
     /// # Errors
     /// If its prefixes would take too much memory.
     pub(crate) fn begin(&self, c: &Rc<Connection>, options: Options) -> Result<(), CommandError> {
-        let before: usize = c.tracked.borrow().as_ref().map_or(0, |tracked| bytes_of(&tracked.options.prefixes));
+        let before: usize =
+            c.tracked.borrow().as_ref().map_or(0, |tracked| bytes_of(&tracked.options.prefixes));
         self.registered.take(c, bytes_of(&options.prefixes).saturating_sub(before))?;
         let clients = if options.bcast { &self.listeners } else { &self.readers };
         clients.borrow_mut().insert(c.id, Rc::downgrade(c));
@@ -206,16 +207,25 @@ impl Tracking {
 
     /// A client got the values of these keys.
     pub(crate) fn register(&self, c: &Connection, keys: Vec<Box<[u8]>>) {
-        for key in keys {
-            let mut table = self.keys.borrow_mut();
-            let (len, had) = (key.len(), table.len());
-            if table.entry(key).or_default().insert(c.id) {
-                self.items.set(self.items.get() + 1);
-                let of_key = (table.len() - had) * (KEY_BYTES + len);
-                self.bytes.set(self.bytes.get() + of_key + CLIENT_BYTES);
-            }
-        }
+        keys.into_iter().for_each(|key| self.insert(c, key));
         self.give_up_keys();
+    }
+
+    fn insert(&self, c: &Connection, key: Box<[u8]>) {
+        let mut table = self.keys.borrow_mut();
+        let (len, had) = (key.len(), table.len());
+        if table.entry(key).or_default().insert(c.id) {
+            self.items.set(self.items.get() + 1);
+            let of_key = (table.len() - had) * (KEY_BYTES + len);
+            self.bytes.set(self.bytes.get() + of_key + CLIENT_BYTES);
+        }
+    }
+
+    /// What this client has cached it may not trust, if it has tracking on.
+    pub(crate) fn tell_to_drop_all(&self, c: &Rc<Connection>) {
+        if let Some(tracked) = c.tracked.borrow().clone() {
+            self.tell(c, &tracked, None);
+        }
     }
 
     /// From now on no more keys than this are kept.
@@ -312,7 +322,10 @@ impl Tracking {
         for id in registered {
             let Some(c) = self.readers.borrow().get(&id).and_then(Weak::upgrade) else { continue };
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
-            if !(tracked.options.noloop && by == Some(id)) {
+            if tracked.options.noloop && by == Some(id) {
+                // It may have read the key behind its own change, in the same entry: somebody else's change it must hear of.
+                self.insert(&c, key.into());
+            } else {
                 self.tell(&c, &tracked, Some(&[key]));
             }
         }
@@ -376,15 +389,14 @@ impl Tracking {
     /// For INFO.
     pub(crate) fn counts(&self) -> Counts {
         let listeners = self.listeners.borrow();
-        let tracked: Vec<Rc<Tracked>> = listeners
-            .values()
-            .filter_map(Weak::upgrade)
-            .filter_map(|c| c.tracked.borrow().clone())
-            .collect();
+        let tracked: Vec<Rc<Tracked>> =
+            listeners.values().filter_map(Weak::upgrade).filter_map(|c| c.tracked.borrow().clone()).collect();
         let all = || tracked.iter().map(|tracked| tracked.options.prefixes.len().max(1)).sum();
         // When there are very many, which are the same is not worth the time.
         let prefixes = match all() {
-            0..=PREFIXES_COMPARED => tracked.iter().flat_map(|t| own_or_every(&t.options.prefixes)).collect::<BTreeSet<_>>().len(),
+            0..=PREFIXES_COMPARED => {
+                tracked.iter().flat_map(|t| own_or_every(&t.options.prefixes)).collect::<BTreeSet<_>>().len()
+            }
             many => many,
         };
         let clients = self.readers.borrow().len() + listeners.len();

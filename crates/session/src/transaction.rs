@@ -29,9 +29,11 @@ pub(crate) struct Queue {
     pub(crate) db: usize,
     /// Whether there is such a SELECT.
     pub(crate) selects: bool,
+    /// Whether there is a CLIENT TRACKING or CLIENT CACHING.
+    pub(crate) tracks: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
-    /// Keys that it reads and the client may cache.
+    /// Keys that it reads and the client may want to cache.
     pub(crate) reads: Vec<Box<[u8]>>,
     /// Bytes of arguments.
     pub(crate) bytes: usize,
@@ -70,7 +72,12 @@ impl Watches {
     ///
     /// # Errors
     /// If it would take too much.
-    pub(crate) fn add(&mut self, db: usize, key: &[u8], look: impl FnOnce() -> Token) -> Result<(), CommandError> {
+    pub(crate) fn add(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        look: impl FnOnce() -> Token,
+    ) -> Result<(), CommandError> {
         if let Entry::Vacant(place) = self.tokens.entry((db, key.to_vec())) {
             self.share.grow(WATCH_BYTES + key.len())?;
             place.insert(look());

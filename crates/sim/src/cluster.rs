@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::checkers::{Digests, Leaders, Promise, Violation};
 use crate::client::SimClient;
+use crate::memory;
 use crate::node::{NodeId, Task, timed_out};
 use crate::options::Options;
 use crate::world::World;
@@ -46,7 +47,9 @@ pub struct Settings {
     pub config: Vec<(String, String)>,
     /// Violations of what the cluster is looked at for are [gathered](SimCluster::violations); otherwise each is a panic.
     pub gathers_violations: bool,
-    /// How many bytes a process says that it has in use; nothing if it is left out.
+    /// How many bytes that count for `maxmemory` a process says that it has in use; nothing if it is left out. A few kilobytes of
+    /// the log that do not count may be taken for some that do, or the other way round, for up to 10 ms. One cluster at a time on a
+    /// thread may have this.
     pub memory: Option<fn() -> u64>,
 }
 
@@ -91,20 +94,12 @@ struct Machine {
     main: Option<Task<io::Result<()>>>,
     /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
     member: Option<u64>,
-    memory: fn() -> u64,
 }
 
 impl Machine {
-    fn new(world: &mut World, n: usize, settings: &Settings) -> Self {
+    fn new(world: &mut World, n: usize) -> Self {
         let id = world.add_node(&format!("n{n}"), ip(n));
-        Self {
-            id,
-            node: Rc::default(),
-            stop: Rc::default(),
-            main: None,
-            member: Some(n as u64),
-            memory: settings.memory.unwrap_or(|| 0),
-        }
+        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64) }
     }
 
     /// Starts a process that listens at the addresses of machine `at`.
@@ -112,7 +107,7 @@ impl Machine {
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         (self.node, self.stop) = (place.clone(), stop.clone());
         let args = start_args(at, self.member, join, &config);
-        let process = Process { memory: self.memory, ..Process::default() };
+        let process = Process { memory: memory::in_use, ..Process::default() };
         self.main = Some(world.start(self.id, move |env| run(env, args, config, process, place, stop)));
     }
 }
@@ -146,8 +141,9 @@ impl SimCluster {
     /// The machines of a cluster, with nothing on their disks, and no process yet. The first one founds the
     /// cluster when it is [started](Self::start).
     pub fn down(seed: u64, nodes: usize, settings: Settings) -> Self {
+        memory::begin(settings.memory);
         let mut world = World::new(seed, settings.world.clone());
-        let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n, &settings)).collect();
+        let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n)).collect();
         let clients = world.add_client("clients");
         let (digests, leaders, violations) = Default::default();
         Self {
@@ -238,7 +234,7 @@ impl SimCluster {
         let (join, config, at) = (self.others(n), self.config(&[]), self.machines.len() + 1);
         let (image, member) = (self.data_disk(n).image(DATA_DIR), self.machines[n - 1].member);
         self.crash_twin();
-        let mut twin = self.twin.take().unwrap_or_else(|| Machine::new(&mut self.world, at, &self.settings));
+        let mut twin = self.twin.take().unwrap_or_else(|| Machine::new(&mut self.world, at));
         twin.member = member;
         self.world.disk(twin.id).restore(DATA_DIR, &image).expect("no process uses the folder");
         twin.start(&mut self.world, at, join, config);
@@ -438,6 +434,12 @@ impl SimCluster {
     pub fn look(&mut self) {
         if self.now() >= self.next_contents {
             self.look_at_contents();
+        }
+        if self.settings.memory.is_some() {
+            for n in self.numbers() {
+                let bytes = self.look_at(n, |node| node.uncounted_memory());
+                memory::note_uncounted(self.machine(n), bytes.unwrap_or(0));
+            }
         }
         for (n, index, digest) in self.digests() {
             let verdict = self.digests.look(n, index, digest);

@@ -37,6 +37,7 @@ mod disk;
 mod files;
 pub mod history;
 mod listener;
+mod memory;
 mod network;
 mod node;
 mod options;

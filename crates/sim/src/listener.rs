@@ -18,11 +18,13 @@ const CLOCK: &[u8] = b"t:clock";
 const TOLD: &[u8] = b"t:told";
 /// Where these are published.
 const LOG_CHANNEL: &str = "t:log";
-const WRITE: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], n, unpack(ARGV)) return n";
+const WRITE: &str =
+    "local n = redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], n, unpack(ARGV)) return n";
 const REMOVE: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('DEL', KEYS[2]) return n";
 const TELL: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('PUBLISH', ARGV[1], n) return n";
 /// How errors begin that a client may get while things break.
-const ERRORS: [&str; 7] = ["NOQUORUM ", "UNKNOWN ", "OVERLOADED ", "LOADING ", "OOM ", "EXECABORT ", "ERR Protocol error: unauth"];
+const ERRORS: [&str; 7] =
+    ["NOQUORUM ", "UNKNOWN ", "OVERLOADED ", "LOADING ", "OOM ", "EXECABORT ", "ERR Protocol error: unauth"];
 
 /// How a listener caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +83,8 @@ pub struct Published {
 pub struct Record {
     /// What it held for the value of a key, and what it was told when it asked.
     pub held: Vec<Held>,
-    /// Changes of keys that certainly took place.
-    pub changes: Vec<(String, u64)>,
+    /// Changes of keys that certainly took place, and the values that they have left.
+    pub changes: Vec<(String, u64, Option<u64>)>,
     /// The messages that it has heard, in their order.
     pub heard: Vec<Message>,
     /// The numbers of those that stand in the log.
@@ -98,8 +100,8 @@ pub struct Record {
 /// All changes in some records.
 pub fn key_changes<'a>(records: impl IntoIterator<Item = &'a Record>) -> Changes {
     let mut changes = Changes::new();
-    for (key, n) in records.into_iter().flat_map(|record| &record.changes) {
-        changes.entry(key.clone()).or_default().insert(*n);
+    for (key, n, left) in records.into_iter().flat_map(|record| &record.changes) {
+        changes.entry(key.clone()).or_default().insert(*n, *left);
     }
     changes
 }
@@ -117,11 +119,22 @@ enum Asked {
     /// A part of what follows.
     Part,
     /// GET; `own`: the newest change of its own that was answered before.
-    Get { key: String, own: u64, keeps: bool },
+    Get {
+        key: String,
+        own: u64,
+        keeps: bool,
+    },
     /// GET as an element of the log.
-    GetInLog { key: String },
-    Change { key: String, removes: bool },
-    Publish { at: usize },
+    GetInLog {
+        key: String,
+    },
+    Change {
+        key: String,
+        removes: bool,
+    },
+    Publish {
+        at: usize,
+    },
     Tell,
 }
 
@@ -133,6 +146,8 @@ pub struct Listener {
     habits: Habits,
     /// The subscriptions that are not confirmed.
     unconfirmed: usize,
+    /// They were asked for.
+    has_subscribed: bool,
     asked: VecDeque<Asked>,
     copies: BTreeMap<String, Copy>,
     /// The newest state that the connection has told of.
@@ -157,6 +172,8 @@ impl Listener {
             asked.push_back(Asked::Beginning);
         };
         begin(&["HELLO", "3"]);
+        // A node that has just been started says so.
+        begin(&["PING"]);
         if habits.readonly {
             begin(&["READONLY"]);
         }
@@ -172,22 +189,14 @@ impl Listener {
             words.extend(habits.noloop.then_some("NOLOOP"));
             begin(&words);
         }
-        let all = habits.subscriptions.iter().copied().chain([Subscription::Channel(LOG_CHANNEL)]);
-        let unconfirmed = all.clone().count();
-        for subscription in all {
-            let (command, name) = match subscription {
-                Subscription::Channel(name) => ("SUBSCRIBE", name),
-                Subscription::Pattern(name) => ("PSUBSCRIBE", name),
-                Subscription::Shard(name) => ("SSUBSCRIBE", name),
-            };
-            client.send_for_pushes(&[command.as_bytes(), name.as_bytes()]);
-        }
+        let unconfirmed = habits.subscriptions.len() + 1;
         Self {
             client,
             id,
             node,
             habits,
             unconfirmed,
+            has_subscribed: false,
             asked,
             copies: BTreeMap::new(),
             known: 0,
@@ -196,6 +205,20 @@ impl Listener {
             has_failed: false,
             follows_log: true,
             record: Record::default(),
+        }
+    }
+
+    fn subscribe(&mut self) {
+        self.has_subscribed = true;
+        for subscription in
+            self.habits.subscriptions.iter().copied().chain([Subscription::Channel(LOG_CHANNEL)])
+        {
+            let (command, name) = match subscription {
+                Subscription::Channel(name) => ("SUBSCRIBE", name),
+                Subscription::Pattern(name) => ("PSUBSCRIBE", name),
+                Subscription::Shard(name) => ("SSUBSCRIBE", name),
+            };
+            self.client.send_for_pushes(&[command.as_bytes(), name.as_bytes()]);
         }
     }
 
@@ -268,7 +291,7 @@ impl Listener {
             (Caching::OptOut, false) => !self.part(&["CLIENT", "CACHING", "NO"]),
             _ => true,
         };
-        self.send(&["GET", key], Asked::Get { key: key.to_owned(), own: self.own, keeps });
+        self.send(&["MGET", "t:clock", key], Asked::Get { key: key.to_owned(), own: self.own, keeps });
     }
 
     /// The same as an element of the log.
@@ -277,7 +300,7 @@ impl Listener {
             self.part(&["CLIENT", "CACHING", "YES"]);
         }
         self.part(&["MULTI"]);
-        self.part(&["GET", key]);
+        self.part(&["MGET", "t:clock", key]);
         self.send(&["EXEC"], Asked::GetInLog { key: key.to_owned() });
     }
 
@@ -337,8 +360,12 @@ impl Listener {
                 Heard::Push(parts) => self.pushed(&parts, now),
                 Heard::Reply(reply) => self.replied(&reply, now)?,
             }
-            if self.ready.is_none() && self.unconfirmed == 0 && self.asked.is_empty() {
-                self.ready = Some(now);
+            if self.ready.is_none() && self.asked.is_empty() && !self.has_failed {
+                match (self.has_subscribed, self.unconfirmed) {
+                    (false, _) => self.subscribe(),
+                    (true, 0) => self.ready = Some(now),
+                    (true, _) => {}
+                }
             }
         }
         Ok(())
@@ -379,7 +406,8 @@ impl Listener {
         let asked = self.asked.pop_front().expect("SimClient counts replies");
         if let Some(error) = reply.as_error() {
             // Of a transaction that was not even queued.
-            let expected = ERRORS.iter().any(|code| error.starts_with(code)) || error == "ERR EXEC without MULTI";
+            let expected =
+                ERRORS.iter().any(|code| error.starts_with(code)) || error == "ERR EXEC without MULTI";
             assert!(expected, "listener {}: {error}", self.id);
             self.has_failed |= matches!(asked, Asked::Beginning);
             return Ok(());
@@ -390,7 +418,7 @@ impl Listener {
             Asked::Publish { at } => self.record.published[at].is_answered = true,
             Asked::Change { key, removes } => {
                 let n = number(reply).expect("the script answers the number of the change");
-                self.record.changes.push((key.clone(), n));
+                self.record.changes.push((key.clone(), n, (!removes).then_some(n)));
                 self.own = self.own.max(n);
                 // Only who is told of all keys hears of what others do to a key that it has not read.
                 if self.habits.noloop && self.habits.caching == Caching::Broadcast {
@@ -398,30 +426,43 @@ impl Listener {
                 }
             }
             Asked::GetInLog { key } => {
-                if let Some(value) = reply.as_array().and_then(<[Value]>::first) {
-                    let value = number(value);
+                if let Some(answer) = reply.as_array().and_then(<[Value]>::first).and_then(Value::as_array) {
+                    let (since, value) = state_and_value(answer);
                     self.note_value(&key, value);
                     self.drop_copy(&key);
                     if self.habits.caching != Caching::No {
-                        let since = value.unwrap_or(self.known);
                         self.copies.insert(key, Copy { value, since, at: now });
                     }
                 }
             }
-            Asked::Get { key, own, keeps } => self.got(key, number(reply), own, keeps, now)?,
+            Asked::Get { key, own, keeps } => {
+                let (state, value) = state_and_value(reply.as_array().expect("MGET answers a list"));
+                self.got(key, state, value, own, keeps, now)?;
+            }
         }
         Ok(())
     }
 
-    fn got(&mut self, key: String, value: Option<u64>, own: u64, keeps: bool, now: Duration) -> Result<(), Violation> {
+    fn got(
+        &mut self,
+        key: String,
+        state: u64,
+        value: Option<u64>,
+        own: u64,
+        keeps: bool,
+        now: Duration,
+    ) -> Result<(), Violation> {
         self.note_value(&key, value);
         self.known = self.known.max(own);
-        if let Some(since) = value {
-            // What was known before must be in the answer.
-            let (client, key, upto) = (self.id, key.clone(), self.known);
-            self.record.held.push(Held { client, key, value, since, upto, at: now });
+        if state < self.known {
+            let what = format!(
+                "client {} of node {} ({:?}) is shown state {state} at {now:?}, though it knew of {} before it asked: from its own \
+                 writes, reads, or a message",
+                self.id, self.node, self.habits, self.known
+            );
+            return Err(Violation::new(Promise::FreshCaches, what));
         }
-        self.known = self.known.max(value.unwrap_or(0));
+        self.known = state;
         if let Some(copy) = self.copies.get(&key).filter(|copy| copy.value != value) {
             let what = format!(
                 "client {} of node {} ({:?}) holds {:?} for {key} since {:?}; its node answers {value:?} at {now:?}, and has not \
@@ -431,14 +472,13 @@ impl Listener {
             return Err(Violation::new(Promise::FreshCaches, what));
         }
         if keeps {
-            let since = value.unwrap_or(self.known);
-            self.copies.entry(key).or_insert(Copy { value, since, at: now });
+            self.copies.entry(key).or_insert(Copy { value, since: state, at: now });
         }
         Ok(())
     }
 
     fn note_value(&mut self, key: &str, value: Option<u64>) {
-        self.record.changes.extend(value.map(|n| (key.to_owned(), n)));
+        self.record.changes.extend(value.map(|n| (key.to_owned(), n, Some(n))));
     }
 
     fn drop_copy(&mut self, key: &str) {
@@ -455,6 +495,12 @@ impl Listener {
         all.iter().for_each(|key| self.drop_copy(key));
         self.record
     }
+}
+
+/// What the counter of changes was in an answer, and the value beside it.
+fn state_and_value(answer: &[Value]) -> (u64, Option<u64>) {
+    let [state, value] = answer else { panic!("two keys were asked for: {answer:?}") };
+    (number(state).unwrap_or(0), number(value))
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -10,12 +10,18 @@ const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 const LIMIT: u64 = 1 << 20;
 
-/// Above the limit by a few kilobytes for a fifth of a second out of every two.
+/// Above the limit by a few kilobytes for a fifth of a second out of every two: whatever may go has gone before it ends.
 fn memory() -> u64 {
-    if clock::wall_ms() / 200 % 2 == 0 { LIMIT + 3000 } else { LIMIT / 2 }
+    if clock::wall_ms() / 200 % 10 == 7 { LIMIT + 3000 } else { LIMIT / 2 }
+}
+
+/// Above it by a few keys for some milliseconds: never does everything go.
+fn ample_memory() -> u64 {
+    if clock::wall_ms() % 200 < 20 { LIMIT + 200 } else { LIMIT / 2 }
 }
 
 fn cluster(seed: u64, policy: &str) -> SimCluster {
+    let memory = if policy.starts_with("allkeys") { ample_memory } else { memory };
     let settings = Settings { memory: Some(memory), ..Settings::default() };
     let settings = settings.with("maxmemory", &LIMIT.to_string()).with("maxmemory-policy", policy);
     SimCluster::with(seed, 3, settings)

@@ -2,7 +2,7 @@
 // cluster mode, told of all nodes, with its own retries: what was acknowledged is there.
 const assert = require("node:assert/strict");
 const Redis = require("ioredis");
-const { nodes, survivors, isKilled, rounds, together, run, pause, numbers } = require("./play");
+const { nodes, survivors, isKilled, rounds, together, run, pause, publishUntil, numbers } = require("./play");
 
 const APPEND = "return {redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('INCR', KEYS[2])}";
 
@@ -99,6 +99,9 @@ run(async () => {
   const two = connect(survivors[1]);
   const auto = connect(survivors[0], { enableAutoPipelining: true });
   const cluster = new Redis.Cluster(nodes.map((port) => ({ host: "127.0.0.1", port })));
+  // Subscribed at one of the three, whichever ioredis chooses; if that one dies, ioredis subscribes at another.
+  const moved = new Promise((heard) => cluster.on("message", (_, text) => text === "after the kill" && heard()));
+  await cluster.subscribe("elsewhere");
   await one.xgroup("CREATE", "stream", "group", "$", "MKSTREAM");
   const heard = [];
   const news = two.duplicate();
@@ -111,6 +114,7 @@ run(async () => {
     ...numbers(4).map((who) => () => clusterCaller(cluster, who)),
   );
   const [seen, taken] = await beside;
+  await publishUntil(moved, () => one.publish("elsewhere", "after the kill"));
 
   assert.deepEqual(await two.lrange("log:1", 0, -1), numbers(rows1).map(String));
   assert.deepEqual(await two.lrange("log:2", 0, -1), numbers(rows2).map(String));

@@ -2,7 +2,7 @@
 // cluster mode, told of all nodes: what was acknowledged is there.
 const assert = require("node:assert/strict");
 const { createClient, createCluster, defineScript } = require("redis");
-const { nodes, survivors, isKilled, rounds, together, run, pause, numbers } = require("./play");
+const { nodes, survivors, isKilled, rounds, together, run, pause, publishUntil, numbers } = require("./play");
 
 const append = defineScript({
   SCRIPT: "return {redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('INCR', KEYS[2])}",
@@ -117,6 +117,10 @@ run(async () => {
   let errors = 0;
   cluster.on("error", () => errors++).on("node-error", () => errors++);
   await cluster.connect();
+  // Subscribed at the leader; when it dies, node-redis subscribes at another node.
+  let hear;
+  const moved = new Promise((resolve) => (hear = resolve));
+  await cluster.sSubscribe("elsewhere", (text) => text === "after the kill" && hear());
   await one.xGroupCreate("stream", "group", "$", { MKSTREAM: true });
   const heard = [];
   const news = await two.duplicate().connect();
@@ -130,6 +134,7 @@ run(async () => {
     ...numbers(4).map((who) => () => clusterCaller(cluster, who)),
   );
   const [seen, taken] = await beside;
+  await publishUntil(moved, () => one.sPublish("elsewhere", "after the kill"));
 
   assert.deepEqual(await two.lRange("log:1", 0, -1), numbers(rows1).map(String));
   assert.deepEqual(await two.lRange("log:2", 0, -1), numbers(rows2).map(String));

@@ -37,6 +37,17 @@ function run(main) {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Publishes until it has been heard: a subscription that has lost its node needs a moment to find another one.
+async function publishUntil(heard, publish) {
+  let done = false;
+  heard.then(() => (done = true));
+  while (!done) {
+    await publish();
+    await pause(20);
+  }
+}
+
 const numbers = (count) => Array.from({ length: count }, (_, n) => n);
 
-module.exports = { nodes, survivors, isKilled: () => killed, rounds, together, run, pause, numbers };
+module.exports = { nodes, survivors, isKilled: () => killed, rounds, together, run, pause, publishUntil, numbers };

@@ -11,7 +11,7 @@ from pathlib import Path
 from play import Play
 
 play = Play()
-os.environ["CELERY_PORT"] = str(play.survivors[0])
+os.environ["CELERY_PORT"] = os.environ["CELERY_BROKERS"] = str(play.survivors[0])
 
 from celery import chord, group  # noqa: E402
 
@@ -22,7 +22,7 @@ def worker(port, number):
     return subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "--pool", "threads", "--concurrency", "3",
          "--hostname", f"worker{number}@localhost", "--loglevel", "WARNING"],
-        cwd=Path(__file__).parent, env={**os.environ, "CELERY_PORT": str(port)}, stdin=subprocess.DEVNULL,
+        cwd=Path(__file__).parent, env={**os.environ, "CELERY_PORT": str(port), "CELERY_BROKERS": str(port)}, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Acl, NODE_USER, selector::Selector, user::User};
 use crate::{
-    command::{Command, Flags, KeyFlags, KeyPositions, flags_by_arguments},
+    command::{Command, Flags, KeyFlags, KeyPositions, flags_by_arguments, lookup, subcommand},
     error::CommandError,
 };
 
@@ -113,9 +113,16 @@ impl Denied {
     }
 }
 
+/// As what CONFIG SET stands in the log.
+const DIRECTORY_SET: &str = "\0directory.set";
+
 /// The name of a command as Redis knows it.
 fn told_name(command: &Command) -> &'static str {
-    if command.name.starts_with("debug|") { "debug" } else { command.name }
+    match command.name {
+        DIRECTORY_SET => "config|set",
+        name if name.starts_with("debug|") => "debug",
+        name => name,
+    }
 }
 
 /// What judging one selector after the other finds out once.
@@ -131,9 +138,15 @@ impl Acl {
     /// # Errors
     /// Why not.
     pub fn judge(&self, user: u64, command: &'static Command, args: &[&[u8]]) -> Result<(), Denied> {
-        if command.flags.contains(Flags::INTERNAL) || user == NODE_USER {
-            return Ok(());
-        }
+        let command = match command.name {
+            _ if user == NODE_USER => return Ok(()),
+            DIRECTORY_SET => {
+                subcommand(lookup(b"config").expect("it is in the table"), b"set").expect("it is one")
+            }
+            // No client can send these.
+            _ if command.flags.contains(Flags::INTERNAL) => return Ok(()),
+            _ => command,
+        };
         self.by_number(user).ok_or(Denied::Gone)?.judge(command, args)
     }
 

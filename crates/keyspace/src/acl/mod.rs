@@ -111,24 +111,27 @@ impl Acl {
     /// # Errors
     /// The first rule that is none, or does not fit those before it.
     pub fn set(&mut self, name: &[u8], rules: &[&[u8]], all_channels: bool) -> Result<bool, RuleError> {
-        rules::check_name(name)?;
-        let (old, number) = match self.get(name) {
-            Some(user) => (Some(user.clone()), user.number()),
-            None => (None, self.next),
-        };
-        let mut user = match &old {
-            Some(user) => User::clone(user),
-            None => User::new(number, name.into(), all_channels),
-        };
-        user.change(rules, all_channels)?;
-        if old.as_deref() == Some(&user) {
+        let user = self.user_by(name, rules, all_channels)?;
+        if self.get(name).is_some_and(|old| **old == user) {
             return Ok(false);
         }
-        if old.is_none() {
-            self.next += 1;
-        }
+        self.next = self.next.max(user.number() + 1);
         self.insert(user);
         Ok(true)
+    }
+
+    /// What [`Acl::set`] would make of a user.
+    ///
+    /// # Errors
+    /// Those of [`Acl::set`].
+    pub fn user_by(&self, name: &[u8], rules: &[&[u8]], all_channels: bool) -> Result<User, RuleError> {
+        rules::check_name(name)?;
+        let mut user = match self.get(name) {
+            Some(user) => User::clone(user),
+            None => User::new(self.next, name.into(), all_channels),
+        };
+        user.change(rules, all_channels)?;
+        Ok(user)
     }
 
     /// Removes a user, unless it is the default user. False if there is none.

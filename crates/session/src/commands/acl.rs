@@ -9,9 +9,13 @@ use quorate_keyspace::{CommandError, Reply};
 use sha2::{Digest, Sha256};
 
 use super::{Answer, Cx, text};
+use crate::stats::shown;
 
 /// How long the rules of a user may be. More of them are refused before they get anywhere.
 const RULES_BYTES_MAX: usize = 1 << 20;
+
+/// Where the rules begin in a line of ACL SETUSER.
+const RULES_AT: usize = 3;
 
 const TOO_LONG: CommandError = CommandError::fixed("ERR the rules of a user may have at most 1 MiB");
 const NO_FILE: CommandError = CommandError::fixed(
@@ -41,38 +45,36 @@ pub(crate) fn without_passwords(
     args: &[&[u8]],
     users: impl FnOnce() -> Arc<Acl>,
 ) -> Result<Option<Vec<Vec<u8>>>, CommandError> {
-    let at = match command.name {
-        "acl|setuser" => 3,
-        "acl|dryrun" if is_setuser(&args[3..]) => 6,
+    match command.name {
+        "acl|setuser" => {}
+        "acl|dryrun" => {
+            // What it says does not depend on them.
+            let shown = shown(command, args);
+            return Ok((shown != args).then(|| shown.iter().map(|arg| arg.to_vec()).collect()));
+        }
         _ => return Ok(None),
-    };
+    }
     if args.iter().map(|arg| arg.len()).sum::<usize>() > RULES_BYTES_MAX {
         return Err(TOO_LONG);
     }
-    let has_passwords = args.iter().skip(at).any(|rule| matches!(rule, [b'>' | b'<', ..]));
-    let hashed = has_passwords.then(|| hashed(args, at));
-    if command.name == "acl|setuser" {
-        let rules: Vec<&[u8]> = match &hashed {
-            Some(args) => args[3..].iter().map(Vec::as_slice).collect(),
-            None => args[3..].to_vec(),
-        };
-        let tried = Acl::clone(&users()).set(args[2], &rules, false);
-        tried.map(drop).or_else(|error| match error.depends_on_user() {
-            true => Ok(()),
-            false => Err(error.error().clone()),
-        })?;
-    }
+    let has_passwords = args.iter().skip(RULES_AT).any(|rule| matches!(rule, [b'>' | b'<', ..]));
+    let hashed = has_passwords.then(|| hashed(args));
+    let rules: Vec<&[u8]> = match &hashed {
+        Some(args) => args[RULES_AT..].iter().map(Vec::as_slice).collect(),
+        None => args[RULES_AT..].to_vec(),
+    };
+    let tried = users().user_by(args[2], &rules, false);
+    tried.map(drop).or_else(|error| match error.depends_on_user() {
+        true => Ok(()),
+        false => Err(error.error().clone()),
+    })?;
     Ok(hashed)
 }
 
-fn is_setuser(line: &[&[u8]]) -> bool {
-    matches!(line, [acl, word, ..] if acl.eq_ignore_ascii_case(b"acl") && word.eq_ignore_ascii_case(b"setuser"))
-}
-
-fn hashed(args: &[&[u8]], at: usize) -> Vec<Vec<u8>> {
+fn hashed(args: &[&[u8]]) -> Vec<Vec<u8>> {
     let rule = |(i, rule): (usize, &&[u8])| match rule {
-        [b'>', password @ ..] if i >= at => format!("#{}", hash_of(password)).into_bytes(),
-        [b'<', password @ ..] if i >= at => format!("!{}", hash_of(password)).into_bytes(),
+        [b'>', password @ ..] if i >= RULES_AT => format!("#{}", hash_of(password)).into_bytes(),
+        [b'<', password @ ..] if i >= RULES_AT => format!("!{}", hash_of(password)).into_bytes(),
         rule => rule.to_vec(),
     };
     args.iter().enumerate().map(rule).collect()
@@ -183,7 +185,14 @@ mod tests {
         );
         assert_eq!(goes_on("ACL SETUSER >u on"), Ok("ACL SETUSER >u on".to_owned()), "that is a name");
         let line = "ACL DRYRUN default ACL SETUSER u";
-        assert_eq!(goes_on(&format!("{line} >test")), Ok(format!("{line} #{HASH}")));
+        assert_eq!(
+            goes_on(&format!("{line} >test")),
+            Ok("ACL DRYRUN default ACL SETUSER (redacted) (redacted)".to_owned())
+        );
+        assert_eq!(
+            goes_on("ACL DRYRUN default AUTH u test"),
+            Ok("ACL DRYRUN default AUTH (redacted) (redacted)".to_owned())
+        );
         assert_eq!(goes_on("ACL DRYRUN default GET >test"), Ok("ACL DRYRUN default GET >test".to_owned()));
         assert_eq!(goes_on("SET >a >b"), Ok("SET >a >b".to_owned()));
     }

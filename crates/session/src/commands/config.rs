@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use quorate_cluster::config::{Change, Scope};
+use quorate_keyspace::command::Command;
 use quorate_keyspace::{CommandError, Reply};
 use quorate_replica::Transaction;
 
-use super::{Answer, Cx};
+use super::{Answer, Cx, refused_at_exec};
 use crate::connection::Connection;
 use crate::node::Node;
 use crate::serve::in_the_log;
@@ -27,7 +28,9 @@ pub(super) async fn set(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Ve
         Ok(changes) => changes,
         Err(text) => return connection.reply(&mut |r| r.error(&CommandError::new(text.clone()))),
     };
+    // Lower limits hold before the next command.
     node.tracking.limit_keys(node.config.tracking_table_max_keys());
+    node.evict_clients();
     let line = match line_for_the_log(&node, &changes) {
         Ok(Some(line)) => line,
         Ok(None) => return connection.reply(&mut |r| r.ok()),
@@ -74,7 +77,13 @@ fn line_for_the_log(node: &Node, changes: &[Change]) -> Result<Option<Vec<Vec<u8
 
 /// CONFIG SET as a step of a transaction. A step is carried out by all replicas or by this node alone, so it cannot
 /// change parameters of the cluster and of the node at once.
-pub(crate) fn set_within_transaction(node: Rc<Node>, transaction: &mut Transaction, args: &[&[u8]]) {
+pub(crate) fn set_within_transaction(
+    command: &'static Command,
+    node: Rc<Node>,
+    connection: Rc<Connection>,
+    transaction: &mut Transaction,
+    args: &[&[u8]],
+) {
     const BOTH: &str = "ERR CONFIG SET failed - within a transaction, parameters of the node and those of the cluster \
                         need a CONFIG SET each";
     let refuse = |transaction: &mut Transaction, text: String| {
@@ -91,10 +100,16 @@ pub(crate) fn set_within_transaction(node: Rc<Node>, transaction: &mut Transacti
         Ok(Some(_)) if of_node > 0 => refuse(transaction, BOTH.to_owned()),
         Ok(Some(line)) => transaction.command(0, &line.iter().map(Vec::as_slice).collect::<Vec<_>>()),
         Ok(None) => {
-            let args: Vec<Vec<u8>> = args[2..].iter().map(|arg| arg.to_vec()).collect();
-            transaction.local(Box::new(move |reply| match node.config.set_all(&args) {
-                Ok(_) => reply.ok(),
-                Err(text) => reply.error(&CommandError::new(text)),
+            let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+            transaction.local(Box::new(move |reply| {
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                if refused_at_exec(command, &node, &connection, &args, reply) {
+                    return;
+                }
+                match node.config.set_all(&args[2..]) {
+                    Ok(_) => reply.ok(),
+                    Err(text) => reply.error(&CommandError::new(text)),
+                }
             }));
         }
     }

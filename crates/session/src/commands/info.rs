@@ -284,6 +284,8 @@ fn stats(cx: &Cx<'_>, out: &mut String) {
         "pubsub_channels": cx.node.channels.len(Kind::Channel),
         "pubsub_patterns": cx.node.channels.len(Kind::Pattern),
         "pubsubshard_channels": cx.node.channels.len(Kind::Shard),
+        "quorate_messages_dropped_to_nodes": cx.node.replica.publications_dropped(),
+        "quorate_messages_dropped_of_entries": cx.node.replica.with_keyspace(Keyspace::news_dropped),
         "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,

@@ -163,18 +163,34 @@ pub(crate) fn within_transaction(
     args: &[&[u8]],
 ) -> Local {
     let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
-    let user = connection.user.get();
     Box::new(move |reply| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        // Every replica judges its commands; this one nobody else sees.
-        if let Err(denied) = node.access.judge(user, command, &args) {
-            if let Some(denial) = denied.denial(command, &args) {
-                connection.denied(&denial, Place::Transaction);
-            }
-            return reply.error(&denied.error_at_exec());
+        if refused_at_exec(command, &node, &connection, &args, reply) {
+            return;
         }
         answer(command, &Cx { node: &node, connection: &connection }, &args, Place::Transaction, reply);
+        if command.name == "client|tracking" {
+            // What this entry changed so far, and what the transaction has read, it was not told of.
+            node.tracking.tell_to_drop_all(&connection);
+        }
     })
+}
+
+/// Refuses a step of a transaction that no other replica sees, if the user may not do it any more. The others every replica
+/// judges.
+fn refused_at_exec(
+    command: &'static Command,
+    node: &Node,
+    connection: &Connection,
+    args: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> bool {
+    let Err(denied) = node.access.judge(connection.user.get(), command, args) else { return false };
+    if let Some(denial) = denied.denial(command, args) {
+        connection.denied(&denial, Place::Transaction);
+    }
+    reply.error(&denied.error_at_exec());
+    true
 }
 
 /// Whether a command takes time, so that it cannot be a step of a transaction.
@@ -202,6 +218,8 @@ pub(crate) fn reports_on_node(command: &Command) -> bool {
             | "bgrewriteaof"
             | "memory|stats"
             | "memory|doctor"
+            | "memory|malloc-stats"
+            | "config|resetstat"
             | "wait"
             | "waitaof"
             | "quorate|status"
@@ -216,6 +234,9 @@ pub(crate) fn report(report: &Report, node: &Rc<Node>, connection: &Rc<Connectio
     let args: Vec<&[u8]> = report.args.iter().map(Vec::as_slice).collect();
     let mut bytes = report.answer.borrow_mut();
     let mut reply = Reply::new(&mut bytes, connection.protocol.get());
+    if refused_at_exec(report.command, node, connection, &args, &mut reply) {
+        return;
+    }
     answer(report.command, &Cx { node, connection }, &args, Place::Transaction, &mut reply);
 }
 

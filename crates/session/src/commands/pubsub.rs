@@ -35,8 +35,18 @@ pub(super) fn subscribe(cx: &Cx<'_>, name: &'static str, args: &[&[u8]], reply: 
         reply.count(count);
     };
     if begins {
+        let mut new: Vec<&[u8]> = Vec::new();
         for channel in &args[1..] {
-            let count = channels.subscribe(kind, cx.connection, channel)?;
+            let had = cx.connection.subscriptions.borrow().has(kind, channel);
+            // All of them or, with an error, none.
+            let count = channels.subscribe(kind, cx.connection, channel).inspect_err(|_| {
+                for name in &new {
+                    channels.unsubscribe(kind, cx.connection, name);
+                }
+            })?;
+            if !had {
+                new.push(channel);
+            }
             told(reply, Some(channel), count);
         }
         return Ok(());

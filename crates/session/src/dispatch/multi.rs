@@ -7,13 +7,16 @@ use quorate_keyspace::command::{Command, Flags, Handler};
 use quorate_keyspace::{CommandError, Keyspace, Place};
 use quorate_replica::Client as _;
 
-use super::{Dispatch, State, owned, parse_db};
+use super::{Dispatch, State, authenticates, keys_read, owned, parse_db};
 use crate::commands;
 use crate::connection::{Connection, Lane};
 use crate::node::Node;
 use crate::stats::Monitors;
 use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
 
+/// The commands of a transaction are judged as those of one user.
+const AUTH_IN_MULTI: CommandError =
+    CommandError::fixed("ERR a transaction belongs to one user: no AUTH inside of it");
 const EXECABORT: CommandError =
     CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
@@ -106,8 +109,14 @@ impl State {
         if command.flags.contains(Flags::NO_MULTI) || commands::takes_time(command) {
             return self.refuse(&CommandError::fixed("ERR Command not allowed inside a transaction"));
         }
+        if authenticates(command, args) {
+            return self.refuse(&AUTH_IN_MULTI);
+        }
         let writes = self.may_change(command, args);
-        let keys = self.keys_to_track(command, args);
+        let keys = match self.connection.tracked.borrow().is_some() {
+            true => keys_read(command, args),
+            false => Vec::new(),
+        };
         let bytes = COMMAND_BYTES + args.iter().map(|a| a.len() + ARG_BYTES).sum::<usize>();
         let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
         let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
@@ -161,7 +170,10 @@ impl State {
         self.count_commands(queue.transaction.len());
         self.enter(Lane::Writes);
         self.node.replica.transaction(&self.client, queue.transaction);
-        self.connection.will_have(queue.reads);
+        // CLIENT CACHING and CLIENT TRACKING among its steps may want less than all of them: a key too many does no harm.
+        if queue.tracks || c.tracked.borrow().as_ref().is_some_and(|tracked| tracked.wants()) {
+            self.connection.will_have(queue.reads);
+        }
         Dispatch::Done
     }
 }
@@ -201,7 +213,7 @@ fn put(
         | Handler::ReadOrWait { .. }
         | Handler::Connection(_) => queue.transaction.command(queue.db, args),
         Handler::Session if command.name == "config|set" => {
-            commands::set_within_transaction(node, &mut queue.transaction, args);
+            commands::set_within_transaction(command, node, connection, &mut queue.transaction, args);
         }
         Handler::Session | Handler::Container if commands::reports_on_node(command) => {
             let answer = Rc::new(RefCell::new(Vec::new()));
@@ -215,8 +227,9 @@ fn put(
             }));
         }
         Handler::Session | Handler::Container => {
-            // What follows EXEC may have another user.
-            queue.selects |= matches!(command.name, "auth" | "hello");
+            // What follows EXEC depends on it.
+            queue.tracks |= matches!(command.name, "client|tracking" | "client|caching");
+            queue.selects |= queue.tracks || command.name == "hello";
             queue.transaction.local(commands::within_transaction(command, node, connection, args));
         }
     }

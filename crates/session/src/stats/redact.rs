@@ -1,6 +1,6 @@
 //! Which arguments nobody may read in MONITOR and SLOWLOG.
 
-use quorate_keyspace::command::Command;
+use quorate_keyspace::command::{Command, named};
 
 /// What stands in the place of a secret.
 const REDACTED: &[u8] = b"(redacted)";
@@ -15,25 +15,35 @@ fn is(arg: &[u8], word: &str) -> bool {
 
 /// The arguments of a command as anybody may read them. A command that is not right is treated alike.
 pub(crate) fn shown<'a>(command: &Command, args: &[&'a [u8]]) -> Vec<&'a [u8]> {
-    let mut shown = args.to_vec();
+    let (mut shown, mut command, mut at) = (args.to_vec(), command, 0);
+    // A command line in a command line, perhaps in many.
+    while command.name == "acl|dryrun" && args.len() > at + 3 {
+        at += 3;
+        let Some(inner) = named(&args[at..]) else { break };
+        command = inner;
+    }
+    redact(command, &mut shown[at..]);
+    shown
+}
+
+fn redact(command: &Command, args: &mut [&[u8]]) {
     match command.name {
-        "auth" => hide(&mut shown, 1, usize::MAX),
-        "acl|setuser" => hide(&mut shown, 2, usize::MAX),
-        "hello" => hide_behind(&mut shown, 2, "auth", 2),
+        "auth" => hide(args, 1, usize::MAX),
+        "acl|setuser" => hide(args, 2, usize::MAX),
+        "hello" => hide_behind(args, 1, "auth", 2),
         "migrate" => {
-            hide_behind(&mut shown, 6, "auth", 1);
-            hide_behind(&mut shown, 6, "auth2", 2);
+            hide_behind(args, 6, "auth", 1);
+            hide_behind(args, 6, "auth2", 2);
         }
         "config|set" => {
             for i in (2..args.len().saturating_sub(1)).step_by(2) {
                 if SECRET_PARAMETERS.iter().any(|name| is(args[i], name)) {
-                    shown[i + 1] = REDACTED;
+                    args[i + 1] = REDACTED;
                 }
             }
         }
         _ => {}
     }
-    shown
 }
 
 fn hide(args: &mut [&[u8]], from: usize, most: usize) {
@@ -76,6 +86,14 @@ mod tests {
             ),
             ("config set requirepass", "config set requirepass"),
             ("set auth pw", "set auth pw"),
+            ("hello auth user pw", "hello auth (redacted) (redacted)"),
+            ("acl dryrun u auth pw", "acl dryrun u auth (redacted)"),
+            ("acl dryrun u set k v", "acl dryrun u set k v"),
+            (
+                "acl dryrun u acl dryrun v acl setuser w >pw",
+                "acl dryrun u acl dryrun v acl setuser (redacted) (redacted)",
+            ),
+            ("acl dryrun u acl dryrun", "acl dryrun u acl dryrun"),
         ];
         for (line, expected) in cases {
             assert_eq!(shown_line(line), expected);

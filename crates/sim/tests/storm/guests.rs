@@ -92,9 +92,20 @@ impl Guests {
         let nodes = cluster.numbers().count();
         let rng = cluster.world().rng();
         let node = rng.usize(1..=nodes);
-        let kinds = [Caching::Default, Caching::Default, Caching::Broadcast, Caching::OptIn, Caching::OptOut, Caching::No];
+        let kinds = [
+            Caching::Default,
+            Caching::Default,
+            Caching::Broadcast,
+            Caching::OptIn,
+            Caching::OptOut,
+            Caching::No,
+        ];
         let subscriptions = [
-            vec![Subscription::Channel(CHANNELS[0]), Subscription::Channel(CHANNELS[1]), Subscription::Shard(SHARD)],
+            vec![
+                Subscription::Channel(CHANNELS[0]),
+                Subscription::Channel(CHANNELS[1]),
+                Subscription::Shard(SHARD),
+            ],
             vec![Subscription::Pattern("t:c*"), Subscription::Channel(CHANNELS[0])],
         ];
         let habits = Habits {
@@ -124,7 +135,8 @@ impl Guests {
     /// On a whole cluster: compares all copies that are left, has everybody hear everybody, and judges everything.
     pub(crate) fn judge(&mut self, cluster: &mut SimCluster) {
         self.compare_all(cluster);
-        let published: Vec<Published> = self.all_records().flat_map(|record| record.published.clone()).collect();
+        let published: Vec<Published> =
+            self.all_records().flat_map(|record| record.published.clone()).collect();
         for guest in self.guests.iter().flatten() {
             told_of_leaders(guest, cluster);
             must_have_heard(&guest.listener, &published);
@@ -271,7 +283,8 @@ fn hear_each_other(cluster: &mut SimCluster, ids: &mut u64) {
     // The first ones may meet connections of the time before.
     let end = cluster.now() + 8 * SECOND;
     let has_heard_all = |listener: &Listener| {
-        let publishers: BTreeMap<u64, ()> = listener.record().heard.iter().map(|m| (m.publisher, ())).collect();
+        let publishers: BTreeMap<u64, ()> =
+            listener.record().heard.iter().map(|m| (m.publisher, ())).collect();
         publishers.len() == nodes.len()
     };
     while !all.iter().all(has_heard_all) {

@@ -18,9 +18,9 @@ use quorate_sim::{Options, Settings, SimCluster};
 
 use commands::{Op, last_reads};
 use faults::Faults;
+pub(crate) use faults::{FaultKind, LEASES};
 use guests::Guests;
 use users::Users;
-pub(crate) use faults::{FaultKind, LEASES};
 pub(crate) use workers::{Load, MIXED, REGISTERS};
 use workers::{Mix, STRINGS, Workers};
 
@@ -146,13 +146,15 @@ pub(crate) fn run(plan: Plan) -> Report {
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
     let has_all = plan.load.mix == Mix::Everything;
     let short = plan.is_short_of_memory();
-    let mut settings = Settings { world: world(plan.seed), memory: short.then_some(memory), ..Settings::default() }
-        .with("write-timeout", &write_timeout.as_millis().to_string())
-        .with("snapshot-log-size", "1mb")
-        .with("log-keep-size", "64kb")
-        .with("appendfsync", if plan.everysec { "everysec" } else { "always" });
+    let mut settings =
+        Settings { world: world(plan.seed), memory: short.then_some(memory), ..Settings::default() }
+            .with("write-timeout", &write_timeout.as_millis().to_string())
+            .with("snapshot-log-size", "1mb")
+            .with("log-keep-size", "64kb")
+            .with("appendfsync", if plan.everysec { "everysec" } else { "always" });
     if short {
-        let policy = ["volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"][plan.seed as usize / 3 % 4];
+        let policy =
+            ["volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"][plan.seed as usize / 3 % 4];
         settings = settings.with("maxmemory", &MEMORY_MAX.to_string()).with("maxmemory-policy", policy);
     }
     if has_all && plan.seed % 5 == 0 {
@@ -329,7 +331,10 @@ impl Storm {
             acknowledged: count(Op::is_acknowledged),
             not_applied: count(Op::is_not_applied),
             unknown: count(Op::is_unknown),
-            beside: self.beside.as_ref().map_or([0; 2], |(guests, users)| [guests.answered(), users.answered()]),
+            beside: self
+                .beside
+                .as_ref()
+                .map_or([0; 2], |(guests, users)| [guests.answered(), users.answered()]),
             recovery,
             simulated: self.cluster.now(),
             trace_digest: self.cluster.world().trace_digest(),

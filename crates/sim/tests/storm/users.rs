@@ -59,7 +59,9 @@ impl Line {
 
     /// Whether nothing will come of it any more.
     fn is_over(&mut self, cluster: &SimCluster, faults: &Faults) -> bool {
-        let died = faults.died(self.node).is_some_and(|died| died >= self.since && cluster.now() > died + BROKEN_AFTER);
+        let died = faults
+            .died(self.node)
+            .is_some_and(|died| died >= self.since && cluster.now() > died + BROKEN_AFTER);
         let is_stuck = !self.waiting.is_empty() && cluster.now() > self.since + PATIENCE;
         died || is_stuck || self.client.ended().is_some()
     }
@@ -114,7 +116,8 @@ impl Users {
                     self.answered += take(member);
                     if member.line.is_over(cluster, faults) {
                         self.members[i] = None;
-                    } else if more && member.is_in && member.line.waiting.is_empty() && cluster.now() >= *next {
+                    } else if more && member.is_in && member.line.waiting.is_empty() && cluster.now() >= *next
+                    {
                         *next = cluster.now() + cluster.world().rng().u32(..=PAUSE_MS) * MS;
                         member.line.since = cluster.now();
                         act(member, cluster);
@@ -163,10 +166,20 @@ impl Users {
         let note = |note| ["RPUSH", journal.as_str(), note];
         match draw {
             0..3 => {
-                line.send_all(&[&["MULTI"], &note(REVOKED), &["ACL", "SETUSER", &user, "-@write"], &["EXEC"]]);
+                line.send_all(&[
+                    &["MULTI"],
+                    &note(REVOKED),
+                    &["ACL", "SETUSER", &user, "-@write"],
+                    &["EXEC"],
+                ]);
             }
             3..6 => {
-                line.send_all(&[&["MULTI"], &note(GRANTED), &["ACL", "SETUSER", &user, "+@write"], &["EXEC"]]);
+                line.send_all(&[
+                    &["MULTI"],
+                    &note(GRANTED),
+                    &["ACL", "SETUSER", &user, "+@write"],
+                    &["EXEC"],
+                ]);
             }
             6..8 => line.send(&["RPUSH", FEED, MARK], false),
             _ => {
@@ -199,7 +212,8 @@ impl Users {
         for journal in &self.journals {
             let reply = cluster.call(&mut client, &[b"LRANGE", journal.as_bytes(), b"0", b"-1"], 5 * SECOND);
             let reply = reply.unwrap_or_else(|error| panic!("{journal} is not there to be read: {error}"));
-            let lines = lines(&reply).unwrap_or_else(|| panic!("{journal} is not there to be read: {reply:?}"));
+            let lines =
+                lines(&reply).unwrap_or_else(|| panic!("{journal} is not there to be read: {reply:?}"));
             if let Err(violation) = check_journal(&lines) {
                 panic!("{journal}: {violation}: {lines:?}");
             }
