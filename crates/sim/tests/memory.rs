@@ -62,7 +62,7 @@ fn run(seed: u64, policy: &str) -> (u32, u64) {
     let mut refused = 0;
     let mut clients: Vec<(usize, SimClient)> = c.numbers().map(|n| (n, c.connect(n))).collect();
     let mut evicted = 0;
-    for round in 0..400 {
+    for round in 0..240 {
         for (n, client) in &mut clients {
             while let Some(reply) = client.reply() {
                 let is_oom = reply.as_error().is_some_and(|text| text.starts_with("OOM "));
@@ -77,7 +77,7 @@ fn run(seed: u64, policy: &str) -> (u32, u64) {
             }
         }
         c.run_for(10 * MS);
-        if round == 200 {
+        if round == 120 {
             let leader = c.leader().expect("a leader");
             evicted += number_in_info(&mut c, leader, "evicted_keys");
             c.crash(leader);

@@ -129,6 +129,8 @@ fn a_snapshot_takes_the_place_of_changes(seed: u64) -> Vec<Violation> {
     room.get(reader);
     room.run(30 * MS);
     room.lab.isolate(follower);
+    // As long as a connection may still be of use, the log is kept for it.
+    room.run(12 * SECOND);
     room.write(writer, None);
     room.lab.padding = 60_000;
     let line = room.lab.connect(leader);
@@ -138,7 +140,6 @@ fn a_snapshot_takes_the_place_of_changes(seed: u64) -> Vec<Violation> {
     }
     room.run(SECOND);
     room.lab.heal();
-    // The connections to it may have to be given up first.
     let end = room.lab.c.now() + 30 * SECOND;
     let has_installed = |room: &Room| room.lab.c.stats(follower).is_some_and(|stats| stats.installs > 0);
     while !has_installed(&room) && room.lab.c.now() < end {
