@@ -172,6 +172,10 @@ pub(super) fn info(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
             ];
             flags.extend(all.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag));
             prefixes.clone_from(&tracked.options.prefixes);
+            if bcast && prefixes.is_empty() {
+                // Every key has it.
+                prefixes.push(Vec::new());
+            }
         }
     }
     reply.map(3);
