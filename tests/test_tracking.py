@@ -154,19 +154,30 @@ def test_what_is_asked_for(cluster):
     # BCAST: prefixes, whether read or not.
     client.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:", "PREFIX", "item:")
     other.call("MSET", "user:1", 1, "none", 1, "item:2", 1)
-    # One message for each prefix, in the order in which they were given.
-    assert [client.push(), client.push()] == [[b"invalidate", [b"user:1"]], [b"invalidate", [b"item:2"]]]
+    # One message for each prefix, in their order.
+    assert [client.push(), client.push()] == [[b"invalidate", [b"item:2"]], [b"invalidate", [b"user:1"]]]
     with other.connect() as writer:
         writer.call("MULTI")
         for key in ("user:3", "item:1", "user:2", "other", "user:3"):
             writer.call("INCR", key)
         writer.call("EXEC")
-    assert [client.push(), client.push()] == [[b"invalidate", [b"user:2", b"user:3"]], [b"invalidate", [b"item:1"]]]
+    assert [client.push(), client.push()] == [[b"invalidate", [b"item:1"]], [b"invalidate", [b"user:2", b"user:3"]]]
     assert client.silent() == []
     with pytest.raises(ErrorReply, match="overlaps with an existing prefix 'user:'"):
         client.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:1")
     with pytest.raises(ErrorReply, match="can't switch BCAST mode"):
         client.call("CLIENT", "TRACKING", "ON")
+    client.call("CLIENT", "TRACKING", "OFF")
+    # Without a prefix, every key has it. A flush is told once, though nothing was there.
+    client.call("CLIENT", "TRACKING", "ON", "BCAST")
+    with node.connect() as resp2:
+        resp2.call("CLIENT", "TRACKING", "ON", "BCAST")
+        assert resp2.call("CLIENT", "TRACKINGINFO")[5] == [b""]
+    other.call("FLUSHALL")
+    assert client.push() == [b"invalidate", None]
+    other.call("FLUSHALL")
+    assert client.push() == [b"invalidate", None]
+    assert client.silent() == []
     client.call("CLIENT", "TRACKING", "OFF")
     # OPTIN and OPTOUT.
     client.call("CLIENT", "TRACKING", "ON", "OPTIN")

@@ -62,7 +62,13 @@ mod tests {
         let of_k = BTreeMap::from([(3, Some(3)), (7, Some(7)), (9, None), (12, None)]);
         let of_j = BTreeMap::from([(5, Some(5))]);
         let changes = Changes::from([("k".to_owned(), of_k), ("j".to_owned(), of_j)]);
-        let fine = [held(Some(3), 3, 6), held(Some(7), 7, 8), held(None, 9, 20), held(None, 0, 2), held(Some(3), 3, 3)];
+        let fine = [
+            held(Some(3), 3, 6),
+            held(Some(7), 7, 8),
+            held(None, 9, 20),
+            held(None, 0, 2),
+            held(Some(3), 3, 3),
+        ];
         check_held(&fine, &changes).unwrap();
         for wrong in [held(Some(3), 3, 7), held(Some(3), 3, 50), held(Some(7), 7, 9), held(None, 5, 8)] {
             let violation = check_held(&[wrong.clone()], &changes).unwrap_err();

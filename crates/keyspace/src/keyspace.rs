@@ -570,11 +570,12 @@ impl Keyspace {
 
     /// Removes all keys of a database.
     pub(crate) fn flush(&mut self, db: usize) {
+        // Whoever caches is told of an empty one, too, as by Redis.
+        self.gazette.any_changed();
         if self.databases[db].table.is_empty() {
             return;
         }
         self.change(Effect::Flush, db, 0);
-        self.gazette.any_changed();
         let (table, deadlines) = self.databases[db].take_contents();
         self.garbage.push(Garbage::Deadlines(deadlines));
         let table = Arc::new(table);

@@ -209,8 +209,10 @@ impl Gazette {
         }
     }
 
+    /// To say so once is enough: FLUSHALL says it of each database.
     pub(crate) fn any_changed(&mut self) {
-        if self.interest.keys && self.changed_bytes <= NEWS_BYTES_MAX {
+        let is_said = self.news.last() == Some(&News::AnyChanged);
+        if self.interest.keys && !is_said && self.changed_bytes <= NEWS_BYTES_MAX {
             self.news.push(News::AnyChanged);
         }
     }

@@ -1022,7 +1022,7 @@ impl Replica {
         }
     }
 
-    /// The leader ends what waits for clients of nodes that it has not heard of for long, or that are members no more:
+    /// The leader ends what waits for clients of nodes that have ended, that it has not heard of for long, or that are members no more:
     /// they must not take elements that nobody will ever see.
     fn drop_waiters(&self, inner: &mut Inner) {
         let consensus = &self.shared.consensus;
@@ -1031,10 +1031,11 @@ impl Replica {
             return;
         }
         let patience = consensus.timing.write_timeout * 2;
-        for (node, start) in inner.origins.gone(waiting, &consensus.heard_from(), patience) {
+        let (heard, down) = (consensus.heard_from(), consensus.peers.down());
+        for (node, start) in inner.origins.gone(waiting, &heard, &down, patience) {
             tracing::info!(
                 node,
-                "its clients do not wait for keys any more: nothing was heard of it for long"
+                "its clients do not wait for keys any more: it is gone, or nothing was heard of it for long"
             );
             let [node, start, term] = [node, start, inner.target.term].map(|n| n.to_string());
             let client: Rc<dyn Client> = Rc::new(Waiter::default());

@@ -1,9 +1,9 @@
 """Celery that is told of all three nodes as brokers. Its workers and this program use the leader, which is killed.
 
-Between BRPOP and its note about what is unacknowledged Celery may lose a message, and one whose worker lost its connection is
-delivered again. So this application does what Celery asks of tasks that matter: they may be done twice, and what is not done in
-time is sent again. Nothing that was sent may be missing at the end, and no more is done twice than was sent again, or than the
-two workers may have held when they lost their connection."""
+Between BRPOP and its note about what is unacknowledged Celery may lose a message: here one for each worker, whose BRPOP outlives
+its connection for a while. One whose worker lost its connection is delivered again. So this application does what Celery asks of
+tasks that matter: they may be done twice, and what is not done in time is sent again. Nothing that was sent may be missing at the
+end, and no more is done twice than was sent again, or than the two workers may have held when they lost their connection."""
 
 import os
 import subprocess

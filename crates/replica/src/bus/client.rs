@@ -1,8 +1,8 @@
 //! The calling side of the bus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -112,6 +112,8 @@ struct Peer {
     control: Rpc,
     /// When it last sent something here whose outcome it learns from the log (nanoseconds of `env`'s clock).
     waits_since: Arc<AtomicU64>,
+    /// Nobody listens at its address: its process has ended.
+    is_down: Arc<AtomicBool>,
 }
 
 impl Peers {
@@ -131,8 +133,9 @@ impl Peers {
             Some(peer) => member.bus.clone_into(&mut peer.addr.lock().expect("not poisoned")),
             None => {
                 let addr = Arc::new(Mutex::new(member.bus.clone()));
-                let control = Rpc::start(self.dialer.clone(), id, addr.clone());
-                links.insert(id, Peer { addr, control, waits_since: Arc::default() });
+                let is_down = Arc::<AtomicBool>::default();
+                let control = Rpc::start(self.dialer.clone(), id, addr.clone(), is_down.clone());
+                links.insert(id, Peer { addr, control, waits_since: Arc::default(), is_down });
             }
         }
     }
@@ -148,6 +151,13 @@ impl Peers {
     pub(crate) fn is_waiting(&self, id: NodeId) -> bool {
         let since = self.peer(id).map_or(0, |p| p.waits_since.load(Ordering::Relaxed));
         since > 0 && Instant::from_nanos(since).elapsed() < WAITING
+    }
+
+    /// The members whose machines answered, when last asked, that nobody listens there.
+    pub(crate) fn down(&self) -> BTreeSet<NodeId> {
+        let links = self.links.lock().expect("not poisoned");
+        let down = links.iter().filter(|(_, peer)| peer.is_down.load(Ordering::Relaxed));
+        down.map(|(id, _)| *id).collect()
     }
 
     /// Forgets everybody who is not in `members`.
@@ -206,9 +216,9 @@ impl Drop for AbortOnDrop {
 }
 
 impl Rpc {
-    fn start(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>) -> Self {
+    fn start(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, is_down: Arc<AtomicBool>) -> Self {
         let (tx, rx) = mpsc::channel(CALLS_MAX);
-        let task = tokio::spawn(run_rpc(dialer, to, addr, rx));
+        let task = tokio::spawn(run_rpc(dialer, to, addr, is_down, rx));
         Self { calls: tx, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 
@@ -220,12 +230,19 @@ impl Rpc {
     }
 }
 
-async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls: mpsc::Receiver<Call>) {
+async fn run_rpc(
+    dialer: Dialer,
+    to: NodeId,
+    addr: Arc<Mutex<String>>,
+    is_down: Arc<AtomicBool>,
+    mut calls: mpsc::Receiver<Call>,
+) {
     let mut refused = String::new();
     while let Some(first) = calls.recv().await {
         let target = addr.lock().expect("not poisoned").clone();
         match dialer.dial(to, &target, Class::Control).await {
             Ok(connection) => {
+                is_down.store(false, Ordering::Relaxed);
                 refused.clear();
                 let run = connection.run;
                 let note = |term: u64, answer: &Response| match answer {
@@ -238,6 +255,7 @@ async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls
                 tracing::debug!(peer = to, %error, "control connection ended");
             }
             Err(error) => {
+                is_down.store(error.kind() == io::ErrorKind::ConnectionRefused, Ordering::Relaxed);
                 report_refusal(to, &target, &error, &mut refused);
                 let _ = first.answer.send(Err(error));
                 let pause = quorate_env::sleep(RECONNECT_PAUSE);

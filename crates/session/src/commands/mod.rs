@@ -100,20 +100,23 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
 
 /// Beyond so many names, a command that looks at each takes its time.
 const NAMES_MANY: usize = 1024;
-/// Beyond so many bytes, a password does.
-const SECRET_BYTES_MANY: usize = 64 << 10;
+/// Beyond so many bytes, a password or names do.
+const BYTES_MANY: usize = 64 << 10;
 
 /// Whether a command that is over at once otherwise takes so long with these arguments that consensus must go on meanwhile.
 fn takes_long(command: &Command, node: &Node, connection: &Connection, args: &[&[u8]]) -> bool {
     let channels = &node.channels;
+    let bytes = || args.iter().map(|arg| arg.len()).sum::<usize>();
     let listens = || connection.subscriptions.borrow().len_of_all() > NAMES_MANY;
     match command.name {
         "publish" => channels.takes_time(args[1].len()),
         "pubsub|channels" => channels.len(Kind::Channel) > NAMES_MANY,
         "pubsub|shardchannels" => channels.len(Kind::Shard) > NAMES_MANY,
-        "auth" | "hello" => args.iter().map(|arg| arg.len()).sum::<usize>() > SECRET_BYTES_MANY,
+        "auth" | "hello" => bytes() > BYTES_MANY,
         "client|tracking" | "pubsub|numsub" | "pubsub|shardnumsub" => args.len() > NAMES_MANY,
-        name if pubsub::answers_with_pushes(name) => args.len() > NAMES_MANY || args.len() == 1 && listens(),
+        name if pubsub::answers_with_pushes(name) => {
+            args.len() > NAMES_MANY || bytes() > BYTES_MANY || args.len() == 1 && listens()
+        }
         _ => false,
     }
 }

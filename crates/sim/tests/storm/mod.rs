@@ -12,6 +12,7 @@ mod users;
 mod verdict;
 mod workers;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use quorate_sim::{Options, Settings, SimCluster};
@@ -81,13 +82,18 @@ struct Storm {
     write_timeout: Duration,
 }
 
+thread_local! {
+    /// Whether memory may be short, in storms in which it is now and then.
+    static IS_SHORT: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The limit of storms in which memory is short now and then.
 const MEMORY_MAX: u64 = 1 << 20;
 
 /// Above the limit by a few kilobytes for a fifth of a second out of every two. Only keys with a deadline may go, and of those the
 /// workers have none: then commands are refused.
 fn memory() -> u64 {
-    if quorate_env::wall_ms() / 200 % 10 == 7 { MEMORY_MAX + 3000 } else { MEMORY_MAX / 2 }
+    if IS_SHORT.get() && quorate_env::wall_ms() / 200 % 10 == 7 { MEMORY_MAX + 3000 } else { MEMORY_MAX / 2 }
 }
 
 impl Plan {
@@ -144,6 +150,7 @@ pub(crate) fn log_if_asked() {
 pub(crate) fn run(plan: Plan) -> Report {
     log_if_asked();
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
+    IS_SHORT.set(true);
     let has_all = plan.load.mix == Mix::Everything;
     let short = plan.is_short_of_memory();
     let mut settings =
@@ -214,6 +221,7 @@ impl Storm {
 
     /// Mends everything and waits until all nodes take writes again; how long that took.
     fn mend(&mut self) -> Duration {
+        IS_SHORT.set(false);
         self.faults.mend_disks(&mut self.cluster);
         let end = self.cluster.now() + DISK_MAX;
         while self.cluster.now() < end {

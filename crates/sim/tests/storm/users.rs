@@ -75,16 +75,31 @@ struct Member {
     is_in: bool,
 }
 
-/// A name, and which of its users is the present one.
+/// A name, and which of the users that bear it is the present one.
+#[derive(Default)]
 struct Name {
+    text: String,
     generation: u64,
     exists: bool,
+}
+
+/// What is to be changed, and is not known to be.
+struct Change {
+    which: usize,
+    /// Whether the user exists afterwards.
+    exists: bool,
+    /// What is sent when MULTI was answered: outside of a transaction it would mean something else.
+    steps: Vec<Vec<String>>,
 }
 
 /// All of them.
 pub(crate) struct Users {
     admin: Option<Line>,
     admin_next: Duration,
+    change: Option<Change>,
+    /// How many names there were.
+    named: u64,
+    lost_second: Option<Duration>,
     names: Vec<Name>,
     members: Vec<Option<(Member, Duration)>>,
     journals: Vec<String>,
@@ -96,7 +111,10 @@ impl Users {
         Self {
             admin: None,
             admin_next: Duration::ZERO,
-            names: (0..NAMES).map(|_| Name { generation: 0, exists: false }).collect(),
+            change: None,
+            named: 0,
+            lost_second: None,
+            names: (0..NAMES).map(|_| Name::default()).collect(),
             members: (0..CLIENTS).map(|_| None).collect(),
             journals: Vec::new(),
             answered: 0,
@@ -131,13 +149,18 @@ impl Users {
 
     /// Gives and takes rights, one after the other.
     fn administer(&mut self, cluster: &mut SimCluster, faults: &Faults, more: bool) {
-        if let Some(line) = &mut self.admin {
-            while line.client.reply().is_some() {
-                line.waiting.pop_front();
-            }
-            if line.is_over(cluster, faults) {
-                self.admin = None;
-            }
+        if faults.lost_second() != self.lost_second {
+            // What was answered may not have been.
+            self.lost_second = faults.lost_second();
+            (0..NAMES).for_each(|which| self.rename(which));
+            self.admin = None;
+        }
+        self.take_admin_answers();
+        if self.admin.as_mut().is_some_and(|line| line.is_over(cluster, faults)) {
+            self.admin = None;
+        }
+        if self.admin.is_none() {
+            self.forget_change();
         }
         if !more || cluster.now() < self.admin_next {
             return;
@@ -147,61 +170,92 @@ impl Users {
             return;
         }
         line.since = cluster.now();
+        self.admin_next = line.since + cluster.world().rng().u32(..=ADMIN_PAUSE_MS) * MS;
         let rng = cluster.world().rng();
-        self.admin_next = line.since + rng.u32(..=ADMIN_PAUSE_MS) * MS;
-        let (which, draw) = (rng.usize(..NAMES), rng.u8(..10));
-        let (user, name) = (format!("u{which}"), &mut self.names[which]);
-        if !name.exists {
-            name.generation += 1;
-            let journal = journal(which, name.generation);
-            let password = format!(">p{}", name.generation);
-            let keys = [format!("~{journal}"), format!("~{FEED}")];
-            let rules = ["ACL", "SETUSER", &user, "reset", "on", &password, &keys[0], &keys[1], "+@all"];
-            line.send(&rules, false);
-            name.exists = true;
-            self.journals.push(journal);
-            return;
-        }
-        let journal = journal(which, name.generation);
-        let note = |note| ["RPUSH", journal.as_str(), note];
-        match draw {
-            0..3 => {
-                line.send_all(&[
-                    &["MULTI"],
-                    &note(REVOKED),
-                    &["ACL", "SETUSER", &user, "-@write"],
-                    &["EXEC"],
-                ]);
-            }
-            3..6 => {
-                line.send_all(&[
-                    &["MULTI"],
-                    &note(GRANTED),
-                    &["ACL", "SETUSER", &user, "+@write"],
-                    &["EXEC"],
-                ]);
-            }
-            6..8 => line.send(&["RPUSH", FEED, MARK], false),
-            _ => {
-                line.send_all(&[&["MULTI"], &note(DELETED), &["ACL", "DELUSER", &user], &["EXEC"]]);
-                name.exists = false;
-            }
-        }
-        // Now and then it goes elsewhere, with an answer on its way.
-        if cluster.world().rng().u8(..8) == 0 {
+        let (which, draw, leaves) = (rng.usize(..NAMES), rng.u8(..10), rng.u8(..16) == 0);
+        self.begin_change(which, draw);
+        if leaves {
+            // With an answer on its way.
             self.admin = None;
         }
+    }
+
+    /// What is known of a name is not certain any more: it is not used again.
+    fn rename(&mut self, which: usize) {
+        self.names[which] = Name::default();
+    }
+
+    fn forget_change(&mut self) {
+        if let Some(change) = self.change.take() {
+            self.rename(change.which);
+        }
+    }
+
+    fn take_admin_answers(&mut self) {
+        let Some(line) = &mut self.admin else { return };
+        while let Some(reply) = line.client.reply() {
+            line.waiting.pop_front();
+            let parts = reply.as_array().unwrap_or_default();
+            let is_fine = reply.as_error().or(parts.iter().find_map(Value::as_error)).is_none();
+            match &mut self.change {
+                Some(change) if is_fine && !change.steps.is_empty() => {
+                    for step in std::mem::take(&mut change.steps) {
+                        line.send(&step.iter().map(String::as_str).collect::<Vec<_>>(), false);
+                    }
+                }
+                Some(change) if is_fine && line.waiting.is_empty() => {
+                    self.names[change.which].exists = change.exists;
+                    self.change = None;
+                }
+                Some(change) if !is_fine => {
+                    self.names[change.which] = Name::default();
+                    self.change = None;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn begin_change(&mut self, which: usize, draw: u8) {
+        let Some(line) = &mut self.admin else { return };
+        let name = &mut self.names[which];
+        if name.text.is_empty() {
+            self.named += 1;
+            name.text = format!("u{}", self.named);
+        }
+        if !name.exists {
+            name.generation += 1;
+            let journal = name.journal();
+            let password = format!(">p{}", name.generation);
+            let keys = [format!("~{journal}"), format!("~{FEED}")];
+            let rules = ["ACL", "SETUSER", &name.text, "reset", "on", &password, &keys[0], &keys[1], "+@all"];
+            line.send(&rules, false);
+            self.journals.push(journal);
+            self.change = Some(Change { which, exists: true, steps: Vec::new() });
+            return;
+        }
+        let (note, rule) = match draw {
+            0..3 => (REVOKED, vec!["ACL", "SETUSER", &name.text, "-@write"]),
+            3..6 => (GRANTED, vec!["ACL", "SETUSER", &name.text, "+@write"]),
+            6..8 => return line.send(&["RPUSH", FEED, MARK], false),
+            _ => (DELETED, vec!["ACL", "DELUSER", &name.text]),
+        };
+        let journal = name.journal();
+        let steps = [vec!["RPUSH", &journal, note], rule, vec!["EXEC"]];
+        let steps = steps.iter().map(|step| step.iter().map(|word| (*word).to_owned()).collect()).collect();
+        line.send(&["MULTI"], false);
+        self.change = Some(Change { which, exists: note != DELETED, steps });
     }
 
     fn log_in(&self, cluster: &mut SimCluster) -> Option<(Member, Duration)> {
         let which = cluster.world().rng().usize(..NAMES);
         let name = &self.names[which];
-        if name.generation == 0 {
+        if !name.exists {
             return None;
         }
         let mut line = Line::new(cluster);
-        line.send(&["AUTH", &format!("u{which}"), &format!("p{}", name.generation)], false);
-        Some((Member { line, journal: journal(which, name.generation), is_in: false }, cluster.now()))
+        line.send(&["AUTH", &name.text, &format!("p{}", name.generation)], false);
+        Some((Member { line, journal: name.journal(), is_in: false }, cluster.now()))
     }
 
     /// On a whole cluster: what the journals say, and who is still connected.
@@ -234,8 +288,10 @@ impl Users {
     }
 }
 
-fn journal(which: usize, generation: u64) -> String {
-    format!("j:{which}:{generation}")
+impl Name {
+    fn journal(&self) -> String {
+        format!("j:{}:{}", self.text, self.generation)
+    }
 }
 
 /// What a journal says; `None`: the answer is no journal.
