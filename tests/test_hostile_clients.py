@@ -182,7 +182,7 @@ def test_a_flood_of_subscriptions_by_many_clients(cluster, attack):
         node, ended = others.attacked, []
 
         def run(n):
-            commands = ([("PSUBSCRIBE", "SUBSCRIBE")[n % 2], *names(f"{n}:{start}:", 100, 8_000)] for start in range(0, 8_000, 100))
+            commands = ([("PSUBSCRIBE", "SUBSCRIBE")[n % 2], *names(f"{n}:{start}:", 100, 8_000)] for start in range(0, 5_000, 100))
             with node.connect(timeout=PATIENCE) as connection:
                 ended.append(flood(connection, commands))
 

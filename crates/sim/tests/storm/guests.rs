@@ -12,7 +12,7 @@ use super::{MS, SECOND};
 /// How many there are.
 const GUESTS: usize = 4;
 /// How long one pauses between what it does, at most.
-const PAUSE_MS: u32 = 50;
+const PAUSE_MS: u32 = 80;
 /// How long one waits until it is connected, and for an answer on a whole cluster.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// When one sees that the process it is connected to has died.
@@ -155,7 +155,8 @@ impl Guests {
         for guest in self.guests.iter_mut().flatten().filter(|guest| guest.listener.is_idle()) {
             (0..KEYS).for_each(|key| guest.listener.compare(&name(key)));
         }
-        while cluster.now() < end {
+        let waits = |guest: &Guest| guest.listener.ready().is_some() && !guest.listener.is_idle();
+        while cluster.now() < end && self.guests.iter().flatten().any(waits) {
             cluster.run_for(MS);
             self.guests.iter_mut().flatten().for_each(|guest| follow(guest, cluster));
         }
@@ -279,7 +280,10 @@ fn hear_each_other(cluster: &mut SimCluster, ids: &mut u64) {
             all.iter_mut().for_each(|listener| sure(listener.take(cluster.now())));
         }
     };
-    run(cluster, &mut all, PATIENCE);
+    let ready = cluster.now() + PATIENCE;
+    while cluster.now() < ready && !all.iter().all(Listener::is_idle) {
+        run(cluster, &mut all, MS);
+    }
     // The first ones may meet connections of the time before.
     let end = cluster.now() + 8 * SECOND;
     let has_heard_all = |listener: &Listener| {
@@ -290,14 +294,14 @@ fn hear_each_other(cluster: &mut SimCluster, ids: &mut u64) {
     while !all.iter().all(has_heard_all) {
         assert!(cluster.now() < end, "heals: messages do not reach all nodes of a whole cluster");
         publish(&mut all, cluster.now());
-        run(cluster, &mut all, SECOND / 10);
+        run(cluster, &mut all, SECOND / 20);
     }
     let before: Vec<usize> = all.iter().map(|listener| listener.record().published.len()).collect();
     for _ in 0..LAST_MESSAGES {
         publish(&mut all, cluster.now());
         run(cluster, &mut all, 5 * MS);
     }
-    run(cluster, &mut all, SECOND / 2);
+    run(cluster, &mut all, SECOND / 10);
     let of = |(listener, before): (&Listener, &usize)| listener.record().published[*before..].to_vec();
     let sent: Vec<Message> = all.iter().zip(&before).flat_map(of).map(|one| one.message).collect();
     for listener in all {

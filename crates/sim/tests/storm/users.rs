@@ -15,7 +15,7 @@ const NAMES: usize = 2;
 /// How many clients these have together.
 const CLIENTS: usize = 3;
 /// How long one pauses between what it does, at most.
-const PAUSE_MS: u32 = 40;
+const PAUSE_MS: u32 = 60;
 /// The same for whoever gives and takes rights.
 const ADMIN_PAUSE_MS: u32 = 150;
 /// How long one waits for an answer before it goes elsewhere.
@@ -260,7 +260,7 @@ impl Users {
 
     /// On a whole cluster: what the journals say, and who is still connected.
     pub(crate) fn judge(&mut self, cluster: &mut SimCluster) {
-        cluster.run_for(SECOND / 2);
+        cluster.run_for(SECOND / 10);
         let mut client = cluster.connect(1);
         let mut deleted = Vec::new();
         for journal in &self.journals {
