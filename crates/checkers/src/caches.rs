@@ -71,7 +71,7 @@ mod tests {
         ];
         check_held(&fine, &changes).unwrap();
         for wrong in [held(Some(3), 3, 7), held(Some(3), 3, 50), held(Some(7), 7, 9), held(None, 5, 8)] {
-            let violation = check_held(&[wrong.clone()], &changes).unwrap_err();
+            let violation = check_held(std::slice::from_ref(&wrong), &changes).unwrap_err();
             assert_eq!(violation.promise, Promise::FreshCaches, "{wrong:?}");
         }
     }

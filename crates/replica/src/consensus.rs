@@ -22,15 +22,17 @@ use quorate_log::{Log, ShardId};
 use quorate_planted::{Bug, is_planted};
 use tokio::sync::mpsc;
 
+use crate::bus::door::Door;
 use crate::bus::{
-    Admin, Dialer, Forwarder, Inbox, JoinRequest, Message, Peers, Probe, Publisher, ReadIndex, Request,
-    Response, Server, serve,
+    Admin, Denied, Dialer, Forwarder, Inbox, JoinRequest, Message, Peers, Probe, Publisher, ReadIndex,
+    Request, Response, Server, serve,
 };
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
 use crate::network::{CREDIT_MAX, Network};
 use crate::responder::Responder;
 use crate::runtime::seed;
+use crate::secret::Secret;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
 use crate::storage::{Storage, decode};
 use crate::timing::Pace;
@@ -212,6 +214,8 @@ pub struct Start {
     pub shard: ShardId,
     /// Who this node is; it has a number.
     pub identity: Arc<Identity>,
+    /// What only members of its cluster know.
+    pub secret: Secret,
     /// Timing.
     pub timing: Timing,
     /// Listens for other nodes.
@@ -244,6 +248,7 @@ pub struct Consensus {
     pub(crate) proposals: Proposals,
     read_option: LinearizerOption,
     trust: Arc<Trust>,
+    door: Arc<Door>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -275,7 +280,7 @@ pub struct View {
 impl Consensus {
     /// Starts consensus on the present runtime.
     pub async fn start(start: Start, handler: Arc<dyn Handler>) -> io::Result<(Self, Feed)> {
-        let Start { env, dir, log, shard, identity, timing, bus, doubts } = start;
+        let Start { env, dir, log, shard, identity, secret, timing, bus, doubts } = start;
         seed::install(env.random.clone());
         let snapshots = SnapshotStore::open(&env, dir)?;
         let snapshot = snapshots.newest()?;
@@ -287,7 +292,8 @@ impl Consensus {
             let vote = position.vote(shard).and_then(|bytes| decode::<Vote>(&bytes).ok());
             (last, vote.map_or(0, |vote| vote.leader_id.term))
         });
-        let peers = Peers::new(Dialer { env: env.clone(), identity: identity.clone() });
+        let peers =
+            Peers::new(Dialer { env: env.clone(), identity: identity.clone(), secret: secret.clone() });
         let network = Network { peers: peers.clone(), snapshots: snapshots.clone() };
         let storage = Storage::new(log.clone(), shard);
         // A voter that restarts has forgotten its promise to the leader (R3).
@@ -327,6 +333,7 @@ impl Consensus {
             probe: probe.clone(),
             proposals: proposals.clone(),
             read_option: read_option.clone(),
+            door: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
         };
         this.update_members(&alone);
@@ -338,6 +345,8 @@ impl Consensus {
             log: this.log.clone(),
             shard,
             identity,
+            secret,
+            door: this.door.clone(),
             peers,
             snapshots: snapshots.clone(),
             proposals,
@@ -394,7 +403,7 @@ impl Consensus {
             async move {
                 let mut pause = GREETING_PAUSE.0;
                 while let Err(error) = this.call(id, Request::Standing, GREETING_TIME).await {
-                    if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) {
+                    if Denied::is_proven(&error) || error.kind() == io::ErrorKind::NotFound {
                         return;
                     }
                     clock::sleep(pause).await;
@@ -556,16 +565,23 @@ impl Consensus {
         }
     }
 
+    /// How many callers the bus has sent away before they were known, by the reason.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<(&'static str, u64)> {
+        self.door.refused()
+    }
+
     /// Asks the node at `bus` to take this one in. Before the node has a number.
     pub async fn ask_to_join(
         env: &Env,
         identity: &Arc<Identity>,
+        secret: &Secret,
         bus: &str,
         id: NodeId,
         member: Member,
         pace: Pace,
     ) -> io::Result<Outcome> {
-        let dialer = Dialer { env: env.clone(), identity: identity.clone() };
+        let dialer = Dialer { env: env.clone(), identity: identity.clone(), secret: secret.clone() };
         let request = Request::Join(JoinRequest { id, member, pace });
         crate::bus::join_rpc(&dialer, bus, request).await.map(Outcome::from_response)
     }

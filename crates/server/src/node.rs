@@ -71,7 +71,9 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
     let status = Arc::new(move || status(&status_cluster, since, is_ready.load(Ordering::Relaxed)));
     let board = Board::default();
     let (now, pages) = (status.clone(), board.clone());
-    let sources = Sources { status, metrics: Arc::new(move || pages.page(now())) };
+    let doorkeeper = cluster.clone();
+    let metrics = Arc::new(move || pages.page(now(), doorkeeper.consensus().strangers()));
+    let sources = Sources { status, metrics };
     tokio::spawn(http::serve(listener, sources));
     let serve_args = ServeArgs {
         env,
@@ -135,6 +137,7 @@ fn start_args(args: &NodeArgs) -> anyhow::Result<StartArgs> {
             },
         },
         join: args.join.iter().map(|addr| bus_of(addr)).collect::<anyhow::Result<_>>()?,
+        secret: args.secret.as_ref().map(|file| file.secret.clone()),
         node_id: args.node_id,
         timing: Timing::from(config),
         segment_bytes: config.segment_size(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use quorate_cluster::StartArgs;
 use quorate_cluster::config::Config;
 use quorate_env::Env;
-use quorate_replica::{Inline, Stats, Timing, View};
+use quorate_replica::{Inline, Secret, Stats, Timing, View};
 use quorate_resp::Value;
 use quorate_session::{Node, Process, ServeArgs, serve};
 use tokio::sync::{Notify, oneshot};
@@ -27,6 +27,8 @@ use crate::world::World;
 const PORT: u16 = 6379;
 /// Where a node listens for other nodes.
 const BUS_PORT: u16 = 16379;
+/// What nodes of a cluster know and others do not, unless they are [given another](SimCluster::set_secret).
+const SECRET: &[u8] = b"the secret of simulated clusters";
 /// The data folder, on each node's own disk.
 const DATA_DIR: &str = "data";
 /// How often conditions are asked for.
@@ -94,19 +96,28 @@ struct Machine {
     main: Option<Task<io::Result<()>>>,
     /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
     member: Option<u64>,
+    /// What it is given at each start.
+    secret: Option<Secret>,
 }
 
 impl Machine {
     fn new(world: &mut World, n: usize) -> Self {
         let id = world.add_node(&format!("n{n}"), ip(n));
-        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64) }
+        Self {
+            id,
+            node: Rc::default(),
+            stop: Rc::default(),
+            main: None,
+            member: Some(n as u64),
+            secret: Secret::parse(SECRET).ok(),
+        }
     }
 
     /// Starts a process that listens at the addresses of machine `at`.
     fn start(&mut self, world: &mut World, at: usize, join: Vec<String>, config: Config) {
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         (self.node, self.stop) = (place.clone(), stop.clone());
-        let args = start_args(at, self.member, join, &config);
+        let args = StartArgs { secret: self.secret.clone(), ..start_args(at, self.member, join, &config) };
         let process = Process { memory: memory::in_use, ..Process::default() };
         self.main = Some(world.start(self.id, move |env| run(env, args, config, process, place, stop)));
     }
@@ -265,6 +276,14 @@ impl SimCluster {
     pub fn restart(&mut self, n: usize) {
         self.crash(n);
         self.start(n);
+    }
+
+    /// From its next start on a node is given this secret of the cluster, or none.
+    ///
+    /// # Panics
+    /// If it is no secret.
+    pub fn set_secret(&mut self, n: usize, secret: Option<&[u8]>) {
+        self.machines[n - 1].secret = secret.map(|bytes| Secret::parse(bytes).expect("a secret"));
     }
 
     /// Its number as a member of the cluster, which is the machine's until it [joins anew](Self::join_anew). `None`: it
@@ -516,6 +535,7 @@ fn start_args(n: usize, member: Option<u64>, join: Vec<String>, config: &Config)
         bus: SocketAddr::new(ip(n), BUS_PORT),
         member: quorate_cluster::member(&format!("{}:{PORT}", ip(n)), &bus(n)),
         join,
+        secret: None,
         node_id: member,
         timing: Timing::from(config),
         segment_bytes: config.segment_size(),

@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
-use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Refusal, Request, Response, Welcome};
+use super::{Class, Denied, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, handshake};
 use crate::identity::{Identity, Run};
 use crate::machine::Event;
+use crate::secret::Secret;
 use crate::storage::{decode, encode};
 use crate::types::{Member, NodeId};
 
@@ -39,63 +40,52 @@ pub(crate) struct Connection {
     pub(crate) run: Run,
 }
 
-fn denied(refusal: Refusal) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, refusal.why)
-}
-
-/// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
-async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::Result<Connection> {
-    let attempt = async {
-        let stream = env.net.connect_with(addr, hello.class.liveness()).await?;
-        let (r, w) = tokio::io::split(stream);
-        let mut c = Connection {
-            reader: MessageReader::new(r, HELLO_BYTES_MAX),
-            writer: MessageWriter::new(w),
-            run: (0, 0),
-        };
-        c.writer.push(&[&encode(hello)]);
-        c.writer.flush().await?;
-        let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        match decode::<Welcome>(&answer)? {
-            Welcome::Ok(credentials) => {
-                identity.check(hello.to, &credentials).map_err(denied)?;
-                c.run = (credentials.start, credentials.nonce);
-            }
-            Welcome::Refused(refusal) => {
-                if refusal.distrust {
-                    identity.set_distrusted();
-                }
-                return Err(denied(refusal));
-            }
-        }
-        c.reader.set_limit(MESSAGE_BYTES_MAX);
-        Ok(c)
-    };
-    timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
 /// Who this node is when it calls.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) env: Env,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) secret: Secret,
 }
 
 impl Dialer {
-    pub(crate) fn hello(&self, to: NodeId, class: Class) -> Hello {
+    fn hello(&self, to: NodeId, class: Class) -> Hello {
         Hello {
             magic: MAGIC,
             version: PROTOCOL_VERSION,
             cluster: self.identity.cluster(),
             from: self.identity.node_id(),
             to,
-            caller: self.identity.credentials(),
             class,
+            nonce: handshake::nonce(&*self.env.random),
         }
     }
 
+    /// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
     pub(crate) async fn dial(&self, to: NodeId, addr: &str, class: Class) -> io::Result<Connection> {
-        dial(&self.env, &self.identity, addr, &self.hello(to, class)).await
+        let attempt = self.greet(addr, self.hello(to, class));
+        timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn greet(&self, addr: &str, hello: Hello) -> io::Result<Connection> {
+        let mut stream = self.env.net.connect_with(addr, hello.class.liveness()).await?;
+        let credentials = || self.identity.credentials();
+        let it = match handshake::call(&mut stream, &self.secret, &hello, credentials).await? {
+            Ok(it) => it,
+            Err(refusal) => {
+                if refusal.distrust {
+                    self.identity.set_distrusted();
+                }
+                return Err(Denied::proven(refusal.why));
+            }
+        };
+        self.identity.check(hello.to, &it).map_err(|refusal| Denied::proven(refusal.why))?;
+        let (r, w) = tokio::io::split(stream);
+        Ok(Connection {
+            reader: MessageReader::new(r, MESSAGE_BYTES_MAX),
+            writer: MessageWriter::new(w),
+            run: (it.start, it.nonce),
+        })
     }
 }
 
@@ -279,7 +269,7 @@ async fn run_rpc(
 /// Tells the operator once why a peer does not let this node in.
 fn report_refusal(to: NodeId, addr: &str, error: &io::Error, last: &mut String) {
     let text = error.to_string();
-    if error.kind() == io::ErrorKind::PermissionDenied && *last != text {
+    if Denied::is(error) && *last != text {
         tracing::warn!(peer = to, addr, "refused by the peer: {text}");
         *last = text;
     }
@@ -437,7 +427,12 @@ async fn forward_over(
 
 /// One request to a node whose id is not known, over a connection of its own.
 pub(crate) async fn join_rpc(dialer: &Dialer, addr: &str, request: Request) -> io::Result<Response> {
-    let mut c = dialer.dial(0, addr, Class::Join).await?;
+    let mut c = match dialer.dial(0, addr, Class::Join).await {
+        Err(error) if Denied::is(&error) => {
+            return Ok(Response::Refused(format!("refused by {addr}: {error}")));
+        }
+        connection => connection?,
+    };
     // The only request on its connection.
     c.writer.push(&[&1u64.to_le_bytes(), &encode(&request)]);
     c.writer.flush().await?;
