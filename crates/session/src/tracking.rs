@@ -302,7 +302,7 @@ impl Tracking {
             let Options { prefixes, noloop, .. } = &tracked.options;
             for prefix in meant(prefixes, &gathered) {
                 let keys: Vec<&[u8]> = gathered
-                    .range::<[u8], _>((Bound::Included(&prefix[..]), Bound::Unbounded))
+                    .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
                     .take_while(|(key, _)| key.starts_with(prefix))
                     .filter(|(_, by)| !(*noloop && **by == Some(c.id)))
                     .map(|(key, _)| &key[..])

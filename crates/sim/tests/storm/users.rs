@@ -15,7 +15,7 @@ const NAMES: usize = 2;
 /// How many clients these have together.
 const CLIENTS: usize = 3;
 /// How long one pauses between what it does, at most.
-const PAUSE_MS: u32 = 60;
+const PAUSE_MS: u32 = 40;
 /// The same for whoever gives and takes rights.
 const ADMIN_PAUSE_MS: u32 = 150;
 /// How long one waits for an answer before it goes elsewhere.
