@@ -164,7 +164,7 @@ pub(crate) fn run(plan: Plan) -> Report {
             ["volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"][plan.seed as usize / 3 % 4];
         settings = settings.with("maxmemory", &MEMORY_MAX.to_string()).with("maxmemory-policy", policy);
     }
-    if has_all && plan.seed % 5 == 0 {
+    if has_all && plan.seed.is_multiple_of(5) {
         // What is cached of more keys is given up.
         settings = settings.with("tracking-table-max-keys", "5");
     }

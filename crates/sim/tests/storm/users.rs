@@ -318,10 +318,11 @@ fn take(member: &mut Member) -> u64 {
                 member.line.since = Duration::ZERO;
                 member.line.waiting.push_back(false);
             }
-        } else if shows && let Some(lines) = lines(&reply) {
-            if let Err(violation) = check_shown(&lines) {
-                panic!("{}: {violation}", member.journal);
-            }
+        } else if shows
+            && let Some(lines) = lines(&reply)
+            && let Err(violation) = check_shown(&lines)
+        {
+            panic!("{}: {violation}", member.journal);
         }
     }
     answered
