@@ -112,6 +112,8 @@ const READ_BYTES_PER_TURN: usize = 4 << 20;
 const GARBAGE_SLICE: usize = 2000;
 /// How often waiting commands are checked against the write timeout, and expiry against the clock.
 const SWEEP: Duration = Duration::from_millis(100);
+/// How long a node that does not lead takes the last word on memory for true.
+const SHORT_MEMORY_KNOWN_MS: u64 = 5_000;
 /// A batch that is on its way to the leader for longer makes the way suspect.
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
 /// What waits may take so much longer for each byte: 20 MB/s is a slow disk or network.
@@ -866,14 +868,16 @@ impl Replica {
     }
 
     /// Whether a command that may need memory would be refused now, as far as this node knows: the leader looks, others know
-    /// what the last batch said.
+    /// what the last batch said, if it is not long ago. (While everybody is refused, none comes to say that it is over.)
     #[must_use]
     pub fn memory_is_short(&self) -> bool {
         let inner = self.shared.inner.borrow();
-        match inner.target.leader == Some(self.shared.consensus.identity.node_id()) {
-            true => inner.evictor.is_short(&inner.keyspace, &(inner.options.memory)()),
-            false => inner.keyspace.memory_is_short(),
+        let (keyspace, memory) = (&inner.keyspace, (inner.options.memory)());
+        if inner.target.leader == Some(self.shared.consensus.identity.node_id()) {
+            return inner.evictor.is_short(keyspace, &memory);
         }
+        let age_ms = self.shared.consensus.clock().now_ms().saturating_sub(keyspace.time_ms());
+        memory.limit > 0 && keyspace.memory_is_short() && age_ms < SHORT_MEMORY_KNOWN_MS
     }
 
     /// What this node, which leads, adds to a batch.

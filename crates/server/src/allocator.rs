@@ -40,9 +40,10 @@ pub(crate) fn bytes_in_use() -> u64 {
     blocks + PROGRAM.load(Ordering::Relaxed)
 }
 
-/// Says how many bytes the program takes beside blocks.
+/// Says how many bytes the program takes beside blocks. The first word counts: a limit on memory must not come nearer only
+/// because more of the code was needed.
 pub(crate) fn set_program_bytes(bytes: u64) {
-    PROGRAM.store(bytes, Ordering::Relaxed);
+    let _known = PROGRAM.compare_exchange(0, bytes, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 /// The allocator of the process.

@@ -90,6 +90,8 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
             memory_peak: Cell::new(0),
         },
         on_ready: Box::new(move |node: &Rc<_>| {
+            // From now on it is known what the program takes.
+            resident_bytes();
             ready.store(true, Ordering::Relaxed);
             tokio::task::spawn_local(board.follow(node.clone(), resident_bytes));
         }),
