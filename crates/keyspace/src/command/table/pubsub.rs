@@ -16,7 +16,7 @@ const OF_SUBSCRIBERS: Command = Command {
 
 /// What the commands that look at subscriptions have in common.
 const OF_LISTS: Command = Command {
-    flags: flags!(PUBSUB NOSCRIPT LOADING STALE),
+    flags: flags!(PUBSUB LOADING STALE),
     categories: categories!(PUBSUB),
     since: "2.8.0",
     group: Group::Pubsub,
