@@ -348,8 +348,12 @@ class Cluster:
 
 
 def free_ports():
-    """Client ports whose bus and HTTP ports are free as well. All lie below the ports that the system gives away."""
-    candidates = list(range(7_100, 9_900))
+    """Client ports whose bus and HTTP ports are free as well. All lie below the ports that the system gives away, and beside those
+    that `quorate torture` takes. Of tests that run at once, each process has its own: a node that is killed comes back to its.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    candidates = list(range(7_100 + worker, 7_990, workers))
     random.shuffle(candidates)
     for port in candidates:
         if all(is_free(p) for p in (port, port + HTTP_OFFSET, port + BUS_OFFSET)):

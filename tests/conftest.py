@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cluster import Cluster  # noqa: E402
 
 LOG_TAIL_CHARACTERS = 6_000
-FIGURES = []
+FIGURES = "figures"
 
 
 def pytest_addoption(parser):
@@ -68,7 +68,7 @@ def figures(request):
     def report(**values):
         line = json.dumps({"test": request.node.name, **values})
         print(line)
-        FIGURES.append(line)
+        request.node.user_properties.append((FIGURES, line))
 
     return report
 
@@ -89,8 +89,19 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_collection_modifyitems(items):
+    """When two files run at once, those that attack a cluster for long begin first, and not beside each other."""
+    attacks = [item for item in items if item.path.stem.startswith("test_torture")]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("torture" if item in attacks else str(item.path)))
+    items[:] = attacks + [item for item in items if item not in attacks]
+
+
 def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [entry for report in reports if getattr(report, "when", "") == "call" for entry in report.user_properties]
+    lines = [line for name, line in properties if name == FIGURES]
+    if lines:
         terminalreporter.section("figures")
-        for line in FIGURES:
+        for line in lines:
             terminalreporter.write_line(line)
