@@ -25,6 +25,7 @@ test: tools lint unit storms fuzz e2e ## everything
 
 lint: ## format, clippy, documentation
 	cargo fmt --all --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path tests/clients/rust/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
@@ -54,8 +55,9 @@ coverage: ## lines of log, replica and cluster that the tests in Rust and 60 sto
 	$(LLVM)/llvm-cov export -format=lcov -instr-profile $(COVERAGE)/all.profdata \
 		$$(sed 's/^/-object /' $(COVERAGE)/programs) | ./tests/coverage.py $(MISSED) 85 log replica cluster
 
+# Most of them wait most of the time: two files at once.
 e2e: build tools ## real processes, real clients
-	. .venv/bin/activate && pytest -q --durations=25 tests
+	. .venv/bin/activate && pytest -q -n 2 --dist loadgroup --no-loadscope-reorder --durations=25 tests
 
 bench: build ## beside Redis with two asynchronous replicas
 	$(PYTHON) bench/compare.py

@@ -65,7 +65,7 @@ def start_quorate(binary, folder, nodes=3):
     for n in range(1, nodes + 1):
         argv = [binary, "server", "--listen", f"127.0.0.1:{QUORATE_PORT + n - 1}", "--data-dir", f"{folder}/q{n}", "--node-id", str(n)]
         if n > 1:
-            argv += ["--join", f"127.0.0.1:{QUORATE_PORT}"]
+            argv += ["--join", f"127.0.0.1:{QUORATE_PORT}", "--cluster-secret-file", f"{folder}/q1/cluster-secret"]
         servers.spawn(argv, open(f"{folder}/q{n}.log", "wb"))
         wait(QUORATE_PORT + n - 1, "quorate", lambda s: b"PONG" in command(s, "PING"))
     wait(QUORATE_PORT, "the third voter", lambda s: b"quorate_voters:%d" % nodes in command(s, "INFO", "replication"))

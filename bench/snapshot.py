@@ -60,7 +60,7 @@ class Node:
         self.port = PORT + number
         argv = [binary, "server", "--listen", f"127.0.0.1:{self.port}", "--data-dir", f"{folder}/node{number}"]
         argv += [part for s in settings for part in ("--set", s)]
-        argv += ["--join", f"127.0.0.1:{join}"] if join else []
+        argv += ["--join", f"127.0.0.1:{join}", "--cluster-secret-file", f"{folder}/node0/cluster-secret"] if join else []
         self.log = open(f"{folder}/node{number}.txt", "wb")
         self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 60

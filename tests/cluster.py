@@ -246,11 +246,21 @@ class Cluster:
         """Launches one more node. The first one founds the cluster."""
         number = len(self.nodes) + 1
         options = [part for setting in [*self.settings, *settings] for part in ("--set", setting)]
+        if join:
+            options += ["--cluster-secret-file", str(self.secret_file())]
         if self.nodes and join:
             options += ["--join", f"{self.nodes[0].host}:{self.nodes[0].port}"]
         node = self.node_class(number, host, next(self.ports), self.folder / f"node{number}", [*options, *args], namespace)
         self.nodes.append(node)
         return node.launch()
+
+    def secret_file(self):
+        """What every node of this cluster is given. (test_bus_secret.py does as an operator would: it copies that of the first.)"""
+        path = self.folder / "cluster-secret"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text("a secret of tests, no other\n")
+        return path
 
     def start(self, count=3):
         """Launches nodes until there are `count`, and waits until all serve and as many as can vote."""
@@ -338,8 +348,12 @@ class Cluster:
 
 
 def free_ports():
-    """Client ports whose bus and HTTP ports are free as well. All lie below the ports that the system gives away."""
-    candidates = list(range(7_100, 9_900))
+    """Client ports whose bus and HTTP ports are free as well. All lie below the ports that the system gives away, and beside those
+    that `quorate torture` takes. Of tests that run at once, each process has its own: a node that is killed comes back to its.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    candidates = list(range(7_100 + worker, 7_990, workers))
     random.shuffle(candidates)
     for port in candidates:
         if all(is_free(p) for p in (port, port + HTTP_OFFSET, port + BUS_OFFSET)):

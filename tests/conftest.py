@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cluster import Cluster  # noqa: E402
 
 LOG_TAIL_CHARACTERS = 6_000
-FIGURES = []
+FIGURES = "figures"
 
 
 def pytest_addoption(parser):
@@ -56,13 +56,19 @@ def cluster(make_cluster):
 
 
 @pytest.fixture
+def show_logs_of(request):
+    """Call it with a cluster that outlives the test: if the test fails, its logs are shown."""
+    return request.node.stash.setdefault(CLUSTERS, []).append
+
+
+@pytest.fixture
 def figures(request):
     """Call it with what was measured: one JSON line, printed at the end of the run."""
 
     def report(**values):
         line = json.dumps({"test": request.node.name, **values})
         print(line)
-        FIGURES.append(line)
+        request.node.user_properties.append((FIGURES, line))
 
     return report
 
@@ -83,8 +89,19 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_collection_modifyitems(items):
+    """When two files run at once, those that attack a cluster for long begin first, and not beside each other."""
+    attacks = [item for item in items if item.path.stem.startswith("test_torture")]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("torture" if item in attacks else str(item.path)))
+    items[:] = attacks + [item for item in items if item not in attacks]
+
+
 def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [entry for report in reports if getattr(report, "when", "") == "call" for entry in report.user_properties]
+    lines = [line for name, line in properties if name == FIGURES]
+    if lines:
         terminalreporter.section("figures")
-        for line in FIGURES:
+        for line in lines:
             terminalreporter.write_line(line)

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import pytest
 from cluster import Cluster, eventually
 from resp_client import ErrorReply
 
@@ -253,3 +254,23 @@ def test_a_cluster_of_one_that_is_restarted(tmp_path):
         node.restart()
         assert node.call("RPUSH", "queue", "x") == 1
         assert node.call("LPOP", "queue") == b"x"
+
+
+@pytest.mark.parametrize("victim", ["leader", "follower"])
+def test_who_waited_at_a_node_that_has_ended_takes_nothing(cluster, victim):
+    """The machine of a killed process says so at once: nothing need be waited for."""
+    leader = cluster.leader()
+    victim = leader if victim == "leader" else cluster.others(leader)[0]
+    other = cluster.others(victim)[0]
+    connections = [waits(victim, "BLPOP", "abandoned", 0) for _ in range(3)]
+    assert len(connections) == 3
+    victim.kill()
+    cluster.leader(not_=victim)
+
+    def is_kept():
+        other.call("DEL", "abandoned")
+        other.call("RPUSH", "abandoned", "element")
+        return other.call("LLEN", "abandoned") == 1
+
+    # Each of them may have taken one until the leader knew. The patience with a node that is silent is 10 s.
+    eventually(is_kept, "an element stays", timeout=8, interval=0.2)

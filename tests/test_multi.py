@@ -313,3 +313,31 @@ def test_optimistic_counters_across_failovers(cluster, figures, long):
         assert node.call("LRANGE", f"counter:{n}:log", 0, -1) == [b"%d" % i for i in range(1, value + 1)]
     assert total["done"] > 100 and total["aborted"] > 0
     cluster.assert_digests_equal()
+
+
+# Ends a node, cuts clients off, or stops them for long: nothing that a transaction could answer after.
+NOT_TRIED = {"shutdown", "debug", "quit", "multi", "exec", "discard", "reset", "replicaof", "slaveof", "monitor", "psync"}
+
+
+def test_every_command_can_be_a_step_or_is_refused(cluster):
+    """Whatever a transaction holds, the node that carries it out goes on."""
+    node = cluster.others(cluster.leader())[0]
+    lines = []
+    for name, arity, *_, subcommands in node.call("COMMAND"):
+        name = name.decode()
+        if name in NOT_TRIED:
+            continue
+        for words, count in [([name], arity)] + [(sub[0].decode().split("|"), sub[1]) for sub in subcommands]:
+            least = abs(count) - len(words)
+            lines += [words + ["1"] * n for n in range(least, least + 2)]
+    assert len(lines) > 500
+    for line in lines:
+        if line[:2] in (["client", "kill"], ["client", "pause"], ["client", "reply"]):
+            continue
+        with node.connect(timeout=30) as client:
+            client.pipeline([("MULTI",), line, ("EXEC",)])
+    assert not cluster.complaints()
+    with node.connect() as client:
+        assert client.pipeline([("MULTI",), ("MEMORY", "MALLOC-STATS"), ("CONFIG", "RESETSTAT"), ("EXEC",)])[-1][1] == "OK"
+        assert client.call("PING") == "PONG"
+    cluster.assert_digests_equal()

@@ -33,6 +33,7 @@ fn header(origin_seq: u64) -> Header {
         origin_start: 1,
         origin_epoch: 0,
         origin_seq,
+        memory_short: false,
     }
 }
 

@@ -134,6 +134,7 @@ impl Replicas {
             origin_start: 1,
             origin_epoch: 0,
             origin_seq: self.seed,
+            memory_short: false,
         });
         let index = self.origin.index() + 1;
         let mut origin = Origin::default();

@@ -76,6 +76,7 @@ impl Pair {
             origin_start: 1,
             origin_epoch: 0,
             origin_seq: index,
+            memory_short: false,
         };
         let mut batch = BatchBuilder::new();
         batch.command(0, args);

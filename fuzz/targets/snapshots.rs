@@ -34,6 +34,7 @@ fn apply(keyspace: &mut Keyspace, time_ms: u64, lines: &[&str]) {
         origin_start: 1,
         origin_epoch: 0,
         origin_seq,
+        memory_short: false,
     };
     let index = keyspace.index() + 1;
     keyspace.apply(index, TERM, &batch.finish(&header), &mut NoHost);

@@ -4,7 +4,7 @@ import pkgutil
 
 import differential
 import pytest
-from differential.driver import Run, Servers, describe, family
+from differential.driver import Servers, describe, new_run
 
 NOT_FAMILIES = {"driver", "run", "words"}
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(differential.__path__) if m.name not in NOT_FAMILIES)
@@ -21,7 +21,7 @@ def servers():
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_replies_are_those_of_redis(servers, name, protocol):
-    run = Run(servers, family(name), seed=protocol, protocol=protocol)
+    run = new_run(servers, name, seed=protocol, protocol=protocol)
     run.steps(STEPS)
     run.close()
     assert not run.differences, "\n".join(describe(d) for d in run.differences[:5])

@@ -14,37 +14,46 @@
 //! - [`check_pipeline`]: commands that one connection sent together (`linearizable`: program order).
 //! - [`check_expiry`]: keys that expire (`linearizable`).
 //! - [`check_unique`]: what is there in the end (`no-lost-ack`, `honest-errors`).
+//! - [`check_held`]: values that clients keep and are told of (`fresh-caches`).
+//! - [`check_order`], [`check_unbroken`], [`check_complete`]: published messages (`messages`).
+//! - [`check_journal`], [`check_shown`]: what users did whose rights were taken away (`users`).
 //! - [`check_session`]: followers' answers on one connection (`session-reads`).
 //! - [`Leaders`]: who said that it leads (`one-leader`).
 //! - [`Availability`]: pauses of writes (`fast-failover`).
 
 mod availability;
 mod bank;
+mod caches;
 mod cell;
 mod counter;
 mod expiry;
 mod group;
 mod leaders;
 mod list;
+mod messages;
 mod pipeline;
 mod promise;
 mod queue;
 mod register;
+mod rights;
 mod search;
 mod session;
 mod unique;
 
 pub use availability::Availability;
 pub use bank::{Audit, Transfer, check_bank};
+pub use caches::{Changes, Held, check_held};
 pub use cell::{CellAct, CellOp, Told, check_cell};
 pub use counter::{Count, check_counter};
 pub use expiry::{Mortal, Sighting, check_expiry};
 pub use group::{GroupAct, GroupEnd, GroupOp, check_group};
 pub use leaders::Leaders;
 pub use list::{Append, Listing, check_list};
+pub use messages::{Message, check_complete, check_order, check_unbroken};
 pub use pipeline::{Step as PipelineStep, check_pipeline};
 pub use promise::{Fate, Promise, Violation};
 pub use queue::{Queue, QueueAct, QueueOp, check_queue};
 pub use register::{Action, Op, check_register, has_order};
+pub use rights::{Line as JournalLine, check_journal, check_shown};
 pub use session::{Step as SessionStep, check_session};
 pub use unique::check_unique;

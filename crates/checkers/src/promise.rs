@@ -21,6 +21,12 @@ pub enum Promise {
     Heals,
     /// What a disk has damaged is refused or repaired, and never shown: nobody sees a value that nobody wrote.
     NoSilentCorruption,
+    /// A client that caches values and is told of changes never holds one that is older than what it was told.
+    FreshCaches,
+    /// Published messages come in the order of their publisher, and at most once (R18).
+    Messages,
+    /// Users' rights hold on every node from one entry of the log on.
+    Users,
     /// A node's memory stays below what its settings and its data explain.
     Bounded,
 }
@@ -38,6 +44,9 @@ impl Promise {
             Self::EqualDigests => "equal-digests",
             Self::Heals => "heals",
             Self::NoSilentCorruption => "no-silent-corruption",
+            Self::FreshCaches => "fresh-caches",
+            Self::Messages => "messages",
+            Self::Users => "users",
             Self::Bounded => "bounded",
         }
     }

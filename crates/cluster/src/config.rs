@@ -22,7 +22,7 @@ use quorate_keyspace::glob;
 
 use kind::Setting;
 
-pub use getters::{Appendfsync, DebugAccess, LogLevel};
+pub use getters::{Appendfsync, BytesOrPercent, DebugAccess, LogLevel};
 pub use kind::{Kind, Unit};
 pub use markdown::markdown;
 pub use output_limits::{OutputLimit, OutputLimits};
@@ -407,12 +407,18 @@ impl Slot {
 
     fn load(&self, parameter: &Parameter) -> Setting {
         match parameter.kind {
-            Kind::Text | Kind::Secret | Kind::Address | Kind::SavePoints | Kind::OutputLimits => {
-                Setting::Text(self.text())
-            }
-            Kind::Bool | Kind::Integer { .. } | Kind::Decimal { .. } | Kind::Enum(_) => {
-                Setting::Number(self.number())
-            }
+            Kind::Text
+            | Kind::Secret
+            | Kind::Address
+            | Kind::SavePoints
+            | Kind::Percentiles
+            | Kind::KeyspaceEvents
+            | Kind::OutputLimits => Setting::Text(self.text()),
+            Kind::Bool
+            | Kind::Integer { .. }
+            | Kind::Decimal { .. }
+            | Kind::Enum(_)
+            | Kind::BytesOrPercent => Setting::Number(self.number()),
         }
     }
 

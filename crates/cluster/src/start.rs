@@ -10,7 +10,7 @@ use std::time::Duration;
 use quorate_env::{Env, clock};
 use quorate_log::{Durability, Log, Options as LogOptions, ShardId};
 use quorate_replica::{
-    Admin, Consensus, Doubts, Feed, Identity, Member, NodeId, Outcome, Role, Start, Timing,
+    Admin, Consensus, Doubts, Feed, Identity, Member, NodeId, Outcome, Role, Secret, Start, Timing,
 };
 
 use crate::membership::Cluster;
@@ -31,6 +31,8 @@ pub struct StartArgs {
     pub member: Member,
     /// Bus addresses of nodes to join; empty founds a cluster, if the folder is new.
     pub join: Vec<String>,
+    /// The cluster's secret. None: it is in the data folder, or this node founds a cluster and makes one.
+    pub secret: Option<Secret>,
     /// The number wanted; none asks for the next free one.
     pub node_id: Option<NodeId>,
     /// Timing of consensus.
@@ -45,7 +47,8 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
     env.disk.lock(&args.data_dir)?;
     let identity = Identity::open(&env, &args.data_dir)?;
     let member = Member { incarnation: identity.incarnation(), ..args.member.clone() };
-    let founds = belong(&env, &identity, &args, &member).await?;
+    let secret = secret(&env, &identity, &args)?;
+    let founds = belong(&env, &identity, &secret, &args, &member).await?;
     let (log, doubts) = open_log(&env, &args, &identity)?;
     let bus = env.net.listen_with(args.bus, quorate_replica::listening()).await?;
     let cluster = Cluster::new();
@@ -55,6 +58,7 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
         log: log.clone(),
         shard: SHARD,
         identity: identity.clone(),
+        secret,
         timing: args.timing,
         bus,
         doubts,
@@ -71,8 +75,52 @@ pub async fn start(env: Env, args: StartArgs) -> io::Result<(Cluster, Feed)> {
     Ok((cluster, feed))
 }
 
+/// The secret of the cluster that the folder belongs to, or is going to belong to.
+fn secret(env: &Env, identity: &Identity, args: &StartArgs) -> io::Result<Secret> {
+    let refused = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
+    let (dir, is_member) = (&args.data_dir, identity.node_id() != 0);
+    let file = Secret::path(dir);
+    let secret = match (args.secret.clone(), Secret::stored_in(env, dir)?) {
+        (Some(given), Some(stored)) if is_member && given != stored && !identity.vouches_for(&given) => {
+            return Err(refused(format!(
+                "the file that --cluster-secret-file names holds another secret than {}: this node is a member already, \
+                 and needs no such option. If the secret of the whole cluster is being replaced, remove {} first",
+                file.display(),
+                file.display()
+            )));
+        }
+        (Some(given), _) => given,
+        (None, Some(stored)) if identity.vouches_for(&stored) => stored,
+        (None, Some(_)) => {
+            let text = format!("{} is not what was written there. {}", file.display(), Secret::way_out(dir));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        (None, None) if is_member => {
+            return Err(refused(format!("{} is missing. {}", file.display(), Secret::way_out(dir))));
+        }
+        (None, None) if !args.join.is_empty() => {
+            return Err(refused(
+                "a node that joins needs the secret of the cluster: copy the file cluster-secret from the data folder \
+                 of a member, and pass the copy with --cluster-secret-file"
+                    .to_owned(),
+            ));
+        }
+        (None, None) => Secret::generate(&*env.random),
+    };
+    if is_member {
+        identity.keep_secret(&secret)?;
+    }
+    Ok(secret)
+}
+
 /// Makes sure that the folder belongs to a cluster. True: this node founds it, or did and was interrupted.
-async fn belong(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &Member) -> io::Result<bool> {
+async fn belong(
+    env: &Env,
+    identity: &Arc<Identity>,
+    secret: &Secret,
+    args: &StartArgs,
+    member: &Member,
+) -> io::Result<bool> {
     if identity.node_id() != 0 {
         if let Some(wanted) = args.node_id.filter(|id| *id != identity.node_id()) {
             let text = format!(
@@ -86,11 +134,13 @@ async fn belong(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &
     }
     if args.join.is_empty() {
         let id = args.node_id.unwrap_or(1);
+        identity.keep_secret(secret)?;
         identity.adopt(id, env.random.next_u64() | 1, true)?;
         tracing::info!(node = id, "founding a cluster");
         return Ok(true);
     }
-    let (id, cluster) = join(env, identity, args, member).await?;
+    let (id, cluster) = join(env, identity, secret, args, member).await?;
+    identity.keep_secret(secret)?;
     identity.adopt(id, cluster, false)?;
     tracing::info!(node = id, "joined the cluster");
     Ok(false)
@@ -100,6 +150,7 @@ async fn belong(env: &Env, identity: &Arc<Identity>, args: &StartArgs, member: &
 async fn join(
     env: &Env,
     identity: &Arc<Identity>,
+    secret: &Secret,
     args: &StartArgs,
     member: &Member,
 ) -> io::Result<(NodeId, u64)> {
@@ -114,7 +165,7 @@ async fn join(
         let mut targets = args.join.clone();
         while let Some(target) = targets.pop() {
             let (wanted, pace) = (args.node_id.unwrap_or(0), args.timing.pace());
-            let asked = Consensus::ask_to_join(env, identity, &target, wanted, member.clone(), pace);
+            let asked = Consensus::ask_to_join(env, identity, secret, &target, wanted, member.clone(), pace);
             match asked.await {
                 Ok(Outcome::Joined { id, cluster }) => return Ok((id, cluster)),
                 Ok(Outcome::NotLeader(Some((_, leader)))) if leader.bus != target => targets.push(leader.bus),

@@ -1,8 +1,8 @@
 //! A keyspace behind a TCP port, without log, cluster or session: `cargo run -p quorate-keyspace --example serve -- PORT`.
 //!
 //! What commands answer can so be compared with a real Redis at the speed of a unit test: `tests/compat/differential`.
-//! Every write is an entry of its own. Beside the commands of the table it knows HELLO, SELECT, QUIT and
-//! `CONFIG SET` of what the cluster configures.
+//! Every write is an entry of its own. Beside the commands of the table it knows HELLO, SELECT, QUIT, `CONFIG SET` of what
+//! the cluster configures, and PSUBSCRIBE, which means all keyspace notifications whatever its pattern.
 
 #![allow(
     clippy::disallowed_types,
@@ -20,7 +20,7 @@ use std::{
 };
 
 use quorate_keyspace::{
-    CommandError, Host, Keyspace, ReadOutcome, Release, Reply, WaiterId,
+    CommandError, Events, Host, Interest, Keyspace, News, ReadOutcome, Release, Reply, WaiterId,
     batch::{BatchBuilder, Header, SEMANTICS},
     command::{self, Handler},
 };
@@ -30,10 +30,11 @@ const TERM: u64 = 1;
 /// Scripts may nest deeply, and a build without optimisation needs more room for it.
 const STACK_BYTES: usize = 64 << 20;
 
-/// The keyspace and the seed of its last entry.
+/// The keyspace, the seed of its last entry, and who hears of events.
 struct State {
     keyspace: Keyspace,
     seed: u64,
+    subscribers: Vec<TcpStream>,
 }
 
 /// What one connection has chosen.
@@ -72,7 +73,7 @@ impl Host for Impatient<'_> {
 fn main() {
     let port: u16 = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).expect("a port");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    let mut state = State { keyspace: Keyspace::new(16), seed: 0 };
+    let mut state = State { keyspace: Keyspace::new(16), seed: 0, subscribers: Vec::new() };
     state.apply(0, &[b"\0bootstrap", &[1; 16], &[2; 16]], Protocol::Resp2, &mut Vec::new());
     let state = Arc::new(Mutex::new(state));
     println!("ready");
@@ -94,6 +95,10 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         while let Ok(Some(request)) = decoder.next() {
             let args: Vec<&[u8]> = request.iter().collect();
             let mut state = state.lock().expect("nobody panics");
+            if args[0].eq_ignore_ascii_case(b"psubscribe") {
+                state.subscribers.extend(stream.try_clone());
+                state.keyspace.set_interest(Interest { messages: true, keys: false });
+            }
             state.answer(&mut connection, &args, &mut out);
         }
         if stream.write_all(&out).is_err() {
@@ -114,6 +119,13 @@ impl State {
             (b"select", [_, db]) => {
                 connection.db = std::str::from_utf8(db).ok().and_then(|db| db.parse().ok()).unwrap_or(0);
                 Reply::new(out, connection.protocol).ok();
+            }
+            (b"psubscribe", [_, pattern]) => {
+                let mut reply = Reply::new(out, connection.protocol);
+                reply.array(3);
+                reply.bulk(&name);
+                reply.bulk(pattern);
+                reply.int(1);
             }
             (b"config", [_, _, name, value]) => {
                 let name = [b"config.", &name.to_ascii_lowercase()[..]].concat();
@@ -136,12 +148,12 @@ impl State {
             Handler::Read(_) | Handler::ReadOrWait { .. } | Handler::Connection(_) => loop {
                 let mut reply = Reply::new(out, connection.protocol);
                 let (now_ms, seed) = (now_ms(), self.seed);
-                match self.keyspace.read_command(command, connection.db, args, now_ms, seed, &mut reply) {
+                match self.keyspace.read(connection.db, args, now_ms, seed, &mut reply) {
                     ReadOutcome::Done => return,
                     ReadOutcome::NeedsTime(_) => self.entry(BatchBuilder::new(), connection.protocol, out),
                 }
             },
-            Handler::Session | Handler::Container => Reply::new(out, connection.protocol)
+            Handler::Session | Handler::Aside(_) | Handler::Container => Reply::new(out, connection.protocol)
                 .error(&CommandError::fixed("ERR this command needs a session")),
         }
     }
@@ -163,6 +175,7 @@ impl State {
             origin_start: 1,
             origin_epoch: 0,
             origin_seq: self.keyspace.origin(1).map_or(1, |origin| origin.seq + 1),
+            memory_short: false,
         };
         let payload = batch.finish(&header);
         let index = self.keyspace.index() + 1;
@@ -176,6 +189,24 @@ impl State {
             self.keyspace.apply(index + 1, TERM, &payload, &mut Impatient(out, protocol));
         }
         while self.keyspace.take_garbage(1000) {}
+        self.tell_subscribers();
+    }
+
+    fn tell_subscribers(&mut self) {
+        for news in self.keyspace.take_news() {
+            let News::Event { db, event, key, on } = news else { continue };
+            let of_key = [format!("__keyspace@{db}__:").as_bytes(), &key].concat();
+            let of_event = format!("__keyevent@{db}__:{event}").into_bytes();
+            let channels = [(Events::KEYSPACE, of_key, event.as_bytes()), (Events::KEYEVENT, of_event, &key)];
+            for (_, channel, message) in channels.iter().filter(|(kind, ..)| on.contains(*kind)) {
+                let mut out = Vec::new();
+                let mut reply = Reply::new(&mut out, Protocol::Resp2);
+                reply.array(4);
+                [b"pmessage", &b"*"[..], channel, message].iter().for_each(|part| reply.bulk(part));
+                // Who is gone hears nothing.
+                self.subscribers.retain_mut(|subscriber| subscriber.write_all(&out).is_ok());
+            }
+        }
     }
 }
 

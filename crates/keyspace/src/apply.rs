@@ -6,14 +6,22 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     batch::{Args, BatchError, BatchReader, Element, Header, Step, Watch},
+    command::{self, Command, Flags},
+    error::CommandError,
     execute::Executed,
     keyspace::{Keyspace, Origin},
+    meter::Place,
     random::Random,
-    reply::Reply,
+    reply::{Begun, Reply},
     serve,
     waiters::WaiterId,
     warm::GROUP,
 };
+
+/// The whole transaction is refused, although only some of it may need memory.
+const EXEC_OOM: CommandError = CommandError::fixed(
+    "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+);
 
 /// The node on which an entry is applied: where replies go, and what happens between commands.
 ///
@@ -114,6 +122,8 @@ impl Keyspace {
             Ok(batch) => batch,
             Err(error) => return self.refuse(index, entry_term, payload, error),
         };
+        self.gazette.begin(None);
+        self.memory_short = header.memory_short;
         self.advance(index, entry_term, header.time_ms);
         let mut applied =
             Applied { outcome: self.admit(&header, entry_term), header, commands: 0, changed: false };
@@ -127,6 +137,7 @@ impl Keyspace {
             self.warm_elements(&group);
             for element in group.drain(..) {
                 host.before(applied.commands, self);
+                self.gazette.begin(Some(applied.commands));
                 replies = self.apply_element(applied.commands, element, &header, replies, host);
                 let served = serve::Element { n: applied.commands, seed: header.seed };
                 self.serve_waiters(&served, &mut replies, host);
@@ -210,11 +221,13 @@ impl Keyspace {
     ) -> u64 {
         let mut replies = Replies { n, hash };
         match element {
-            Element::Command { db, args } => {
+            Element::Command { user, db, args } => {
+                self.caller = user;
                 let id = WaiterId::new(header, n);
                 self.apply_command_or_wait(db, &args, header.seed, id, &mut replies, host);
             }
-            Element::Transaction { watches, steps } => {
+            Element::Transaction { user, watches, steps } => {
+                self.caller = user;
                 self.apply_transaction(&watches, &steps, header.seed, &mut replies, host);
             }
         }
@@ -231,6 +244,9 @@ impl Keyspace {
         replies: &mut Replies,
         host: &mut dyn Host,
     ) {
+        if let Some(command) = self.lacks_memory_for(args) {
+            return replies.write(host, |reply| reply.reject(command, Place::Client, &CommandError::OOM));
+        }
         let seed = Random::for_command(seed, replies.n as u64, 0);
         let mut executed = Executed::default();
         replies.write(host, |reply| executed = self.execute_or_wait(db, args, seed, reply));
@@ -267,14 +283,27 @@ impl Keyspace {
         replies: &mut Replies,
         host: &mut dyn Host,
     ) {
+        let exec = command::lookup(b"exec").expect("it is in the table");
+        let lacks_memory = |step: &Step<'_>| matches!(step, Step::Command { args, .. } if self.lacks_memory_for(args).is_some());
+        if steps.iter().any(lacks_memory) {
+            return replies.write(host, |reply| reply.reject(exec, Place::Client, &EXEC_OOM));
+        }
+        let mut begun = Begun::default();
         if watches
             .iter()
             .any(|watch| self.watch_broken(watch.db, watch.key, watch.as_of_version, watch.existed))
         {
-            replies.write(host, |reply| reply.null_array());
+            replies.write(host, |reply| {
+                begun = reply.begin();
+                reply.null_array();
+                reply.end(begun, exec, &[b"exec"], Place::Client, 0);
+            });
             return;
         }
-        replies.write(host, |reply| reply.array(steps.len()));
+        replies.write(host, |reply| {
+            begun = reply.begin();
+            reply.array(steps.len());
+        });
         for (i, step) in steps.iter().enumerate() {
             match step {
                 Step::Command { db, args } => {
@@ -284,6 +313,16 @@ impl Keyspace {
                 Step::Local(number) => host.local(replies.n, *number),
             }
         }
+        replies.write(host, |reply| reply.end(begun, exec, &[b"exec"], Place::Client, 0));
+    }
+
+    /// The command, if it may need memory of which the leader is short. Alike on every replica.
+    fn lacks_memory_for(&self, args: &[&[u8]]) -> Option<&'static Command> {
+        if !self.memory_short {
+            return None;
+        }
+        let command = command::resolve_logged(args).ok()?;
+        command.flags.contains(Flags::DENYOOM).then_some(command)
     }
 
     /// Takes an entry into the running digest: what it says, what it did, what it answered, and what came out (R10).

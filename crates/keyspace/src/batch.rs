@@ -5,21 +5,25 @@
 //! ```text
 //! header       format u8, semantics u16, time_ms u64, seed u64, term u64,
 //!              origin_node u64, origin_start u64, origin_epoch u32, origin_seq u64
-//! element      0 command | 1 transaction
+//! element      0 command | 1 transaction | 2 user, command | 3 user, transaction
+//! user         the number of who has sent it; without one, the default user
 //! command      db, args, (len, bytes) × args
 //! transaction  watches, (db, len, bytes, as_of_version, existed) × watches,
 //!              steps, (0 command | 1 number of a session's command) × steps
 //! ```
 //!
+//! The highest bit of `semantics` says that the leader was short of memory when it proposed the batch.
 //! Integers of the header are little-endian; all others are variable (LEB128).
 
 use smallvec::SmallVec;
+
+use crate::acl::DEFAULT_USER;
 
 /// Version of this layout.
 pub const FORMAT: u8 = 1;
 
 /// The version of what commands mean that this software implements (R12). Members agree on one before it is used.
-pub const SEMANTICS: u16 = 2;
+pub const SEMANTICS: u16 = 3;
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 55;
@@ -46,7 +50,12 @@ pub struct Header {
     pub origin_epoch: u32,
     /// Number of the batch, from 1.
     pub origin_seq: u64,
+    /// The leader is above `maxmemory` and has nothing to evict: commands that may need memory are refused (R12).
+    pub memory_short: bool,
 }
+
+/// See [`Header::memory_short`]: beside the version, whose highest bits nobody needs.
+const MEMORY_SHORT: u16 = 1 << 15;
 
 /// A batch that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +86,8 @@ pub fn patch_header(payload: &mut [u8], header: &Header) {
         rest = tail;
     };
     put(&[FORMAT]);
-    put(&header.semantics.to_le_bytes());
+    let short = if header.memory_short { MEMORY_SHORT } else { 0 };
+    put(&(header.semantics | short).to_le_bytes());
     put(&header.time_ms.to_le_bytes());
     put(&header.seed.to_le_bytes());
     put(&header.term.to_le_bytes());
@@ -95,7 +105,8 @@ pub fn patch_header(payload: &mut [u8], header: &Header) {
 pub fn parse_header(payload: &[u8]) -> Result<Header, BatchError> {
     let mut bytes = payload;
     let [format] = take_array(&mut bytes)?;
-    let semantics = u16::from_le_bytes(take_array(&mut bytes)?);
+    let word = u16::from_le_bytes(take_array(&mut bytes)?);
+    let (semantics, memory_short) = (word & !MEMORY_SHORT, word & MEMORY_SHORT != 0);
     if format != FORMAT || semantics != SEMANTICS {
         return Err(BatchError::Unsupported { format, semantics });
     }
@@ -103,7 +114,17 @@ pub fn parse_header(payload: &[u8]) -> Result<Header, BatchError> {
     let (time_ms, seed, term, origin_node, origin_start) = (word()?, word()?, word()?, word()?, word()?);
     let origin_epoch = u32::from_le_bytes(take_array(&mut bytes)?);
     let origin_seq = u64::from_le_bytes(take_array(&mut bytes)?);
-    Ok(Header { semantics, time_ms, seed, term, origin_node, origin_start, origin_epoch, origin_seq })
+    Ok(Header {
+        semantics,
+        time_ms,
+        seed,
+        term,
+        origin_node,
+        origin_start,
+        origin_epoch,
+        origin_seq,
+        memory_short,
+    })
 }
 
 /// A key that a transaction depends on, and what [`Keyspace::watch_token`](crate::Keyspace::watch_token) said of it.
@@ -163,15 +184,20 @@ impl BatchBuilder {
 
     /// Adds a command. Returns its number in the batch.
     pub fn command(&mut self, db: usize, args: &[&[u8]]) -> usize {
-        self.payload.push(ELEMENT_COMMAND);
+        self.command_by(DEFAULT_USER, db, args)
+    }
+
+    /// Adds a command of the user with this number. Returns its number in the batch.
+    pub fn command_by(&mut self, user: u64, db: usize, args: &[&[u8]]) -> usize {
+        self.put_kind(ELEMENT_COMMAND, user);
         self.put_command(db, args.iter().copied());
         self.next_number()
     }
 
     /// Begins a command that is put in piece by piece: `count` times [`BatchBuilder::open_arg`] with its
     /// [parts](BatchBuilder::arg_part). Nothing else may be added before it is whole.
-    pub fn open_command(&mut self, db: usize, count: usize) {
-        self.payload.push(ELEMENT_COMMAND);
+    pub fn open_command(&mut self, user: u64, db: usize, count: usize) {
+        self.put_kind(ELEMENT_COMMAND, user);
         put_varint(&mut self.payload, db as u64);
         put_varint(&mut self.payload, count as u64);
         self.commands += 1;
@@ -196,7 +222,12 @@ impl BatchBuilder {
 
     /// Begins a transaction of exactly `steps` steps. Returns its number in the batch.
     pub fn begin_transaction(&mut self, watches: &[Watch<'_>], steps: usize) -> usize {
-        self.payload.push(ELEMENT_TRANSACTION);
+        self.begin_transaction_by(DEFAULT_USER, watches, steps)
+    }
+
+    /// The same for the user with this number.
+    pub fn begin_transaction_by(&mut self, user: u64, watches: &[Watch<'_>], steps: usize) -> usize {
+        self.put_kind(ELEMENT_TRANSACTION, user);
         put_varint(&mut self.payload, watches.len() as u64);
         for watch in watches {
             put_varint(&mut self.payload, watch.db as u64);
@@ -253,6 +284,16 @@ impl BatchBuilder {
         }
     }
 
+    /// What most commands have, the default user, takes no room.
+    fn put_kind(&mut self, kind: u8, user: u64) {
+        if user == DEFAULT_USER {
+            self.payload.push(kind);
+        } else {
+            self.payload.push(kind | ELEMENT_BY_USER);
+            put_varint(&mut self.payload, user);
+        }
+    }
+
     fn next_number(&mut self) -> usize {
         self.commands += 1;
         self.commands - 1
@@ -261,6 +302,8 @@ impl BatchBuilder {
 
 const ELEMENT_COMMAND: u8 = 0;
 const ELEMENT_TRANSACTION: u8 = 1;
+/// Beside one of the above: the number of the user follows.
+const ELEMENT_BY_USER: u8 = 2;
 const STEP_COMMAND: u8 = 0;
 const STEP_LOCAL: u8 = 1;
 
@@ -275,6 +318,8 @@ pub struct BatchReader<'a> {
 pub enum Element<'a> {
     /// A single command.
     Command {
+        /// The number of the user who has sent it.
+        user: u64,
         /// Number of the database.
         db: usize,
         /// Name and arguments.
@@ -282,6 +327,8 @@ pub enum Element<'a> {
     },
     /// A transaction.
     Transaction {
+        /// The number of the user who has sent it.
+        user: u64,
         /// What it depends on.
         watches: Vec<Watch<'a>>,
         /// What it does.
@@ -326,23 +373,25 @@ impl<'a> BatchReader<'a> {
             return Ok(None);
         }
         let [kind] = take_array(&mut self.rest)?;
-        match kind {
+        let by_user = kind & ELEMENT_BY_USER != 0;
+        let user = if by_user { take_varint(&mut self.rest)? } else { DEFAULT_USER };
+        match kind & !ELEMENT_BY_USER {
             ELEMENT_COMMAND => {
                 let (db, args) = self.take_command()?;
-                Ok(Some(Element::Command { db, args }))
+                Ok(Some(Element::Command { user, db, args }))
             }
-            ELEMENT_TRANSACTION => self.take_transaction().map(Some),
+            ELEMENT_TRANSACTION => self.take_transaction(user).map(Some),
             _ => Err(BatchError::Damaged),
         }
     }
 
-    fn take_transaction(&mut self) -> Result<Element<'a>, BatchError> {
+    fn take_transaction(&mut self, user: u64) -> Result<Element<'a>, BatchError> {
         // Each watch and step takes at least two bytes, which bounds what is allocated.
         let watches = self.take_count(2)?;
         let watches = (0..watches).map(|_| self.take_watch()).collect::<Result<_, _>>()?;
         let steps = self.take_count(2)?;
         let steps = (0..steps).map(|_| self.take_step()).collect::<Result<_, _>>()?;
-        Ok(Element::Transaction { watches, steps })
+        Ok(Element::Transaction { user, watches, steps })
     }
 
     fn take_watch(&mut self) -> Result<Watch<'a>, BatchError> {
@@ -450,6 +499,7 @@ mod tests {
         origin_start: 11,
         origin_epoch: 2,
         origin_seq: 99,
+        memory_short: true,
     };
 
     fn sample() -> Vec<u8> {
@@ -460,7 +510,10 @@ mod tests {
         batch.step_command(3, &[b"INCR", b"n"]);
         batch.step_local(500);
         assert_eq!(batch.command_iter(1, [&b"GET"[..], b"key"].into_iter()), 2);
-        assert_eq!(batch.commands(), 3);
+        assert_eq!(batch.command_by(300, 1, &[b"DEL", b"key"]), 3);
+        assert_eq!(batch.begin_transaction_by(u64::MAX, &[], 1), 4);
+        batch.step_command(0, &[b"PING"]);
+        assert_eq!(batch.commands(), 5);
         batch.finish(&HEADER)
     }
 
@@ -478,7 +531,7 @@ mod tests {
         let mut whole = BatchBuilder::new();
         whole.command(3, &[b"SET", b"key", b"a value", b""]);
         let mut pieces = BatchBuilder::new();
-        pieces.open_command(3, 4);
+        pieces.open_command(DEFAULT_USER, 3, 4);
         for arg in [&b"SET"[..], b"key", b"a value", b""] {
             pieces.open_arg(arg.len());
             arg.chunks(2).for_each(|part| pieces.arg_part(part));
@@ -493,14 +546,23 @@ mod tests {
         let payload = sample();
         let (header, mut reader) = BatchReader::new(&payload).unwrap();
         assert_eq!(header, HEADER);
-        let Some(Element::Command { db: 0, args }) = reader.next_element().unwrap() else { panic!() };
+        let Some(Element::Command { user: DEFAULT_USER, db: 0, args }) = reader.next_element().unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(args.as_slice(), [b"SET".as_slice(), b"key", &[0; 300]]);
-        let Some(Element::Transaction { watches, steps }) = reader.next_element().unwrap() else { panic!() };
+        let Some(Element::Transaction { user: DEFAULT_USER, watches, steps }) =
+            reader.next_element().unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(watches, [Watch { db: 15, key: b"w", as_of_version: u64::MAX, existed: true }]);
         assert_eq!(steps[1], Step::Local(500));
         let Step::Command { db: 3, args } = &steps[0] else { panic!() };
         assert_eq!(args.as_slice(), [b"INCR".as_slice(), b"n"]);
         assert!(matches!(reader.next_element(), Ok(Some(Element::Command { db: 1, .. }))));
+        assert!(matches!(reader.next_element(), Ok(Some(Element::Command { user: 300, db: 1, .. }))));
+        assert!(matches!(reader.next_element(), Ok(Some(Element::Transaction { user: u64::MAX, .. }))));
         assert!(reader.next_element().unwrap().is_none());
     }
 
@@ -516,7 +578,7 @@ mod tests {
     fn every_prefix_is_whole_elements_or_damaged() {
         let payload = sample();
         let whole = (0..=payload.len()).filter(|&len| read_all(&payload[..len]).is_ok()).count();
-        assert_eq!(whole, 4, "after the header and each of the three elements");
+        assert_eq!(whole, 6, "after the header and each of the five elements");
     }
 
     #[test]

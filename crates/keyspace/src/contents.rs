@@ -174,8 +174,8 @@ fn put_fields(
 fn put_head(out: &mut Vec<u8>, db: usize, record: &Record) {
     put_varint(out, db as u64);
     put_bytes(out, record.key.as_bytes());
-    put_varint(out, record.expire_at_ms);
-    put_varint(out, record.version);
+    put_varint(out, record.expire_at_ms());
+    put_varint(out, record.version());
     let (layout, len) = match record.value.parts() {
         Parts::String(string) => (string.layout(), string.len()),
         Parts::Collection(collection) => (collection.layout(), collection.field_count()),

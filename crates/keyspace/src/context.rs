@@ -8,6 +8,7 @@ use crate::{
     database::Database,
     error::CommandError,
     keyspace::{Expiry, Keyspace, is_past},
+    news::Events,
     random::Random,
     rules::Rules,
     table::Record,
@@ -22,8 +23,12 @@ pub struct ReadCtx<'a> {
     pub args: &'a [&'a [u8]],
     pub(crate) keyspace: &'a Keyspace,
     db: usize,
+    /// The number of who has sent the command.
+    user: u64,
     seed: u64,
     now_ms: u64,
+    /// A client of this node asks, outside of an entry: what only this node knows may be told.
+    is_of_node: bool,
     /// The latest deadline up to `now_ms` that the reply depends on and that the log has not reached; 0 is none.
     needs_ms: Cell<u64>,
     first_key_hash: Cell<Option<u64>>,
@@ -130,6 +135,12 @@ macro_rules! reads {
             self.record_in(self.db, key).map(|record| &record.value)
         }
 
+        /// The same, which is no use of the key.
+        #[must_use]
+        pub fn peek(&self, key: &[u8]) -> Option<&$view Value> {
+            self.peek_in(self.db, key).map(|record| &record.value)
+        }
+
         /// The value of a key in any database.
         #[must_use]
         pub fn get_in(&self, db: usize, key: &[u8]) -> Option<&$view Value> {
@@ -139,7 +150,7 @@ macro_rules! reads {
         /// Whether the key exists.
         #[must_use]
         pub fn exists(&self, key: &[u8]) -> bool {
-            self.record_in(self.db, key).is_some()
+            self.peek_in(self.db, key).is_some()
         }
 
         get_type!($view, get_string, as_string, Str, "string");
@@ -158,8 +169,8 @@ macro_rules! reads {
         /// The deadline of a key in milliseconds since 1970. Outer `None`: no such key; inner: no deadline.
         #[must_use]
         pub fn expire_at(&self, key: &[u8]) -> Option<Option<u64>> {
-            let record = self.record_in(self.db, key)?;
-            Some((record.expire_at_ms != 0).then_some(record.expire_at_ms))
+            let record = self.peek_in(self.db, key)?;
+            Some(Some(record.expire_at_ms()).filter(|ms| *ms != 0))
         }
 
         /// The hash of a key. Handlers mostly ask for that of the first argument, and twice.
@@ -186,7 +197,40 @@ impl<'a> ReadCtx<'a> {
         seed: u64,
     ) -> Self {
         let (needs_ms, first_key_hash) = (Cell::new(0), Cell::new(None));
-        Self { args, keyspace, db, seed, now_ms, needs_ms, first_key_hash, looked_up: LookedUp::default() }
+        let looked_up = LookedUp::default();
+        let user = keyspace.caller;
+        Self {
+            args,
+            keyspace,
+            db,
+            user,
+            seed,
+            now_ms,
+            is_of_node: false,
+            needs_ms,
+            first_key_hash,
+            looked_up,
+        }
+    }
+
+    /// The same for the user with this number.
+    pub(crate) fn by(self, user: u64) -> Self {
+        Self { user, ..self }
+    }
+
+    /// Whether whoever has sent the command may read all keys with it.
+    pub(crate) fn may_read_all_keys(&self) -> bool {
+        self.keyspace.may_read_all_keys(self.user, self.args)
+    }
+
+    /// The same for a client of this node that asks outside of an entry.
+    pub(crate) fn of_node(self) -> Self {
+        Self { is_of_node: true, ..self }
+    }
+
+    /// Whether what only this node knows may be told. What every replica answers must not depend on it.
+    pub(crate) fn is_of_node(&self) -> bool {
+        self.is_of_node
     }
 
     /// When the reply is made, in milliseconds since 1970: the log's time within an entry, else the clock of who answers, which
@@ -229,14 +273,21 @@ impl<'a> ReadCtx<'a> {
         }
     }
 
-    /// The record of a key that exists.
+    /// The record of a key that exists, which is used.
     pub(crate) fn record_in(&self, db: usize, key: &[u8]) -> Option<&'a Record> {
+        let record = self.peek_in(db, key)?;
+        self.keyspace.used(record);
+        Some(record)
+    }
+
+    /// The same, which is no use of the key.
+    pub(crate) fn peek_in(&self, db: usize, key: &[u8]) -> Option<&'a Record> {
         let record = self.keyspace.live(db, self.hash(key), key);
         self.looked_up.note(key, record.is_some());
         if is_planted(Bug::ExpiryOutsideTheLog) {
-            return record.filter(|record| !is_past(record.expire_at_ms, self.now_ms));
+            return record.filter(|record| !is_past(record.expire_at_ms(), self.now_ms));
         }
-        self.note_deadline(record?.expire_at_ms);
+        self.note_deadline(record?.expire_at_ms());
         record
     }
 }
@@ -248,6 +299,11 @@ impl<'a> WriteCtx<'a> {
         let (first_key_hash, looked_up) = (Cell::new(None), LookedUp::default());
         let (may_wait, wait) = (false, None);
         Self { args, keyspace, db, seed, sleep_ms: 0, may_wait, wait, first_key_hash, looked_up }
+    }
+
+    /// Whether whoever has sent the command may read all keys with it.
+    pub(crate) fn may_read_all_keys(&self) -> bool {
+        self.keyspace.may_read_all_keys(self.keyspace.caller, self.args)
     }
 
     /// Says that the reply tells what a key holds or that it is missing: it counts as read (INFO's `keyspace_hits`).
@@ -317,9 +373,18 @@ impl<'a> WriteCtx<'a> {
         self.keyspace.take(self.db, hash, key)
     }
 
-    /// Removes a key whose value has lost its last element: no empty value is ever stored, apart from streams.
-    pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
-        self.get(key).is_some_and(Value::is_empty) && self.remove(key)
+    /// Removes a key and tells so, as DEL does. False if it does not exist.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let is_gone = self.remove(key);
+        if is_gone {
+            self.notify(Events::GENERIC, "del", key);
+        }
+        is_gone
+    }
+
+    /// Deletes a key whose value has lost its last element: no empty value is ever stored, apart from streams.
+    pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
+        self.get(key).is_some_and(Value::is_empty) && self.delete(key)
     }
 
     /// Whether the command may wait: not within a transaction or a script.
@@ -352,6 +417,16 @@ impl<'a> WriteCtx<'a> {
         self.wait.take()
     }
 
+    /// Publishes a keyspace notification: something of a class happened to a key of this database (R18).
+    pub(crate) fn notify(&mut self, class: Events, event: &'static str, key: &[u8]) {
+        self.notify_in(self.db, class, event, key);
+    }
+
+    /// The same for any database.
+    pub(crate) fn notify_in(&mut self, db: usize, class: Events, event: &'static str, key: &[u8]) {
+        self.keyspace.gazette.event(class, event, db, key);
+    }
+
     /// Asks every replica to stand still for that long after this command (`DEBUG SLEEP`).
     pub(crate) fn sleep(&mut self, ms: u64) {
         self.sleep_ms = ms;
@@ -362,8 +437,15 @@ impl<'a> WriteCtx<'a> {
         self.sleep_ms
     }
 
-    /// The record of a key that exists.
+    /// The record of a key that exists, which is used.
     pub(crate) fn record_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
+        let record = self.peek_in(db, key)?;
+        self.keyspace.used(record);
+        Some(record)
+    }
+
+    /// The same, which is no use of the key.
+    pub(crate) fn peek_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
         self.keyspace.live(db, self.hash(key), key)
     }
 }

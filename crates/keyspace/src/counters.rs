@@ -11,6 +11,10 @@ pub struct Usage {
     pub misses: u64,
     /// Keys that went because their deadline had come.
     pub expired: u64,
+    /// Keys that went because memory was short.
+    pub evicted: u64,
+    /// Keys and large values that were freed bit by bit, after they were dropped.
+    pub freed: u64,
 }
 
 /// The same while it counts. Reads count too, and only share the keyspace; one thread has it at a time.
@@ -19,6 +23,8 @@ pub(crate) struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
     expired: AtomicU64,
+    evicted: AtomicU64,
+    freed: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, n: u64) {
@@ -38,13 +44,29 @@ impl Counters {
         add(&self.expired, 1);
     }
 
+    pub(crate) fn evicted(&self) {
+        add(&self.evicted, 1);
+    }
+
+    pub(crate) fn freed(&self, n: usize) {
+        add(&self.freed, n as u64);
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Usage { hits: get(&self.hits), misses: get(&self.misses), expired: get(&self.expired) }
+        Usage {
+            hits: get(&self.hits),
+            misses: get(&self.misses),
+            expired: get(&self.expired),
+            evicted: get(&self.evicted),
+            freed: get(&self.freed),
+        }
     }
 
     pub(crate) fn go_on_from(&self, usage: Usage) {
         self.looked_up(usage.hits, usage.misses);
         add(&self.expired, usage.expired);
+        add(&self.evicted, usage.evicted);
+        add(&self.freed, usage.freed);
     }
 }

@@ -1,6 +1,6 @@
 //! One numbered database: its table, its deadlines, and what WATCH must know of keys that are missing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use crate::table::{Place, Record, Table};
 
@@ -62,23 +62,39 @@ impl Database {
         self.deadlines.first().copied()
     }
 
+    /// The last (deadline, hash).
+    pub(crate) fn last_deadline(&self) -> Option<(u64, u64)> {
+        self.deadlines.last().copied()
+    }
+
+    /// The first (deadline, hash) behind another one, or of all.
+    pub(crate) fn deadline_behind(&self, other: Option<(u64, u64)>) -> Option<(u64, u64)> {
+        let from = other.map_or(Bound::Unbounded, Bound::Excluded);
+        self.deadlines.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    /// Each (deadline, hash) from one on.
+    pub(crate) fn deadlines_from(&self, from: (u64, u64)) -> impl Iterator<Item = (u64, u64)> {
+        self.deadlines.range(from..).copied()
+    }
+
     /// Adds a record whose key is absent.
     pub(crate) fn insert(&mut self, hash: u64, record: Record) {
-        self.index(record.expire_at_ms, hash);
+        self.index(record.expire_at_ms(), hash);
         self.table.insert(hash, record);
     }
 
     /// Takes a record out.
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
         let record = self.table.remove(hash, key)?;
-        self.unindex(record.expire_at_ms, hash);
+        self.unindex(record.expire_at_ms(), hash);
         Some(record)
     }
 
     /// Gives the record at `place` another deadline; 0 is none.
     pub(crate) fn set_deadline(&mut self, hash: u64, place: Place, expire_at_ms: u64) {
         let record = self.table.at_mut(place);
-        let old_ms = std::mem::replace(&mut record.expire_at_ms, expire_at_ms);
+        let old_ms = record.stamp.set_expire_at_ms(expire_at_ms);
         if old_ms != expire_at_ms {
             self.unindex(old_ms, hash);
             self.index(expire_at_ms, hash);
@@ -123,7 +139,7 @@ impl Database {
 
     /// Removes a deadline, unless another key with the same hash has the very same one.
     fn unindex(&mut self, expire_at_ms: u64, hash: u64) {
-        if expire_at_ms == 0 || self.same_hash(hash).any(|record| record.expire_at_ms == expire_at_ms) {
+        if expire_at_ms == 0 || self.same_hash(hash).any(|record| record.expire_at_ms() == expire_at_ms) {
             return;
         }
         self.deadlines.remove(&(expire_at_ms, hash));

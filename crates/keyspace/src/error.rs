@@ -20,6 +20,8 @@ impl CommandError {
     pub const NOT_A_FLOAT: Self = Self::fixed("ERR value is not a valid float");
     /// The key does not exist, and the command needs it.
     pub const NO_SUCH_KEY: Self = Self::fixed("ERR no such key");
+    /// The leader is short of memory.
+    pub const OOM: Self = Self::fixed("OOM command not allowed when used memory > 'maxmemory'.");
     /// Source and destination are the same key.
     pub const SAME_OBJECT: Self = Self::fixed("ERR source and destination objects are the same");
     /// A database number that is not configured.

@@ -1,10 +1,14 @@
 //! Carrying out one command.
 
+use quorate_planted::{Bug, is_planted};
+
 use crate::{
+    acl::{DEFAULT_USER, Denied},
     command::{self, Command, Handler},
     context::{LookedUp, ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Keyspace,
+    meter::Place,
     reply::Reply,
     waiters::Wait,
 };
@@ -45,7 +49,7 @@ impl Keyspace {
         reply: &mut Reply<'_>,
     ) -> ReadOutcome {
         match command::resolve_asked(args) {
-            Ok(command) => self.read_command(command, db, args, now_ms, seed, reply),
+            Ok(command) => self.read_command(command, (DEFAULT_USER, db), args, now_ms, seed, reply),
             Err(error) => {
                 reply.error(&error);
                 ReadOutcome::Done
@@ -53,11 +57,59 @@ impl Keyspace {
         }
     }
 
-    /// The same for a command that [`command::resolve`] has found for these arguments.
-    pub fn read_command(
+    /// The same for the user with this number, if it may do that now.
+    pub fn read_by(
         &self,
-        command: &Command,
+        user: u64,
         db: usize,
+        args: &[&[u8]],
+        now_ms: u64,
+        seed: u64,
+        reply: &mut Reply<'_>,
+    ) -> ReadOutcome {
+        match command::resolve_asked(args) {
+            Ok(command) if self.refuses(user, command, args, Place::Client, reply) => ReadOutcome::Done,
+            Ok(command) => self.read_command(command, (user, db), args, now_ms, seed, reply),
+            Err(error) => {
+                reply.error(&error);
+                ReadOutcome::Done
+            }
+        }
+    }
+
+    /// Refuses a command of the user with this number, if it may not do that.
+    fn refuses(
+        &self,
+        user: u64,
+        command: &'static Command,
+        args: &[&[u8]],
+        place: Place,
+        reply: &mut Reply<'_>,
+    ) -> bool {
+        if is_planted(Bug::UserJudgedAtArrival) {
+            return false;
+        }
+        let Err(denied) = self.judge(user, command, args) else { return false };
+        let error = if place == Place::Transaction { denied.error_at_exec() } else { denied.error(command) };
+        reply.reject(command, place, &error);
+        if let (Some(meter), Some(denial)) = (reply.meter(), denied.denial(command, args)) {
+            meter.denied(&denial, place);
+        }
+        true
+    }
+
+    /// Whether the user with this number may do what a command line says.
+    pub(crate) fn judge(&self, user: u64, command: &'static Command, args: &[&[u8]]) -> Result<(), Denied> {
+        if user == DEFAULT_USER && self.meta.users.is_open() {
+            return Ok(());
+        }
+        self.meta.users.judge(user, command, args)
+    }
+
+    fn read_command(
+        &self,
+        command: &'static Command,
+        (user, db): (u64, usize),
         args: &[&[u8]],
         now_ms: u64,
         seed: u64,
@@ -67,9 +119,14 @@ impl Keyspace {
             Handler::Read(handler)
             | Handler::Connection(handler)
             | Handler::ReadOrWait { read: handler, .. } => {
-                self.call_read(handler, db, args, now_ms, seed, reply)
+                let begun = reply.begin();
+                let outcome = self.call_read(handler, (user, db), args, now_ms, seed, true, reply);
+                if outcome == ReadOutcome::Done {
+                    reply.end(begun, command, args, Place::Client, 0);
+                }
+                outcome
             }
-            Handler::Write(_) | Handler::Session | Handler::Container => {
+            Handler::Write(_) | Handler::Aside(_) | Handler::Session | Handler::Container => {
                 reply.error(&FOR_THE_SESSION);
                 ReadOutcome::Done
             }
@@ -79,10 +136,11 @@ impl Keyspace {
     fn call_read(
         &self,
         handler: command::ReadFn,
-        db: usize,
+        (user, db): (u64, usize),
         args: &[&[u8]],
         now_ms: u64,
         seed: u64,
+        is_of_node: bool,
         reply: &mut Reply<'_>,
     ) -> ReadOutcome {
         if db >= self.databases() {
@@ -90,7 +148,8 @@ impl Keyspace {
             return ReadOutcome::Done;
         }
         let mark = reply.mark();
-        let ctx = ReadCtx::new(self, db, args, now_ms, seed);
+        let ctx = ReadCtx::new(self, db, args, now_ms, seed).by(user);
+        let ctx = if is_of_node { ctx.of_node() } else { ctx };
         let result = handler(&ctx, reply);
         if let Some(deadline_ms) = ctx.needs_ms() {
             reply.rollback(mark);
@@ -129,25 +188,41 @@ impl Keyspace {
         may_wait: bool,
         reply: &mut Reply<'_>,
     ) -> Executed {
-        let error = match command::resolve_logged(args) {
-            _ if db >= self.databases() => CommandError::DB_OUT_OF_RANGE,
-            Err(error) => error,
-            Ok(command) => match command.handler {
-                Handler::Write(handler) => return self.call_write(handler, db, args, seed, may_wait, reply),
-                Handler::ReadOrWait { wait, waits, .. } if waits(args) => {
-                    return self.call_write(wait, db, args, seed, may_wait, reply);
-                }
-                Handler::Read(handler)
-                | Handler::Connection(handler)
-                | Handler::ReadOrWait { read: handler, .. } => {
-                    self.call_read(handler, db, args, self.time_ms(), seed, reply);
-                    return Executed::default();
-                }
-                Handler::Session | Handler::Container => FOR_THE_SESSION,
-            },
+        let command = match command::resolve_logged(args) {
+            Ok(command) if db < self.databases() => command,
+            Ok(_) => {
+                reply.error(&CommandError::DB_OUT_OF_RANGE);
+                return Executed::default();
+            }
+            Err(error) => {
+                reply.error(&error);
+                return Executed::default();
+            }
         };
-        reply.error(&error);
-        Executed::default()
+        let place = if may_wait { Place::Client } else { Place::Transaction };
+        if self.refuses(self.caller, command, args, place, reply) {
+            return Executed::default();
+        }
+        let begun = reply.begin();
+        let mut executed = Executed::default();
+        match command.handler {
+            Handler::Write(handler) | Handler::Aside(handler) => {
+                executed = self.call_write(handler, db, args, seed, may_wait, reply);
+            }
+            Handler::ReadOrWait { wait, waits, .. } if waits(args) => {
+                executed = self.call_write(wait, db, args, seed, may_wait, reply);
+            }
+            Handler::Read(handler)
+            | Handler::Connection(handler)
+            | Handler::ReadOrWait { read: handler, .. } => {
+                self.call_read(handler, (self.caller, db), args, self.time_ms(), seed, false, reply);
+            }
+            Handler::Session | Handler::Container => reply.error(&FOR_THE_SESSION),
+        }
+        if executed.wait.is_none() {
+            reply.end(begun, command, args, place, executed.sleep_ms);
+        }
+        executed
     }
 
     /// Counts what was looked up for a client of this node: other nodes discard the reply.

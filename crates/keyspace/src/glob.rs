@@ -2,8 +2,17 @@
 //!
 //! `*` stands for any bytes, `?` for any one byte, `[a-z]` and `[^a]` for one byte in or not in a set, `\`
 //! takes the next byte literally. Every part but `*` consumes exactly one byte, so remembering the last `*`
-//! is enough: the worst case is the product of the two lengths, whatever the pattern, and there is no
-//! recursion.
+//! is enough, and there is no recursion. That takes time with the product of the two lengths at worst. Who makes a pattern
+//! for that (`*aaaa...b`) gets nothing for it: beyond a few steps for each byte the match is done anew in another way
+//! ([`parts`]), which takes one step of a machine word for 64 bytes of the product.
+
+mod parts;
+
+/// Before a match is given up for one that costs more to begin: so many steps, and so many more for each byte.
+const STEPS_MIN: usize = 4096;
+const STEPS_PER_BYTE: usize = 16;
+/// The other way takes some 50 bytes of memory for each byte of the pattern, so it is for patterns of up to this size.
+const PARTS_BYTES_MAX: usize = 1 << 20;
 
 /// Whether the whole of `text` matches `pattern`.
 #[must_use]
@@ -23,56 +32,93 @@ fn matches_with(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
         // As in Redis, where KEYS and SCAN take a plain `*` for everything before they ask here.
         return pattern.is_empty();
     }
-    let (mut at_pattern, mut at_text) = (0, 0);
+    let steps_max = STEPS_MIN + STEPS_PER_BYTE * (pattern.len() + text.len());
+    within(steps_max, pattern, text, ignore_case).unwrap_or_else(|| match pattern.len() <= PARTS_BYTES_MAX {
+        true => parts::matches(pattern, text, ignore_case),
+        false => within(usize::MAX, pattern, text, ignore_case).expect("so many steps are enough"),
+    })
+}
+
+/// The same, unless it takes more steps than that.
+fn within(steps_max: usize, pattern: &[u8], text: &[u8], ignore_case: bool) -> Option<bool> {
+    let (mut at_pattern, mut at_text, mut steps) = (0, 0, 0);
     // The pattern after the last `*`, and where in the text that `*` currently ends.
     let mut last_star: Option<(usize, usize)> = None;
     while at_text < text.len() {
         if pattern.get(at_pattern) == Some(&b'*') {
             at_pattern += 1;
             if at_pattern == pattern.len() {
-                return true;
+                return Some(true);
             }
             last_star = Some((at_pattern, at_text));
             continue;
         }
-        if let Some(width) = match_one(&pattern[at_pattern..], text[at_text], ignore_case) {
+        let (is_match, width) = match_one(&pattern[at_pattern..], text[at_text], ignore_case);
+        steps += 1 + width;
+        if is_match {
             at_pattern += width;
             at_text += 1;
             continue;
         }
         let Some((after_star, star_end)) = last_star else {
-            return false;
+            return Some(false);
         };
+        if steps > steps_max {
+            return None;
+        }
         last_star = Some((after_star, star_end + 1));
         (at_pattern, at_text) = (after_star, star_end + 1);
     }
-    pattern[at_pattern..].iter().all(|byte| *byte == b'*')
+    Some(pattern[at_pattern..].iter().all(|byte| *byte == b'*'))
 }
 
-/// The width of the pattern's first part, which is not `*`, if it matches `byte`.
-fn match_one(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
+/// Whether the pattern's first part, which is not `*`, matches `byte`, and its width.
+fn match_one(pattern: &[u8], byte: u8, ignore_case: bool) -> (bool, usize) {
     let fold = |byte: u8| if ignore_case { byte.to_ascii_lowercase() } else { byte };
     match pattern {
-        [] => None,
-        [b'?', ..] => Some(1),
-        [b'[', set @ ..] => match_set(set, byte, ignore_case).map(|width| width + 1),
-        [b'\\', literal, ..] => (fold(*literal) == fold(byte)).then_some(2),
-        [literal, ..] => (fold(*literal) == fold(byte)).then_some(1),
+        [] => (false, 0),
+        [b'?', ..] => (true, 1),
+        [b'[', set @ ..] => {
+            let (is_match, width) = match_set(set, byte, ignore_case);
+            (is_match, width + 1)
+        }
+        [b'\\', literal, ..] => (fold(*literal) == fold(byte), 2),
+        [literal, ..] => (fold(*literal) == fold(byte), 1),
     }
 }
 
-/// The width of the set after its `[`, the closing `]` included, if it holds `byte`. A set left open ends
+/// Whether the set behind a `[` holds `byte`, and the width of the set, its closing `]` included. A set left open ends
 /// with the pattern.
-fn match_set(set: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
+fn match_set(set: &[u8], byte: u8, ignore_case: bool) -> (bool, usize) {
     let fold = |byte: u8| if ignore_case { byte.to_ascii_lowercase() } else { byte };
+    let mut found = false;
+    let (negated, width) = each_of_set(set, |item| {
+        found |= match item {
+            Item::Escaped(literal) => literal == byte,
+            Item::Byte(literal) => fold(literal) == fold(byte),
+            Item::Range(low, high) => (fold(low)..=fold(high)).contains(&fold(byte)),
+        };
+    });
+    (found != negated, width)
+}
+
+/// What a set names.
+enum Item {
+    Byte(u8),
+    Escaped(u8),
+    Range(u8, u8),
+}
+
+/// Hands out what the set behind a `[` names. Whether it stands for all else, and its width.
+#[inline]
+fn each_of_set(set: &[u8], mut run: impl FnMut(Item)) -> (bool, usize) {
     let negated = set.first() == Some(&b'^');
     let mut at = usize::from(negated);
-    let mut found = false;
     loop {
         match &set[at..] {
             [] => break,
             [b'\\', literal, ..] => {
-                found |= *literal == byte;
+                run(Item::Escaped(*literal));
                 at += 2;
             }
             [b']', ..] => {
@@ -80,17 +126,16 @@ fn match_set(set: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
                 break;
             }
             [start, b'-', end, ..] => {
-                let (low, high) = (*start.min(end), *start.max(end));
-                found |= (fold(low)..=fold(high)).contains(&fold(byte));
+                run(Item::Range(*start.min(end), *start.max(end)));
                 at += 3;
             }
             [literal, ..] => {
-                found |= fold(*literal) == fold(byte);
+                run(Item::Byte(*literal));
                 at += 1;
             }
         }
     }
-    (found != negated).then_some(at)
+    (negated, at)
 }
 
 #[cfg(test)]
@@ -157,11 +202,65 @@ mod tests {
     }
 
     #[test]
-    fn bounded_a_pattern_bomb_costs_no_more_than_the_product_of_the_lengths() {
-        // Recursive matching needs more steps here than there are atoms.
-        let pattern = b"a*".repeat(500);
-        let text = b"a".repeat(2000);
-        assert!(matches(&pattern, &text));
-        assert!(!matches(&[pattern.as_slice(), b"b"].concat(), &text));
+    fn pattern_bombs_are_matched_in_another_way() {
+        let text = b"a".repeat(20_000);
+        for (pattern, fits) in [
+            (b"a*".repeat(500), true),
+            ([b"a*".repeat(500), b"b".to_vec()].concat(), false),
+            ([b"*".to_vec(), b"a".repeat(5000), b"b".to_vec()].concat(), false),
+            ([b"*".to_vec(), b"?a".repeat(5000), b"*".to_vec()].concat(), true),
+            ([b"*".to_vec(), b"?a".repeat(5000), b"b*".to_vec()].concat(), false),
+            ([b"*[".to_vec(), b"xyz".repeat(5000), b"]b*".to_vec()].concat(), false),
+            ([b"*[^".to_vec(), b"xyz".repeat(5000), b"]".to_vec()].concat(), true),
+        ] {
+            assert_eq!(matches(&pattern, &text), fits);
+        }
+        let product = [b"*".to_vec(), b"a".repeat(5000), b"b".to_vec()].concat();
+        let steps_max = STEPS_MIN + STEPS_PER_BYTE * (product.len() + text.len());
+        assert_eq!(within(steps_max, &product, &text, false), None, "it is given up in time");
+    }
+
+    #[test]
+    fn both_ways_agree() {
+        // All patterns and texts of a few bytes, by counting.
+        let (parts, letters) = (b"ab*?[]^-\\A", b"abA-]");
+        let words = |alphabet: &[u8], length: u32| -> Vec<Vec<u8>> {
+            let digits = |n: usize| (0..length).map(move |i| n / alphabet.len().pow(i) % alphabet.len());
+            (0..alphabet.len().pow(length)).map(|n| digits(n).map(|d| alphabet[d]).collect()).collect()
+        };
+        let texts: Vec<_> = (1..=3).flat_map(|length| words(letters, length)).collect();
+        let mut fits = 0;
+        for pattern in (0..=3).flat_map(|length| words(parts, length)) {
+            for text in &texts {
+                for ignore_case in [false, true] {
+                    let simple = within(usize::MAX, &pattern, text, ignore_case);
+                    let other = parts::matches(&pattern, text, ignore_case);
+                    let show = (pattern.escape_ascii(), text.escape_ascii());
+                    assert_eq!(simple, Some(other), "{} {} {ignore_case}", show.0, show.1);
+                    fits += usize::from(other);
+                }
+            }
+        }
+        assert!(fits > 10_000, "{fits}");
+    }
+
+    #[test]
+    fn both_ways_agree_on_long_ones() {
+        let text: Vec<u8> = (0..3000_u32).map(|n| b'a' + (n * n / 7 % 3) as u8).collect();
+        for length in [1, 63, 64, 65, 128, 300, 2999, 3000, 3001] {
+            for from in [0, 1, 17, 1000] {
+                let mut middle = text[from..(from + length).min(text.len())].to_vec();
+                middle.iter_mut().step_by(5).for_each(|byte| *byte = b'?');
+                for (before, after) in [("*", "*"), ("", "*"), ("*", ""), ("a*", "*b"), ("*c*", "*a*")] {
+                    let pattern = [before.as_bytes(), &middle, after.as_bytes()].concat();
+                    let simple = within(usize::MAX, &pattern, &text, false);
+                    assert_eq!(
+                        simple,
+                        Some(parts::matches(&pattern, &text, false)),
+                        "{before} {length} {from} {after}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -35,6 +35,15 @@ impl Key {
             Repr::Heap(bytes) => bytes,
         }
     }
+
+    /// Bytes allocated beyond the 24, about.
+    #[must_use]
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { .. } => 0,
+            Repr::Heap(bytes) => bytes.len() + 8,
+        }
+    }
 }
 
 impl fmt::Debug for Key {

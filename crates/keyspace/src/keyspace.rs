@@ -5,12 +5,18 @@ use std::{
     sync::Arc,
 };
 
+use quorate_planted::{Bug, is_planted};
+
 use crate::{
+    access::Access,
+    acl::{ALL_CHANNELS, Acl, CHANNELS_SETTING, DEFAULT_NAME, DEFAULT_USER, PASSWORD_SETTING},
+    command,
     counters::{Counters, Usage},
     database::{Database, NEVER_MS},
     digest::ContentDigest,
     estimates::Estimates,
     key::Key,
+    news::{Events, Gazette, Interest, News},
     rules::Rules,
     script::{Library, LogLine, Scripts, Sha},
     snapshot::Snapshot,
@@ -28,11 +34,14 @@ pub const DATABASES_DEFAULT: usize = 16;
 /// client, so that the log alone decides, on whatever node.
 pub const DATABASES_SETTING: &str = "config.databases";
 
+/// The replicated setting that says which keyspace notifications are published.
+const EVENTS_SETTING: &str = "config.notify-keyspace-events";
+
 /// Most keys that one entry reclaims after their deadline.
 pub const RECLAIM_MAX: usize = 1000;
 
 /// A value with more pieces than this is freed in slices.
-const PIECES_AT_ONCE_MAX: usize = 256;
+const PIECES_AT_ONCE_MAX: usize = 64;
 
 /// All the data of one replica: a pure function of the log (R11).
 #[derive(Debug)]
@@ -56,6 +65,16 @@ pub struct Keyspace {
     pub(crate) counters: Counters,
     /// Of this node; not part of the state.
     pub(crate) estimates: Estimates,
+    /// Of this node; not part of the state.
+    pub(crate) access: Access,
+    /// Whether the leader was short of memory when it proposed the entry at hand.
+    pub(crate) memory_short: bool,
+    /// Of this node; not part of the state.
+    pub(crate) gazette: Gazette,
+    /// The number of the user whose command is carried out; not part of the state.
+    pub(crate) caller: u64,
+    /// How often users have changed since this keyspace was made; not part of the state.
+    users_changes: u64,
     /// Hash of what the commands of this entry did to which keys, for the running digest.
     effects: u64,
 }
@@ -77,6 +96,7 @@ pub(crate) struct Meta {
     pub(crate) directory: BTreeMap<String, Vec<u8>>,
     /// By node: which batches of it were applied.
     pub(crate) origins: BTreeMap<u64, Origin>,
+    pub(crate) users: Arc<Acl>,
 }
 
 /// The last batch applied of one node.
@@ -124,9 +144,16 @@ impl Walks {
         snapshot.into_iter().chain(digest)
     }
 
-    fn keep(&mut self, db: usize, hash: u64, record: &Record) {
+    /// What only they still hold, about, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.contents.walk.held_bytes());
+        let digest = self.digest.as_ref().map(|digest| digest.contents.walk.held_bytes());
+        snapshot.max(digest).unwrap_or(0)
+    }
+
+    fn keep(&mut self, db: usize, hash: u64, record: &Record, goes: bool) {
         for walk in self.all() {
-            walk.keep(db, hash, record);
+            walk.keep(db, hash, record, goes);
         }
     }
 }
@@ -154,6 +181,7 @@ pub(crate) enum Effect {
     Script,
     Wait,
     Leave,
+    Users,
 }
 
 impl Keyspace {
@@ -176,6 +204,11 @@ impl Keyspace {
             directory_changes: 0,
             counters: Counters::default(),
             estimates: Estimates::default(),
+            access: Access::default(),
+            memory_short: false,
+            gazette: Gazette::default(),
+            caller: DEFAULT_USER,
+            users_changes: 0,
             effects: 0,
         }
     }
@@ -235,6 +268,18 @@ impl Keyspace {
         self.directory_changes
     }
 
+    /// The users there are.
+    #[must_use]
+    pub fn users(&self) -> &Arc<Acl> {
+        &self.meta.users
+    }
+
+    /// Goes up with every change of users, as [`Keyspace::directory_changes`] does with those of the directory.
+    #[must_use]
+    pub fn users_changes(&self) -> u64 {
+        self.users_changes
+    }
+
     /// What this node has counted of its own work here.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -288,7 +333,7 @@ impl Keyspace {
     pub fn watch_token(&self, db: usize, key: &[u8], now_ms: u64) -> (u64, bool) {
         let now_ms = now_ms.max(self.meta.time_ms);
         let record = self.databases.get(db).and_then(|database| database.table.get(self.hash(key), key));
-        (self.meta.version, record.is_some_and(|record| !is_past(record.expire_at_ms, now_ms)))
+        (self.meta.version, record.is_some_and(|record| !is_past(record.expire_at_ms(), now_ms)))
     }
 
     /// Whether a key may have changed since its watch token was taken (R16). Never false when it has.
@@ -298,7 +343,7 @@ impl Keyspace {
         let hash = self.hash(key);
         match database.table.get(hash, key) {
             Some(record) => {
-                let exists = !is_past(record.expire_at_ms, self.meta.time_ms);
+                let exists = !is_past(record.expire_at_ms(), self.meta.time_ms);
                 exists != existed || database.version_of(record) > as_of_version
             }
             None => existed || database.traces.last(hash) > as_of_version,
@@ -314,6 +359,7 @@ impl Keyspace {
                 Garbage::Table(table) => {
                     let records = table.release(left);
                     let freed = records.len();
+                    self.counters.freed(freed);
                     for record in records {
                         if record.value.pieces() > PIECES_AT_ONCE_MAX {
                             self.garbage.insert(0, Garbage::Value(record.value));
@@ -324,7 +370,11 @@ impl Keyspace {
                 Garbage::Deadlines(deadlines) => {
                     (0..left).take_while(|_| deadlines.pop_first().is_some()).count()
                 }
-                Garbage::Value(value) => value.release(left),
+                Garbage::Value(value) => {
+                    let freed = value.release(left);
+                    self.counters.freed(usize::from(freed == 0));
+                    freed
+                }
             };
             if freed == 0 {
                 self.garbage.pop();
@@ -332,6 +382,17 @@ impl Keyspace {
             left = left.saturating_sub(freed.max(1));
         }
         !self.garbage.is_empty()
+    }
+
+    /// How many keys and large values wait for [`Keyspace::take_garbage`].
+    #[must_use]
+    pub fn garbage_len(&self) -> usize {
+        let len = |garbage: &Garbage| match garbage {
+            Garbage::Table(table) => table.len(),
+            Garbage::Deadlines(_) => 0,
+            Garbage::Value(_) => 1,
+        };
+        self.garbage.iter().map(len).sum()
     }
 
     /// The hash that decides where a key stands.
@@ -346,7 +407,7 @@ impl Keyspace {
 
     /// Whether the key of `record` has ceased to exist.
     pub(crate) fn is_expired(&self, record: &Record) -> bool {
-        is_past(record.expire_at_ms, self.meta.time_ms)
+        is_past(record.expire_at_ms(), self.meta.time_ms)
     }
 
     /// Number of keys that exist at the log's time.
@@ -359,13 +420,15 @@ impl Keyspace {
     pub(crate) fn modify(&mut self, db: usize, hash: u64, key: &[u8]) -> Option<&mut Value> {
         let place = self.databases[db].table.find(hash, key)?;
         let record = self.databases[db].table.at(place);
-        if is_past(record.expire_at_ms, self.meta.time_ms) {
+        if is_past(record.expire_at_ms(), self.meta.time_ms) {
             return None;
         }
-        self.walks.keep(db, hash, record);
+        self.walks.keep(db, hash, record, false);
         let version = self.change(Effect::Modify, db, hash);
+        self.gazette.changed(db, key);
         let record = self.databases[db].table.at_mut(place);
         record.touch(version);
+        self.access.used(&self.rules, record);
         if !self.waiters.is_empty() && matches!(record.value, Value::Stream(_)) {
             self.waiters.signal(db, key, false);
         }
@@ -383,16 +446,17 @@ impl Keyspace {
     ) -> Option<&mut Stream> {
         let place = self.databases[db].table.find(hash, key)?;
         let record = self.databases[db].table.at(place);
-        if is_past(record.expire_at_ms, self.meta.time_ms) || !matches!(record.value, Value::Stream(_)) {
+        if is_past(record.expire_at_ms(), self.meta.time_ms) || !matches!(record.value, Value::Stream(_)) {
             return None;
         }
-        self.walks.keep(db, hash, record);
+        self.walks.keep(db, hash, record, false);
         let version = self.change(Effect::Modify, db, hash);
         if tells {
             self.waiters.signal(db, key, false);
         }
         let record = self.databases[db].table.at_mut(place);
-        let before = std::mem::replace(&mut record.version, version);
+        let before = record.stamp.set_version(version);
+        self.access.used(&self.rules, record);
         let Value::Stream(stream) = &mut record.value else { return None };
         stream.set_aside(before, version);
         Some(stream)
@@ -401,24 +465,29 @@ impl Keyspace {
     /// Gives a key a value, whether it exists or not.
     pub(crate) fn set(&mut self, db: usize, hash: u64, key: &[u8], value: Value, expiry: Expiry) {
         let version = self.change(Effect::Set, db, hash);
+        self.gazette.changed(db, key);
         self.signal_if_ready(db, key, &value);
         let Some(place) = self.databases[db].table.find(hash, key) else {
             let expire_at_ms = if let Expiry::At(ms) = expiry { ms.max(1) } else { 0 };
-            let mut record = Record { key: Key::new(key), value, expire_at_ms, version };
+            self.gazette.event(Events::NEW, "new", db, key);
+            let mut record = Record::new(Key::new(key), value, expire_at_ms, version);
             record.touch(version);
+            record.stamp.set_last_use(self.access.first_use(&self.rules));
             self.databases[db].insert(hash, record);
             self.databases[db].traces.note(hash, version);
             return;
         };
         let record = self.databases[db].table.at(place);
-        self.walks.keep(db, hash, record);
-        let is_past = is_past(record.expire_at_ms, self.meta.time_ms);
+        self.walks.keep(db, hash, record, true);
+        let is_past = is_past(record.expire_at_ms(), self.meta.time_ms);
         if is_past {
             self.counters.expired();
+            self.gazette.event(Events::EXPIRED, "expired", db, key);
+            self.gazette.event(Events::NEW, "new", db, key);
         }
         let expire_at_ms = match expiry {
             Expiry::Keep if is_past => 0,
-            Expiry::Keep => record.expire_at_ms,
+            Expiry::Keep => record.expire_at_ms(),
             Expiry::Clear => 0,
             Expiry::At(ms) => ms.max(1),
         };
@@ -429,6 +498,7 @@ impl Keyspace {
         let record = self.databases[db].table.at_mut(place);
         let old = std::mem::replace(&mut record.value, value);
         record.touch(version);
+        self.access.used(&self.rules, record);
         self.signal_if_gone(db, key, &old);
         self.throw_away(old);
     }
@@ -436,7 +506,7 @@ impl Keyspace {
     /// As [`Self::set`] with a string, whose bytes take the old value's place if they can.
     pub(crate) fn set_bytes(&mut self, db: usize, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry) {
         let place = self.databases[db].table.find(hash, key);
-        let fresh = place.filter(|place| self.databases[db].table.at(*place).expire_at_ms == 0);
+        let fresh = place.filter(|place| self.databases[db].table.at(*place).expire_at_ms() == 0);
         // A walk may still need the old bytes.
         if let Some(place) = fresh
             && !matches!(expiry, Expiry::At(_))
@@ -448,7 +518,10 @@ impl Keyspace {
                 && old.overwrite(bytes)
             {
                 let version = self.change(Effect::Set, db, hash);
-                self.databases[db].table.at_mut(place).version = version;
+                self.gazette.changed(db, key);
+                let record = self.databases[db].table.at_mut(place);
+                record.stamp.set_version(version);
+                self.access.used(&self.rules, record);
                 return;
             }
         }
@@ -462,10 +535,13 @@ impl Keyspace {
         if self.is_expired(record) {
             return false;
         }
-        self.walks.keep(db, hash, record);
+        self.walks.keep(db, hash, record, false);
         let version = self.change(Effect::Deadline, db, hash ^ expire_at_ms);
+        self.gazette.changed(db, key);
         self.databases[db].set_deadline(hash, place, expire_at_ms);
-        self.databases[db].table.at_mut(place).touch(version);
+        let record = self.databases[db].table.at_mut(place);
+        record.touch(version);
+        self.access.used(&self.rules, record);
         true
     }
 
@@ -475,12 +551,14 @@ impl Keyspace {
         if self.is_expired(record) {
             return None;
         }
-        self.walks.keep(db, hash, record);
+        self.walks.keep(db, hash, record, true);
         let version = self.change(Effect::Remove, db, hash);
+        self.gazette.changed(db, key);
         let record = self.databases[db].remove(hash, key)?;
         self.databases[db].traces.note(hash, version);
         self.signal_if_gone(db, key, &record.value);
-        Some((record.value, record.expire_at_ms))
+        let expire_at_ms = record.expire_at_ms();
+        Some((record.value, expire_at_ms))
     }
 
     /// Removes a key. False if it does not exist.
@@ -492,6 +570,8 @@ impl Keyspace {
 
     /// Removes all keys of a database.
     pub(crate) fn flush(&mut self, db: usize) {
+        // Whoever caches is told of an empty one, too, as by Redis.
+        self.gazette.any_changed();
         if self.databases[db].table.is_empty() {
             return;
         }
@@ -512,6 +592,7 @@ impl Keyspace {
             return;
         }
         let version = self.change(Effect::Swap, a, b as u64);
+        self.gazette.any_changed();
         self.databases.swap(a, b);
         // Keys of both may have changed last in one entry: a version does not tell them apart.
         self.estimates = Estimates::default();
@@ -524,9 +605,48 @@ impl Keyspace {
         self.signal_all(b, false);
     }
 
+    /// Changes users; `change` says whether it has changed anything.
+    pub(crate) fn change_users<E>(
+        &mut self,
+        change: impl FnOnce(&mut Acl) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        // After an error, or if nothing has changed, the old ones stay.
+        let mut users = Acl::clone(&self.meta.users);
+        if change(&mut users)? {
+            self.meta.users = Arc::new(users);
+            self.users_changes += 1;
+            self.change(Effect::Users, 0, self.meta.users.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Whether new users may use all channels.
+    pub(crate) fn all_channels(&self) -> bool {
+        self.meta.directory.get(CHANNELS_SETTING).is_some_and(|value| value == ALL_CHANNELS)
+    }
+
+    /// Whether a user may read all keys with a command line.
+    pub(crate) fn may_read_all_keys(&self, user: u64, args: &[&[u8]]) -> bool {
+        let users = &self.meta.users;
+        user == DEFAULT_USER && users.is_open()
+            || command::resolve(args).is_ok_and(|command| users.may_read_all_keys(user, command, args))
+    }
+
+    /// Sets the password of the default user, by its hash, or takes it away.
+    fn set_password(&mut self, hash: &[u8]) {
+        let rules: &[&[u8]] = if hash.is_empty() { &[b"nopass"] } else { &[b"resetpass", hash] };
+        let all_channels = self.all_channels();
+        // Whoever writes this setting has looked at it.
+        let _ = self.change_users(|users| users.set(DEFAULT_NAME, rules, all_channels));
+    }
+
     /// Sets (or with `None` removes) a replicated setting. False if there was nothing to remove.
     pub(crate) fn set_directory(&mut self, name: &str, value: Option<&[u8]>) -> bool {
         match value {
+            Some(value) if name == PASSWORD_SETTING => {
+                self.set_password(value);
+                return true;
+            }
             Some(value) => {
                 self.meta.directory.insert(name.to_owned(), value.to_vec());
             }
@@ -536,7 +656,7 @@ impl Keyspace {
         if name == DATABASES_SETTING {
             self.set_databases(value);
         }
-        self.rules = Rules::of(&self.meta);
+        self.follow_settings();
         self.change(Effect::Directory, 0, 0);
         self.directory_changes += 1;
         true
@@ -609,6 +729,43 @@ impl Keyspace {
         self.change(Effect::Script, 0, what);
     }
 
+    /// What this node wants to hear of what entries do, from the next one on.
+    pub fn set_interest(&mut self, interest: Interest) {
+        self.gazette.set_interest(interest);
+    }
+
+    /// What this node wants to hear of.
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        self.gazette.interest()
+    }
+
+    /// What entries have done since the last call, in order.
+    pub fn take_news(&mut self) -> Vec<News> {
+        self.gazette.take()
+    }
+
+    /// Messages and notifications that went because one entry had too many of them, ever.
+    #[must_use]
+    pub fn news_dropped(&self) -> u64 {
+        self.gazette.dropped()
+    }
+
+    /// Takes from the settings what follows from them.
+    pub(crate) fn follow_settings(&mut self) {
+        self.rules = Rules::of(&self.meta);
+        let events = self.meta.directory.get(EVENTS_SETTING);
+        let events = events.and_then(|text| Events::parse(std::str::from_utf8(text).ok()?));
+        self.gazette.events = events.unwrap_or_default();
+    }
+
+    fn tell_expired(&mut self, db: usize, key: &[u8]) {
+        if !is_planted(Bug::ExpiryNotTold) {
+            self.gazette.changed(db, key);
+        }
+        self.gazette.event(Events::EXPIRED, "expired", db, key);
+    }
+
     /// Frees keys past their deadline, earliest first, at most [`RECLAIM_MAX`] of them.
     pub(crate) fn reclaim(&mut self) {
         for _ in 0..RECLAIM_MAX {
@@ -624,17 +781,18 @@ impl Keyspace {
 
     /// Frees the keys with one deadline and hash: nearly always one.
     fn reclaim_one(&mut self, db: usize, deadline_ms: u64, hash: u64) {
-        let same = self.databases[db].same_hash(hash).filter(|record| record.expire_at_ms == deadline_ms);
+        let same = self.databases[db].same_hash(hash).filter(|record| record.expire_at_ms() == deadline_ms);
         let keys: smallvec::SmallVec<[Key; 1]> = same.map(|record| record.key.clone()).collect();
         assert!(!keys.is_empty(), "every deadline belongs to a key");
         for key in keys {
             let record = self.databases[db].remove(hash, key.as_bytes()).expect("it was just there");
-            self.walks.keep(db, hash, &record);
+            self.walks.keep(db, hash, &record, true);
             // The key went when it was last changed, as it were: a watch that began later saw it missing already.
             let version = self.databases[db].version_of(&record);
             self.databases[db].traces.note(hash, version);
             self.counters.expired();
             self.note_effect(Effect::Reclaim, db, hash);
+            self.tell_expired(db, key.as_bytes());
             self.signal_if_gone(db, key.as_bytes(), &record.value);
             self.throw_away(record.value);
         }

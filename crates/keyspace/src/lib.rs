@@ -13,11 +13,13 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`acl`] | users and what they may do |
 //! | [`command`] | the table of all commands, their handlers, and what `COMMAND` answers |
 //! | [`types`] | strings and lists |
 //! | `context` | what a handler sees and may do: [`ReadCtx`], [`WriteCtx`] |
 //! | `keyspace` | the state and the few ways in which it changes |
 //! | `table`, `database` | the hash table; a database with its deadlines, and when keys came and went |
+//! | `meter` | what a node may note of each command that it carries out |
 //! | `counters`, `estimates` | what a node counts of its own work, and has counted already; not part of the state |
 //! | [`batch`], `apply` | what an entry carries; how it is applied |
 //! | `waiters`, `serve` | commands that wait for a key; how they are served |
@@ -48,12 +50,14 @@
 //!   written into the reply is rolled back.
 //! - Replies: [`Reply`] has a method for each kind of element; heads of aggregates come first.
 
+pub mod acl;
 pub mod batch;
 pub mod command;
 pub mod glob;
 pub mod number;
 pub mod types;
 
+mod access;
 mod apply;
 mod collection;
 mod contents;
@@ -63,10 +67,13 @@ mod database;
 mod digest;
 mod error;
 mod estimates;
+mod evict;
 mod execute;
 mod key;
 mod keyspace;
 mod listpack;
+mod meter;
+mod news;
 mod packed;
 mod random;
 mod rdb;
@@ -95,11 +102,14 @@ pub use self::{
     context::{ReadCtx, WriteCtx},
     counters::Usage,
     error::CommandError,
+    evict::{Chooser, Order, Policy, Victim},
     execute::ReadOutcome,
     keyspace::{DATABASES_DEFAULT, DATABASES_SETTING, DatabaseStats, Expiry, Keyspace, Origin, RECLAIM_MAX},
+    meter::{Meter, Metered, Place},
+    news::{Events, Interest, News},
     random::Random,
     reload::ReloadError,
-    reply::{Mark, Open, Reply},
+    reply::{Begun, Mark, Open, Reply},
     restore::{Restore, RestoreError},
     rules::Rules,
     script::{LogLevel, LogLine},

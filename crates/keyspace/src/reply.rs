@@ -3,7 +3,11 @@
 use quorate_resp::{Protocol, Writer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::error::CommandError;
+use crate::{
+    command::Command,
+    error::CommandError,
+    meter::{Meter, Metered, Place},
+};
 
 /// The reply of one command: bytes for the client that waits for it, and a hash for the running digest (R10).
 ///
@@ -13,6 +17,7 @@ use crate::error::CommandError;
 pub struct Reply<'a> {
     out: Option<Out<'a>>,
     hash: Option<u64>,
+    meter: Option<&'a dyn Meter>,
 }
 
 struct Out<'a> {
@@ -25,6 +30,13 @@ struct Out<'a> {
 pub struct Mark {
     len: usize,
     hash: Option<u64>,
+}
+
+/// Where the reply of a command begins that is noted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Begun {
+    at: u64,
+    from: usize,
 }
 
 /// Where an aggregate begins whose number of elements is told later.
@@ -64,13 +76,24 @@ impl<'a> Reply<'a> {
     /// A reply appended to `buf`.
     #[must_use]
     pub fn new(buf: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Self { out: Some(Out { buf, protocol }), hash: None }
+        Self { out: Some(Out { buf, protocol }), hash: None, meter: None }
+    }
+
+    /// The same, where the commands that it replies to are noted.
+    #[must_use]
+    pub fn metered(self, meter: Option<&'a dyn Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// See [`Reply::metered`].
+    pub(crate) fn meter(&self) -> Option<&'a dyn Meter> {
+        self.meter
     }
 
     /// A reply that nobody waits for.
     #[must_use]
     pub fn discard() -> Reply<'static> {
-        Reply { out: None, hash: None }
+        Reply { out: None, hash: None, meter: None }
     }
 
     /// Whether anybody gets it.
@@ -104,6 +127,29 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark { len: self.out.as_ref().map_or(0, |out| out.buf.len()), hash: self.hash }
+    }
+
+    /// Notes that a command begins, whose reply follows.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        let at = self.meter.map_or(0, Meter::begin);
+        Begun { at, from: self.out.as_ref().map_or(0, |out| out.buf.len()) }
+    }
+
+    /// Notes that it has ended.
+    pub fn end(&self, begun: Begun, command: &'static Command, args: &[&[u8]], place: Place, sleep_ms: u64) {
+        let (Some(meter), Some(out)) = (self.meter, &self.out) else { return };
+        let error = out.buf.get(begun.from..).and_then(|written| written.strip_prefix(b"-"));
+        let error = error.map(|text| text.trim_ascii_end());
+        meter.end(&Metered { begun: begun.at, command, args, place, error, sleep_ms });
+    }
+
+    /// The error for a command that is refused before it is carried out.
+    pub(crate) fn reject(&mut self, command: &'static Command, place: Place, error: &CommandError) {
+        self.error(error);
+        if let Some(meter) = self.meter {
+            meter.rejected(command, place, error.text());
+        }
     }
 
     /// Takes back everything written since `mark`.

@@ -1,11 +1,12 @@
 //! A keyspace from the bytes of a snapshot, which may arrive in any pieces and may be hostile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_planted::{Bug, is_planted};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
+    acl,
     batch::{BatchError, SEMANTICS, take_array, take_varint},
     collection::{self, Builder, kind},
     key::Key,
@@ -13,7 +14,7 @@ use crate::{
     rules::Rules,
     script::{FunctionInfo, Library, Sha},
     snapshot::{SNAPSHOT_FORMAT, frame},
-    table::Record,
+    table::{Record, VERSION_MAX},
     types::string::Str,
     value::Value,
     waiters::{Waiter, WaiterId},
@@ -175,10 +176,11 @@ impl Restore {
             (_, Some(_)) => return Err(RestoreError::Damaged),
             (frame::SETTING, None) => {
                 take_setting(&mut keyspace.meta, body)?;
-                keyspace.rules = Rules::of(&keyspace.meta);
+                keyspace.follow_settings();
             }
             (frame::ORIGINS, None) if is_planted(Bug::ApplyTwiceAfterSnapshot) => {}
             (frame::ORIGINS, None) => take_origins(&mut keyspace.meta, body)?,
+            (frame::USERS, None) => acl::take_users(Arc::make_mut(&mut keyspace.meta.users), body)?,
             (frame::TRACES, None) => take_traces(keyspace, body)?,
             (frame::SCRIPT, None) => take_script(keyspace, body)?,
             (frame::LIBRARY, None) => take_library(keyspace, body)?,
@@ -234,7 +236,8 @@ fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
     let (hash_key, cluster_id) = (take_array(body)?, take_array(body)?);
     let databases = usize::try_from(take_varint(body)?).map_err(|_| RestoreError::Damaged)?;
     // Each database has at least a byte here.
-    if databases == 0 || databases > usize::from(u16::MAX) || databases > body.len() {
+    if databases == 0 || databases > usize::from(u16::MAX) || databases > body.len() || version > VERSION_MAX
+    {
         return Err(RestoreError::Damaged);
     }
     let mut keyspace = Keyspace::new(databases);
@@ -245,7 +248,7 @@ fn take_begin(body: &mut &[u8]) -> Result<Keyspace> {
     (meta.version, meta.index, meta.term, meta.time_ms, meta.digest) =
         (version, index, term, time_ms, digest);
     (meta.hash_key, meta.cluster_id) = (hash_key, cluster_id);
-    keyspace.rules = Rules::of(&keyspace.meta);
+    keyspace.follow_settings();
     if body.is_empty() { Ok(keyspace) } else { Err(RestoreError::Damaged) }
 }
 
@@ -333,7 +336,7 @@ fn take_waiters(keyspace: &mut Keyspace, mut body: &[u8]) -> Result<()> {
 fn take_waiter(databases: usize, body: &mut &[u8]) -> Result<(u64, Waiter)> {
     let mut number = || take_varint(body);
     let (place, node, start, epoch, seq) = (number()?, number()?, number()?, number()?, number()?);
-    let (in_batch, db) = (number()?, number()?);
+    let (in_batch, user, db) = (number()?, number()?, number()?);
     let epoch = u32::try_from(epoch).map_err(|_| RestoreError::Damaged)?;
     let id = WaiterId { node, start, epoch, seq, number: in_batch };
     let [kind] = take_array(body)?;
@@ -344,7 +347,8 @@ fn take_waiter(databases: usize, body: &mut &[u8]) -> Result<(u64, Waiter)> {
         return Err(RestoreError::Damaged);
     }
     let args = (0..args).map(|_| take_bytes(body).map(Box::from)).collect::<Result<_>>()?;
-    let waiter = Waiter::restore(id, db as usize, kind, first..end, args).ok_or(RestoreError::Damaged)?;
+    let waiter =
+        Waiter::restore(id, (user, db as usize), kind, first..end, args).ok_or(RestoreError::Damaged)?;
     Ok((place, waiter))
 }
 
@@ -379,7 +383,7 @@ fn insert(keyspace: &mut Keyspace, head: Head, value: Value) -> Result<()> {
         return Err(RestoreError::Damaged);
     }
     let Head { key, expire_at_ms, version, .. } = head;
-    database.insert(hash, Record { key, value, expire_at_ms, version });
+    database.insert(hash, Record::new(key, value, expire_at_ms, version));
     Ok(())
 }
 

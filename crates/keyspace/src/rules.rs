@@ -2,7 +2,7 @@
 
 use siphasher::sip::SipHasher13;
 
-use crate::{keyspace::Meta, number::parse_i64, table::SLOT_MASK, types::list::ListpackLimit};
+use crate::{evict::Policy, keyspace::Meta, number::parse_i64, table::SLOT_MASK, types::list::ListpackLimit};
 
 /// Setting: scripts may call DEBUG.
 pub(crate) const SCRIPTS_MAY_DEBUG: &str = "debug.disable-deny-scripts";
@@ -42,6 +42,14 @@ pub struct Rules {
     pub(crate) script_steps_max: u64,
     /// `script-memory-max`: what the interpreter of a script may hold, in bytes.
     pub(crate) script_memory_max: usize,
+    /// `maxmemory-policy`: how uses of keys are noted, and what of them can be asked.
+    pub(crate) policy: Policy,
+    /// `lfu-log-factor`: how seldom the counter of a key grows that is used often.
+    pub(crate) lfu_log_factor: u64,
+    /// `lfu-decay-time`: after so many minutes it falls by one; 0 is never.
+    pub(crate) lfu_decay_minutes: u64,
+    /// Whether Redis would share small integers: not if it needs to know how each one is used.
+    pub(crate) shares_integers: bool,
     /// [`SCRIPTS_MAY_DEBUG`]
     pub(crate) scripts_may_debug: bool,
     /// [`SKIPS_CHECKSUMS`]
@@ -50,7 +58,7 @@ pub struct Rules {
 
 impl Rules {
     /// The settings and what holds for each until it is set: where Redis 7.2 has the same one, its documented default.
-    pub const DEFAULTS: [(&'static str, i64); 13] = [
+    pub const DEFAULTS: [(&'static str, i64); 15] = [
         ("hash-max-listpack-entries", 512),
         ("hash-max-listpack-value", 64),
         ("set-max-intset-entries", 512),
@@ -64,6 +72,8 @@ impl Rules {
         ("hll-sparse-max-bytes", 3000),
         ("script-steps-max", 500_000_000),
         ("script-memory-max", 1 << 30),
+        ("lfu-log-factor", 10),
+        ("lfu-decay-time", 1),
     ];
 
     /// Those of a state.
@@ -74,6 +84,9 @@ impl Rules {
             value.and_then(|text| parse_i64(text)).or_else(default).expect("every setting has a default")
         };
         let size = |name: &str| usize::try_from(number(name)).unwrap_or(0);
+        let text = |name: &str| meta.directory.get(&format!("config.{name}")).map_or(&b""[..], Vec::as_slice);
+        let policy = Policy::of(&String::from_utf8_lossy(text("maxmemory-policy")));
+        let is_limited = parse_i64(text("maxmemory")).is_some_and(|bytes| bytes > 0);
         Self {
             hash_key: meta.hash_key,
             hash_entries_max: size("hash-max-listpack-entries"),
@@ -89,6 +102,10 @@ impl Rules {
             hll_sparse_bytes_max: size("hll-sparse-max-bytes"),
             script_steps_max: size("script-steps-max") as u64,
             script_memory_max: size("script-memory-max"),
+            policy,
+            lfu_log_factor: size("lfu-log-factor") as u64,
+            lfu_decay_minutes: size("lfu-decay-time") as u64,
+            shares_integers: !(is_limited && policy.looks_at_uses()),
             scripts_may_debug: meta.directory.contains_key(SCRIPTS_MAY_DEBUG),
             skips_checksums: meta.directory.contains_key(SKIPS_CHECKSUMS),
         }

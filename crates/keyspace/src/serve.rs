@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::{
     apply::{Host, Replies},
     batch::Args,
+    command::resolve_logged,
     keyspace::{Effect, Keyspace},
+    meter::Place,
     random::Random,
     reply::Reply,
     waiters::{Release, Wait, Waiter, WaiterId},
@@ -66,7 +68,7 @@ impl Keyspace {
 
     /// Leaves a command waiting.
     pub(crate) fn wait(&mut self, id: WaiterId, db: usize, args: &Args<'_>, wait: Wait) {
-        let number = self.waiters.push(Waiter::new(id, db, args, wait));
+        let number = self.waiters.push(Waiter::new(id, self.caller, db, args, wait));
         self.note_effect(Effect::Wait, db, number);
     }
 
@@ -128,6 +130,7 @@ impl Keyspace {
     ) {
         let args: Args<'_> = waiter.args.iter().map(|arg| &**arg).collect();
         let (mut waits_on, ready) = (false, self.waiters.ready_count());
+        self.caller = waiter.user;
         Replies::answer_waiter(replies, host, waiter.id, &mut |reply| {
             waits_on = self.execute_or_wait(waiter.db, &args, seed, reply).wait.is_some();
             !waits_on
@@ -144,11 +147,17 @@ impl Keyspace {
     fn let_go(&mut self, id: WaiterId, release: Release, replies: &mut u64, host: &mut dyn Host) {
         // It may have been named twice.
         let Some(number) = self.waiters.number_of(id) else { return };
+        let waiter = self.waiters.get(number).expect("it waits");
         self.forget(number);
         Replies::answer_waiter(replies, host, id, &mut |reply: &mut Reply<'_>| {
+            let begun = reply.begin();
             match release.error() {
                 Some(error) => reply.error(&error),
                 None => reply.null_array(),
+            }
+            let args: Args<'_> = waiter.args.iter().map(|arg| &**arg).collect();
+            if let Ok(command) = resolve_logged(&args) {
+                reply.end(begun, command, &args, Place::Client, 0);
             }
             true
         });

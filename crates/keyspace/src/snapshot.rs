@@ -9,9 +9,10 @@
 //! | [`frame::SETTING`] | name and value of one replicated setting |
 //! | [`frame::ORIGINS`] | (node, start, epoch, sequence) of each origin |
 //! | [`frame::TRACES`] | database, first place, versions |
-//! | [`frame::WAITERS`] | number of the next one; (number, node, start, epoch, sequence, number in the batch, database, kind, keys, arguments) of some |
+//! | [`frame::WAITERS`] | number of the next one; (number, node, start, epoch, sequence, number in the batch, user, database, kind, keys, arguments) of some |
 //! | [`frame::SCRIPT`] | whether it was loaded, source |
 //! | [`frame::LIBRARY`] | name, source; of each function its name, whether it has a description, that, flags |
+//! | [`frame::USERS`] | number of the next one; (number, name, rules) of some |
 //! | [`frame::RECORDS`] | records with their whole values, see `contents` |
 //! | [`frame::LARGE`], [`frame::PIECE`], [`frame::LARGE_END`] | a record; some of its value; end of the value |
 //! | [`frame::END`] | number of records, XXH3 of all frames before this one |
@@ -24,6 +25,7 @@ use std::{collections::VecDeque, sync::Arc};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
+    acl,
     batch::{SEMANTICS, put_bytes, put_varint},
     contents::{Contents, Sink},
     database::{Database, TRACES, Traces},
@@ -34,7 +36,7 @@ use crate::{
 };
 
 /// Version of this layout.
-pub(crate) const SNAPSHOT_FORMAT: u8 = 2;
+pub(crate) const SNAPSHOT_FORMAT: u8 = 3;
 
 /// Places of traces in one frame.
 const TRACES_IN_FRAME: usize = 4096;
@@ -68,8 +70,10 @@ pub(crate) mod frame {
     pub(crate) const SCRIPT: u8 = 11;
     /// A library of functions.
     pub(crate) const LIBRARY: u8 = 12;
+    /// Users.
+    pub(crate) const USERS: u8 = 13;
     /// The last kind there is.
-    pub(crate) const LAST: u8 = LIBRARY;
+    pub(crate) const LAST: u8 = USERS;
 }
 
 /// A snapshot being written.
@@ -211,6 +215,7 @@ pub(crate) fn put_rest(keyspace: &Keyspace, meta: &Meta, emit: &mut impl FnMut(&
         }
     }
     put(frame::ORIGINS, &mut body);
+    acl::put_users(&meta.users, &mut |body| put(frame::USERS, body));
     for (loaded, code) in keyspace.scripts.all_sources() {
         body.push(u8::from(loaded));
         put_bytes(&mut body, code);
@@ -254,7 +259,7 @@ pub(crate) fn put_waiters(next: u64, waiters: &mut VecDeque<(u64, Arc<Waiter>)>,
 
 fn put_waiter(body: &mut Vec<u8>, number: u64, waiter: &Waiter) {
     let id = waiter.id;
-    for n in [number, id.node, id.start, id.epoch.into(), id.seq, id.number, waiter.db as u64] {
+    for n in [number, id.node, id.start, id.epoch.into(), id.seq, id.number, waiter.user, waiter.db as u64] {
         put_varint(body, n);
     }
     body.push(waiter.kind_byte());

@@ -7,10 +7,12 @@
 //! snapshots functions of the contents alone (R11).
 
 mod records;
+mod stamp;
 
 use smallvec::SmallVec;
 
 use self::records::Records;
+pub(crate) use self::stamp::{Stamp, USE_BITS, VERSION_MAX};
 use crate::{key::Key, value::Value, warm::GROUP};
 
 /// Most records in a segment; so many move, at most, when one key is added.
@@ -38,16 +40,38 @@ pub(crate) struct Record {
     pub(crate) key: Key,
     /// What it holds.
     pub(crate) value: Value,
-    /// When it ceases to exist, in milliseconds of the log's time; 0 is never.
-    pub(crate) expire_at_ms: u64,
-    /// The keyspace's version when it last changed.
-    pub(crate) version: u64,
+    /// When it changed, when it ends, when it was used.
+    pub(crate) stamp: Stamp,
 }
 
 impl Record {
+    /// A record that was never used.
+    pub(crate) fn new(key: Key, value: Value, expire_at_ms: u64, version: u64) -> Self {
+        Self { key, value, stamp: Stamp::new(version, expire_at_ms) }
+    }
+
+    /// When it ceases to exist, in milliseconds of the log's time; 0 is never.
+    pub(crate) fn expire_at_ms(&self) -> u64 {
+        self.stamp.expire_at_ms()
+    }
+
+    /// The keyspace's version when it last changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.stamp.version()
+    }
+
+    /// What it takes with its place in the table, about, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        /// The place in its segment, and in the list of deadlines.
+        const PLACE_BYTES: usize = 12;
+        const DEADLINE_BYTES: usize = 24;
+        let deadline_bytes = if self.expire_at_ms() != 0 { DEADLINE_BYTES } else { 0 };
+        size_of::<Self>() + PLACE_BYTES + deadline_bytes + self.key.heap_bytes() + self.value.memory_bytes()
+    }
+
     /// Notes that it has changed with this version, for whoever watches it.
     pub(crate) fn touch(&mut self, version: u64) {
-        self.version = version;
+        self.stamp.set_version(version);
         if let Value::Stream(stream) = &mut self.value {
             stream.forget_aside();
         }
@@ -56,8 +80,8 @@ impl Record {
     /// The version of its last change that counts for whoever watches it.
     pub(crate) fn watched_version(&self) -> u64 {
         match &self.value {
-            Value::Stream(stream) => stream.watched_version(self.version),
-            _ => self.version,
+            Value::Stream(stream) => stream.watched_version(self.version()),
+            _ => self.version(),
         }
     }
 }
@@ -332,7 +356,7 @@ pub(crate) fn touch(places: &[(&Table, u64)]) -> u64 {
         }
     }
     for (records, slot) in &slots {
-        sum ^= records.get(*slot).version;
+        sum ^= records.get(*slot).version();
     }
     for (records, slot) in &slots {
         sum ^= records.get(*slot).value.touch();
@@ -516,11 +540,11 @@ mod tests {
     use crate::{random::Random, types::string::Str};
 
     fn record(key: &[u8], version: u64) -> Record {
-        Record { key: Key::new(key), value: Str::new(b"v").into(), expire_at_ms: 0, version }
+        Record::new(Key::new(key), Str::new(b"v").into(), 0, version)
     }
 
     fn contents(table: &Table) -> Vec<(u64, Vec<u8>, u64)> {
-        table.iter_from(0).map(|(hash, r)| (hash, r.key.as_bytes().to_vec(), r.version)).collect()
+        table.iter_from(0).map(|(hash, r)| (hash, r.key.as_bytes().to_vec(), r.version())).collect()
     }
 
     #[test]
@@ -540,7 +564,7 @@ mod tests {
                     assert!(model.insert((hash, key), round).is_none());
                 }
             } else {
-                let removed = table.remove(hash, &key).map(|r| r.version);
+                let removed = table.remove(hash, &key).map(|r| r.version());
                 assert_eq!(removed, model.remove(&(hash, key)));
             }
             assert_eq!(table.len(), model.len());

@@ -157,6 +157,8 @@ pub(crate) struct Wait {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Waiter {
     pub(crate) id: WaiterId,
+    /// The number of who has sent it: it is served as long as that user may do this.
+    pub(crate) user: u64,
     pub(crate) db: usize,
     pub(crate) kind: WaitsFor,
     /// Which of the arguments are the keys.
@@ -165,12 +167,12 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn new(id: WaiterId, db: usize, args: &[&[u8]], wait: Wait) -> Self {
+    pub(crate) fn new(id: WaiterId, user: u64, db: usize, args: &[&[u8]], wait: Wait) -> Self {
         let args = match wait.args {
             Some(args) => args.into_iter().map(Vec::into_boxed_slice).collect(),
             None => args.iter().map(|arg| Box::from(*arg)).collect(),
         };
-        Self { id, db, kind: wait.kind, keys: wait.keys, args }
+        Self { id, user, db, kind: wait.kind, keys: wait.keys, args }
     }
 
     fn keys(&self) -> &[Box<[u8]>] {
@@ -185,14 +187,14 @@ impl Waiter {
     /// A waiter from its parts, which may be hostile.
     pub(crate) fn restore(
         id: WaiterId,
-        db: usize,
+        (user, db): (u64, usize),
         kind: u8,
         keys: Range<usize>,
         args: Vec<Box<[u8]>>,
     ) -> Option<Self> {
         let kind = WaitsFor::from_byte(kind)?;
         let fits = !keys.is_empty() && keys.start > 0 && keys.end <= args.len();
-        fits.then_some(Self { id, db, kind, keys, args })
+        fits.then_some(Self { id, user, db, kind, keys, args })
     }
 }
 
@@ -413,7 +415,7 @@ mod tests {
 
     fn waiter(id: WaiterId, kind: WaitsFor, keys: &[&str]) -> Waiter {
         let args = ["BLPOP"].iter().chain(keys).chain(&["0"]).map(|arg| Box::from(arg.as_bytes())).collect();
-        Waiter { id, db: 3, kind, keys: 1..1 + keys.len(), args }
+        Waiter { id, user: 0, db: 3, kind, keys: 1..1 + keys.len(), args }
     }
 
     #[test]

@@ -24,9 +24,20 @@ pub(crate) struct Walk {
     section: usize,
     next_hash: u64,
     /// Old values of keys that changed before the walk got there.
-    kept: VecDeque<(usize, Record)>,
+    kept: VecDeque<Kept>,
+    /// What those of them take, about, that nobody else has any more.
+    held_bytes: usize,
     /// Old tables that the walk is done with.
     done_with: Vec<Arc<Table>>,
+}
+
+/// An old value.
+#[derive(Debug)]
+struct Kept {
+    section: usize,
+    record: Record,
+    /// See [`Walk::held_bytes`].
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -48,17 +59,25 @@ impl Walk {
             section: 0,
             next_hash: 0,
             kept: VecDeque::new(),
+            held_bytes: 0,
             done_with: Vec::new(),
         }
     }
 
-    /// Called before a record of database `db` changes or goes.
-    pub(crate) fn keep(&mut self, db: usize, hash: u64, record: &Record) {
+    /// Called before a record of database `db` changes, or (`goes`) its value goes.
+    pub(crate) fn keep(&mut self, db: usize, hash: u64, record: &Record, goes: bool) {
         let Some(section) = self.section_of[db] else { return };
         let ahead = section > self.section || section == self.section && hash >= self.next_hash;
-        if ahead && record.version <= self.version {
-            self.kept.push_back((section, record.clone()));
+        if ahead && record.version() <= self.version {
+            let bytes = if goes { record.memory_bytes() } else { 0 };
+            self.held_bytes += bytes;
+            self.kept.push_back(Kept { section, record: record.clone(), bytes });
         }
+    }
+
+    /// What has gone from the state takes so many bytes all the same, about, until the walk gets to it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Called when the contents of database `db` are replaced by nothing.
@@ -99,7 +118,8 @@ impl Walk {
         steps_max: usize,
         visit: &mut impl FnMut(usize, &Record) -> bool,
     ) -> bool {
-        while let Some((section, record)) = self.kept.pop_front() {
+        while let Some(Kept { section, record, bytes }) = self.kept.pop_front() {
+            self.held_bytes -= bytes;
             if !visit(section, &record) {
                 return false;
             }
@@ -121,7 +141,7 @@ impl Walk {
                 }
                 last = Some(hash);
                 steps += 1;
-                if record.version <= self.version {
+                if record.version() <= self.version {
                     go_on &= visit(self.section, record);
                 }
             }

@@ -28,11 +28,21 @@ impl Keyspace {
         }
     }
 
-    /// The same for the first keys of commands: where the first argument is none, this is in vain.
+    /// The same for the first keys of commands: where there is none, this is in vain.
     pub(crate) fn warm_elements(&self, elements: &[Element<'_>]) {
         self.warm(elements.iter().filter_map(|element| match element {
-            Element::Command { db, args } => args.get(1).map(|key| (*db, *key)),
+            Element::Command { db, args, .. } => args.get(first_key(args)).map(|key| (*db, *key)),
             Element::Transaction { .. } => None,
         }));
     }
+}
+
+/// Where the first key of a command stands, if it has one: behind the source of a script and the number of its keys, else at once.
+fn first_key(args: &[&[u8]]) -> usize {
+    let has_prefix = |prefix: &[u8]| {
+        args.first()
+            .and_then(|name| name.get(..prefix.len()))
+            .is_some_and(|name| name.eq_ignore_ascii_case(prefix))
+    };
+    if has_prefix(b"eval") || has_prefix(b"fcall") { 3 } else { 1 }
 }

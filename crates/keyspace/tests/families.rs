@@ -101,6 +101,7 @@ impl Replicas {
             origin_start: 1,
             origin_epoch: 0,
             origin_seq: self.steady.origin(1).map_or(1, |origin| origin.seq + 1),
+            memory_short: false,
         };
         let payload = batch.finish(&header);
         let index = self.steady.index() + 1;
@@ -123,7 +124,14 @@ impl Replicas {
     }
 
     /// The same read of two replicas.
+    ///
+    /// How long ago and how often a key was used each replica knows for itself.
     fn read(&self, db: usize, line: &Line) {
+        let is =
+            |at: usize, word: &str| line.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        if is(0, "object") && (is(1, "idletime") || is(1, "freq")) {
+            return;
+        }
         let words: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
         let read = |keyspace: &Keyspace| {
             let mut out = Vec::new();

@@ -301,6 +301,128 @@ fn garbage_is_collected_at_the_same_steps_everywhere() {
 }
 
 #[test]
+fn a_call_takes_some_thousand_words_of_whatever_length() {
+    let (mut used, mut fresh) = used_and_fresh(700);
+    for (code, reply) in [
+        (
+            "local t = {} for i = 1, 6999 do t[i] = i end return redis.call('rpush', 'l', 'a', unpack(t))",
+            "7000",
+        ),
+        (
+            "local t = {} for i = 1, 6999 do t[i] = i end return #redis.call('mget', 'a', 'b', unpack(t))",
+            "7001",
+        ),
+        ("return redis.call('lrange', 'l', 6998, -1)", "[\"6998\", \"6999\"]"),
+        // Numbers are written out alike, however many words there are.
+        (
+            "local t = {} for i = 1, 600 do t[i] = i / 8 end redis.call('rpush', 'n', unpack(t)) return redis.call('lrange', 'n', 0, 1)",
+            "[\"0.125\", \"0.25\"]",
+        ),
+        (
+            "local t = {} for i = 1, 6999 do t[i] = string.rep(i % 10, 1500) end return redis.call('rpush', 'm', unpack(t))",
+            "6999",
+        ),
+        (
+            "return {redis.call('lrange', 'm', 41, 41)[1] == string.rep(2, 1500), redis.call('del', 'm')}",
+            "[1, 1]",
+        ),
+    ] {
+        assert_eq!(agree(&mut used, &mut fresh, code, &[]), reply, "{code}");
+    }
+    for (code, error) in [
+        (
+            "local t = {} for i = 1, 7500 do t[i] = 'x' end return redis.call('rpush', 'm', unpack(t))",
+            "too many arguments",
+        ),
+        (
+            "local t = {} for i = 1, 7500 do t[i] = {} end return redis.pcall('rpush', 'm', unpack(t))",
+            "too many arguments",
+        ),
+        (
+            "local t = {} for i = 1, 600 do t[i] = 'x' end t[300] = {} return redis.call('rpush', 'm', unpack(t))",
+            "must be strings or integers",
+        ),
+        (
+            "local t = {} for i = 1, 600 do t[i] = 'x' end return redis.call('rpush', 'm', unpack(t, 1, 601))",
+            "must be strings or integers",
+        ),
+        ("return redis.call('get', 'a', nil)", "must be strings or integers"),
+        ("return redis.call()", "at least one argument"),
+    ] {
+        let reply = agree(&mut used, &mut fresh, code, &[]);
+        assert!(reply.starts_with("-ERR") && reply.contains(error), "{code}: {reply}");
+    }
+    assert_eq!(used.read(0, "EXISTS m", used.time_ms).unwrap(), "0");
+}
+
+#[test]
+fn the_place_of_an_error_is_the_line_that_has_called() {
+    let mut replica = Replica::new(1);
+    // Lua leaves no trace of a function that returns what another one gives; a command is none of its functions.
+    for (code, line) in [
+        ("return redis.call('nope')", Some(1)),
+        ("local x = redis.call('nope') return x", Some(1)),
+        ("\n\nreturn redis.call('nope')", Some(3)),
+        ("local x = {\n redis.call(\n'nope'\n)\n}", Some(2)),
+        ("local function f()\n return redis.call('nope') end\n return f()", Some(2)),
+        ("local function f()\n return (redis.call('nope')) end\n local x = f() return x", Some(2)),
+        (
+            "local function f()\n return redis.call('nope') end local function g()\n return f() end\n return g()",
+            Some(2),
+        ),
+        ("local c = redis.call\n return c('nope')", Some(2)),
+        ("return coroutine.wrap(function()\n return 1 end)()\n, redis.call('nope')", Some(3)),
+        ("pcall(redis.call, 'nope')\n return redis.call('nope')", Some(2)),
+        ("local ok, e = pcall(redis.call, 'nope')\n error(e)", Some(2)),
+        ("local e = redis.pcall('nope')\n return error(e)", Some(2)),
+        ("\nreturn redis.call()", Some(2)),
+        ("\nreturn redis.call({})", Some(2)),
+        ("\nreturn redis.acl_check_cmd('nope')", Some(2)),
+        // Nothing was raised.
+        ("\nreturn redis.pcall('nope')", None),
+    ] {
+        let reply = replica.eval(code);
+        let place = line.map(|line| format!(", on @user_script:{line}."));
+        let has_place = place.as_ref().map_or(!reply.contains(" on @"), |place| reply.ends_with(place));
+        assert!(reply.starts_with("-ERR") && has_place, "{code}: {reply}");
+    }
+}
+
+#[test]
+fn keys_and_arguments_arrive_whatever_they_are_and_however_many() {
+    let mut replica = Replica::new(1);
+    let code: &[u8] = b"local t = {#KEYS, #ARGV} for _, word in ipairs(KEYS) do t[#t + 1] = word end \
+        for _, word in ipairs(ARGV) do t[#t + 1] = word end KEYS[#KEYS + 1] = 'left' return t";
+    for (count, word) in
+        [(0, "w"), (1, "w"), (2, ""), (4, "w"), (5, "w"), (30, "w"), (31, "w"), (3, "\u{fc}"), (9, "\0")]
+    {
+        let words: Vec<Vec<u8>> = (0..count).map(|i| format!("{word}{i}").into_bytes()).collect();
+        for keys in 0..=count {
+            let number = keys.to_string();
+            let mut line: Vec<&[u8]> = vec![b"EVAL", code, number.as_bytes()];
+            line.extend(words.iter().map(Vec::as_slice));
+            let reply = replica.run_args(0, &line);
+            let same = format!(
+                "return {{{keys}, {}{}}}",
+                count - keys,
+                words
+                    .iter()
+                    .map(|word| {
+                        let escaped: String = word.iter().map(|byte| format!("\\{byte:03}")).collect();
+                        format!(", \"{escaped}\"")
+                    })
+                    .collect::<String>()
+            );
+            assert_eq!(reply, replica.eval(&same), "{keys} of {count} {word:?}");
+        }
+    }
+    // What is no text.
+    let line: [&[u8]; 5] =
+        [b"EVAL", b"return {#KEYS[1], KEYS[1]:byte(1), #ARGV[1], ARGV[1]:byte(2)}", b"1", b"\xff", b"a\x80b"];
+    assert_eq!(replica.run_args(0, &line), "[1, 255, 3, 128]");
+}
+
+#[test]
 fn large_results_and_many_arguments_are_no_trouble() {
     let mut replica = Replica::new(1);
     let strings = replica.eval("local t = {} for i = 1, 20000 do t[i] = 'x' .. i end return t");

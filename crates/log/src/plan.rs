@@ -595,7 +595,10 @@ impl Plan {
         let oldest = self.shards.iter().filter_map(|(id, log)| Some((log.places().next()?.lsn, *id))).min();
         let ends = self.segments.iter().skip(1).map(|segment| segment.start).chain([self.end]);
         let sizes = self.segments.iter().zip(ends).map(|(s, end)| s.file_bytes.max(s.offset(end)));
+        let places: usize = self.shards.values().map(Shard::index_bytes).sum();
+        let order = self.cache_order.capacity() * size_of::<(ShardId, u64)>();
         Stats {
+            bytes_indexed: (places + order) as u64,
             segments: self.segments.len() as u64,
             bytes_on_disk: sizes.sum(),
             held_by: oldest.map(|(_, shard)| shard),

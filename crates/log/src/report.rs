@@ -119,6 +119,8 @@ pub struct Stats {
     pub bytes_pending: u64,
     /// Bytes of entries in memory.
     pub bytes_cached: u64,
+    /// Bytes that the places of entries, in memory or not, take in memory.
+    pub bytes_indexed: u64,
     /// Segment files.
     pub segments: u64,
     /// Bytes that the segment files take, with what is reserved.

@@ -82,6 +82,11 @@ impl Shard {
         self.places.iter()
     }
 
+    /// What the places take in memory.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>() + self.cached.capacity() * size_of::<Entry>()
+    }
+
     /// The last entry that ends at or before `lsn`.
     pub(crate) fn last_before(&self, lsn: u64) -> Option<u64> {
         let count = self.places.partition_point(|place| place.end() <= lsn) as u64;

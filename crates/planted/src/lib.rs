@@ -75,6 +75,24 @@ bugs! {
     WaiterRegisteredAgain,
     /// What MIGRATE has sent is deleted, though it may have changed meanwhile (R16).
     MigratedUnwatched,
+    /// Clients that keep copies of values are not told of keys that expire (R18).
+    ExpiryNotTold,
+    /// A key counts as cached when the read arrives, and not when its answer is made (R18).
+    TrackedAtArrival,
+    /// Copies are not given up when a snapshot takes the place of entries that their clients were not told of (R18).
+    CachesOutliveSnapshot,
+    /// Copies are not given up when the leader changes (R18).
+    CachesOutliveLeader,
+    /// A published message is sent once more when the connection to a node is made anew (R18).
+    MessageSentAgain,
+    /// A published message is delivered before this node has applied what its sender wrote before it (R18).
+    MessageBeforeWrite,
+    /// What a user may do is asked when a command arrives, and not again when it is carried out.
+    UserJudgedAtArrival,
+    /// The connections of a user that is deleted stay open.
+    UserStaysConnected,
+    /// A node evicts what the log says only if it was not used lately there (R12).
+    EvictionJudgedHere,
 }
 
 /// Whether processes of this build plant the bug that the environment names; see [`plant_from_environment`].

@@ -22,14 +22,17 @@ use quorate_log::{Log, ShardId};
 use quorate_planted::{Bug, is_planted};
 use tokio::sync::mpsc;
 
+use crate::bus::door::Door;
 use crate::bus::{
-    Admin, Dialer, Forwarder, JoinRequest, Message, Peers, Probe, ReadIndex, Request, Response, Server, serve,
+    Admin, Denied, Dialer, Forwarder, Inbox, JoinRequest, Message, Peers, Probe, Publisher, ReadIndex,
+    Request, Response, Server, serve,
 };
 use crate::identity::Identity;
 use crate::machine::{Event, Events, Machine};
 use crate::network::{CREDIT_MAX, Network};
 use crate::responder::Responder;
 use crate::runtime::seed;
+use crate::secret::Secret;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
 use crate::storage::{Storage, decode};
 use crate::timing::Pace;
@@ -165,6 +168,8 @@ pub(crate) struct Proposals {
     raft: Raft,
     pub(crate) env: Env,
     clock: Arc<Clock>,
+    /// Whether this node is short of memory, as the serving half says while it leads.
+    pub(crate) memory_short: Arc<AtomicBool>,
     /// This node's own batches go in order, one after the other.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -191,6 +196,7 @@ impl Proposals {
         };
         header.time_ms = self.clock.now_ms();
         header.seed = self.env.random.next_u64();
+        header.memory_short = self.memory_short.load(Ordering::Relaxed);
         batch::patch_header(&mut batch.bytes, &header);
         self.propose(batch.freeze(), on_refused).await;
     }
@@ -208,6 +214,8 @@ pub struct Start {
     pub shard: ShardId,
     /// Who this node is; it has a number.
     pub identity: Arc<Identity>,
+    /// What only members of its cluster know.
+    pub secret: Secret,
     /// Timing.
     pub timing: Timing,
     /// Listens for other nodes.
@@ -231,14 +239,16 @@ pub struct Consensus {
     pub(crate) env: Env,
     pub(crate) identity: Arc<Identity>,
     pub(crate) peers: Peers,
+    pub(crate) publisher: Publisher,
     pub(crate) clock: Arc<Clock>,
     pub(crate) timing: Timing,
     pub(crate) log: Log,
     pub(crate) events: Events,
     pub(crate) probe: Arc<Mutex<Probe>>,
-    proposals: Proposals,
+    pub(crate) proposals: Proposals,
     read_option: LinearizerOption,
     trust: Arc<Trust>,
+    door: Arc<Door>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -270,7 +280,7 @@ pub struct View {
 impl Consensus {
     /// Starts consensus on the present runtime.
     pub async fn start(start: Start, handler: Arc<dyn Handler>) -> io::Result<(Self, Feed)> {
-        let Start { env, dir, log, shard, identity, timing, bus, doubts } = start;
+        let Start { env, dir, log, shard, identity, secret, timing, bus, doubts } = start;
         seed::install(env.random.clone());
         let snapshots = SnapshotStore::open(&env, dir)?;
         let snapshot = snapshots.newest()?;
@@ -282,7 +292,8 @@ impl Consensus {
             let vote = position.vote(shard).and_then(|bytes| decode::<Vote>(&bytes).ok());
             (last, vote.map_or(0, |vote| vote.leader_id.term))
         });
-        let peers = Peers::new(Dialer { env: env.clone(), identity: identity.clone() });
+        let peers =
+            Peers::new(Dialer { env: env.clone(), identity: identity.clone(), secret: secret.clone() });
         let network = Network { peers: peers.clone(), snapshots: snapshots.clone() };
         let storage = Storage::new(log.clone(), shard);
         // A voter that restarts has forgotten its promise to the leader (R3).
@@ -296,8 +307,13 @@ impl Consensus {
             .await
             .map_err(io::Error::other)?;
         let clock = Arc::new(Clock::new(timing.clock_step_max));
-        let proposals =
-            Proposals { raft: raft.clone(), env: env.clone(), clock: clock.clone(), turn: Arc::default() };
+        let proposals = Proposals {
+            raft: raft.clone(),
+            env: env.clone(),
+            clock: clock.clone(),
+            memory_short: Arc::default(),
+            turn: Arc::default(),
+        };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);
         let lease = if is_planted(Bug::NoLeaseMargin) { timing.election.1 } else { lease };
         let read_option = LinearizerOption::new(Some(lease), true).with_wait_timeout(timing.election.1);
@@ -308,6 +324,7 @@ impl Consensus {
             env: env.clone(),
             identity: identity.clone(),
             trust: trust.clone(),
+            publisher: Publisher::new(peers.clone()),
             peers: peers.clone(),
             clock: clock.clone(),
             timing,
@@ -316,6 +333,7 @@ impl Consensus {
             probe: probe.clone(),
             proposals: proposals.clone(),
             read_option: read_option.clone(),
+            door: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
         };
         this.update_members(&alone);
@@ -327,6 +345,8 @@ impl Consensus {
             log: this.log.clone(),
             shard,
             identity,
+            secret,
+            door: this.door.clone(),
             peers,
             snapshots: snapshots.clone(),
             proposals,
@@ -337,6 +357,7 @@ impl Consensus {
             trust,
             alone,
             probe,
+            inbox: Inbox::new(this.events.tx.clone()),
             refused: Mutex::default(),
         };
         tokio::spawn(serve(Arc::new(server), bus));
@@ -382,7 +403,7 @@ impl Consensus {
             async move {
                 let mut pause = GREETING_PAUSE.0;
                 while let Err(error) = this.call(id, Request::Standing, GREETING_TIME).await {
-                    if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) {
+                    if Denied::is_proven(&error) || error.kind() == io::ErrorKind::NotFound {
                         return;
                     }
                     clock::sleep(pause).await;
@@ -544,16 +565,23 @@ impl Consensus {
         }
     }
 
+    /// How many callers the bus has sent away before they were known, by the reason.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<(&'static str, u64)> {
+        self.door.refused()
+    }
+
     /// Asks the node at `bus` to take this one in. Before the node has a number.
     pub async fn ask_to_join(
         env: &Env,
         identity: &Arc<Identity>,
+        secret: &Secret,
         bus: &str,
         id: NodeId,
         member: Member,
         pace: Pace,
     ) -> io::Result<Outcome> {
-        let dialer = Dialer { env: env.clone(), identity: identity.clone() };
+        let dialer = Dialer { env: env.clone(), identity: identity.clone(), secret: secret.clone() };
         let request = Request::Join(JoinRequest { id, member, pace });
         crate::bus::join_rpc(&dialer, bus, request).await.map(Outcome::from_response)
     }

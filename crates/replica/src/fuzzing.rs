@@ -15,9 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::bus::frame::{MessageReader, MessageWriter, append_message};
+use crate::bus::handshake::{Challenge, Proof, Welcome};
 use crate::bus::{
     Admin, Class, Credentials, Hello, JoinRequest, MAGIC, PROTOCOL_VERSION, Probe, ReadIndex, Request,
-    Response, SnapshotHeader, Welcome, caller, decode_append, decode_append_reply, encode_append,
+    Response, SnapshotHeader, caller, decode_append, decode_append_reply, encode_append,
 };
 use crate::snapshot::Verifier;
 use crate::storage::{decode, encode};
@@ -104,6 +105,8 @@ fn again<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) {
 /// Any bytes as a message of each kind.
 pub fn message(bytes: &[u8]) {
     again::<Hello>(bytes);
+    again::<Challenge>(bytes);
+    again::<Proof>(bytes);
     again::<Welcome>(bytes);
     again::<Request>(bytes);
     again::<Response>(bytes);
@@ -179,8 +182,8 @@ fn hello() -> Bytes {
         cluster: 7,
         from: 2,
         to: 3,
-        caller: Credentials::default(),
         class: Class::Log,
+        nonce: [9; 32],
     })
 }
 
@@ -191,7 +194,9 @@ pub fn messages() -> Vec<Vec<u8>> {
     let meta = SnapshotMeta { last_log_id: Some(log_id(2, 6)), last_membership: StoredMembership::default() };
     let all = [
         hello(),
-        encode(&Welcome::Refused("a reason".to_owned().into())),
+        encode(&Challenge::Nonce([9; 32])),
+        encode(&Proof { caller: Credentials::default(), tag: [7; 32] }),
+        encode(&Welcome::Proven { answer: Err("a reason".to_owned().into()), tag: [7; 32] }),
         encode(&Request::Vote(openraft::raft::VoteRequest::new(vote(), Some(log_id(2, 6))))),
         encode(&Request::Join(JoinRequest { id: 0, member: member(), pace: Pace::default() })),
         encode(&Request::Admin(Admin::Readdress(3, member()))),

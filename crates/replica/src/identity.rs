@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::bus::{Credentials, Refusal};
+use crate::secret::Secret;
 use crate::types::{Member, NodeId};
 
 /// The file in the data folder.
@@ -31,6 +32,9 @@ pub(crate) struct Stored {
     founder: bool,
     /// Whether consensus was ever started on it: from then on its log must be there.
     pub(crate) initialized: bool,
+    /// Checksum of the cluster's secret that the folder has.
+    #[serde(default)]
+    secret: Option<u32>,
 }
 
 /// The identity of this node, and what it knows of the others'.
@@ -178,6 +182,24 @@ impl Identity {
     /// Notes, durably, that consensus was started on this folder. Blocks.
     pub fn initialized(&self) -> io::Result<()> {
         if std::mem::replace(&mut self.stored.lock().expect("not poisoned").initialized, true) {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    /// Whether this secret, from a file in the folder, is the one that was written there.
+    pub fn vouches_for(&self, secret: &Secret) -> bool {
+        self.stored().secret.is_none_or(|checksum| checksum == secret.checksum())
+    }
+
+    /// Keeps the secret of the cluster in the folder, durably. Blocks; before the node serves.
+    pub fn keep_secret(&self, secret: &Secret) -> io::Result<()> {
+        let dir = self.path.parent().expect("it lies in the data folder");
+        if Secret::stored_in(&self.env, dir).ok().flatten().as_ref() != Some(secret) {
+            secret.store(&self.env, dir)?;
+        }
+        let checksum = Some(secret.checksum());
+        if std::mem::replace(&mut self.stored.lock().expect("not poisoned").secret, checksum) == checksum {
             return Ok(());
         }
         self.save()

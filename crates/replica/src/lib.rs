@@ -22,7 +22,9 @@ pub mod fuzzing;
 mod identity;
 mod line;
 mod machine;
+mod memory;
 mod network;
+mod news;
 mod origins;
 mod outbox;
 mod reads;
@@ -32,6 +34,7 @@ mod responder;
 mod rhythm;
 mod runtime;
 mod script_log;
+mod secret;
 mod snapshot;
 mod stage;
 mod storage;
@@ -42,17 +45,21 @@ mod vigil;
 mod waiting;
 mod watch;
 
+use quorate_keyspace::acl::DEFAULT_USER;
 use quorate_keyspace::{Keyspace, Reply, WaiterId};
 
-pub use bus::{Admin, Probe, caller, listening};
+pub use bus::{Admin, Probe, Publication, caller, listening};
 pub use consensus::{Clock, Consensus, Feed, Handler, Outcome, Start, Timing, View};
 pub use full_digest::FullDigest;
 pub use identity::Identity;
+pub use memory::{LookAtMemory, Memory};
+pub use news::{Audience, OnNews};
 pub use outbox::{Failure, Local, Transaction};
 /// What the thread that the serving half lives on needs for its stack.
 pub use quorate_keyspace::STACK_BYTES;
-pub use replica::{OnDirectory, Options, Replica, Runner, Stats};
+pub use replica::{Lap, OnDirectory, OnLap, OnUsers, Options, Replica, Runner, Stats};
 pub use runtime::seed_thread;
+pub use secret::Secret;
 pub use stage::{Inline, Stage, Work, on_stage};
 pub use timing::Pace;
 pub use types::{Member, NodeId, Role};
@@ -67,6 +74,11 @@ pub type AtPlace = Box<dyn FnOnce(&Keyspace, u64)>;
 /// Answers come in the order in which the commands were given to the replica, per lane: those behind writes and
 /// the other reads. A connection uses one lane at a time.
 pub trait Client {
+    /// Which client it is: unique in the cluster, and never 0; 0 if it is none.
+    fn id(&self) -> u64 {
+        0
+    }
+
     /// Appends to the answer of the command at hand. Calls `run` exactly once.
     fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>));
 
@@ -80,6 +92,16 @@ pub trait Client {
     /// it; it has been taken back, and an error goes in its place.
     fn accept(&self) -> Option<usize> {
         Some(0)
+    }
+
+    /// Whether what it reads counts as used.
+    fn touches(&self) -> bool {
+        true
+    }
+
+    /// The number of the user whose commands these are.
+    fn user(&self) -> u64 {
+        DEFAULT_USER
     }
 
     /// The command at hand waits for a key, and [`Client::done`] comes later; nothing is written yet. `waiter` says which it

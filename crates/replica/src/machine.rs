@@ -15,6 +15,7 @@ use quorate_env::{Budget, Charge, Part};
 use quorate_keyspace::batch::Header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::bus::{Held, Publication};
 use crate::snapshot::{SnapshotFile, SnapshotStore};
 use crate::types::{LogId, NodeId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, term_of};
 
@@ -53,6 +54,8 @@ pub(crate) enum Event {
     Stopped,
     /// The leader refused the batch of this header before the append.
     Refused(Header),
+    /// A client of another node published a message.
+    Published(Publication, Held),
     /// The way to the leader is open, or broken: what was on it may be lost.
     Way { open: bool },
 }

@@ -1,6 +1,6 @@
 //! Which nodes the leader takes for gone, as far as clients that wait for keys are concerned (R17).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_env::Instant;
@@ -25,18 +25,20 @@ impl Origins {
         *self = Self::default();
     }
 
-    /// Which of the nodes whose clients wait (with their starts) are gone: those that are not among the members, and those
-    /// not heard of for longer than `patience`.
+    /// Which of the nodes whose clients wait (with their starts) are gone: those that are not among the members, those whose
+    /// processes have ended (`down`), and those not heard of for longer than `patience`.
     pub(crate) fn gone(
         &mut self,
         waiting: Vec<(NodeId, u64)>,
         heard: &BTreeMap<NodeId, Option<Instant>>,
+        down: &BTreeSet<NodeId>,
         patience: Duration,
     ) -> Vec<(NodeId, u64)> {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         let is_gone = |node: &NodeId| match heard.get(node) {
             None => true,
+            Some(_) if down.contains(node) => true,
             Some(last) => now.duration_since(last.map_or(since, |last| last.max(since))) > patience,
         };
         self.asked.retain(|_, at| now.duration_since(*at) < PAUSE);
@@ -65,7 +67,9 @@ mod tests {
         let mut origins = Origins::default();
         let then = at(5_000, Instant::now);
         let heard = BTreeMap::from([(1, Some(then)), (2, None)]);
-        let mut gone = |ms, heard: &_| at(ms, || origins.gone(vec![(1, 7), (2, 8), (3, 9)], heard, PATIENCE));
+        let mut gone = |ms, heard: &_| {
+            at(ms, || origins.gone(vec![(1, 7), (2, 8), (3, 9)], heard, &BTreeSet::new(), PATIENCE))
+        };
         assert_eq!(gone(5_000, &heard), [(3, 9)]);
         assert_eq!(gone(5_900, &heard), [], "it was asked for");
         assert_eq!(gone(6_000, &heard), [(3, 9)], "it was lost");
@@ -75,9 +79,17 @@ mod tests {
         assert_eq!(gone(17_500, &BTreeMap::from([(1, Some(now)), (2, Some(now))])), [(3, 9)]);
         origins.begin_anew();
         assert_eq!(
-            at(90_000, || origins.gone(vec![(1, 7), (2, 8)], &heard, PATIENCE)),
+            at(90_000, || origins.gone(vec![(1, 7), (2, 8)], &heard, &BTreeSet::new(), PATIENCE)),
             [],
             "a new leader looks anew"
         );
+    }
+
+    #[test]
+    fn who_has_ended_is_gone_at_once() {
+        let mut origins = Origins::default();
+        let heard = BTreeMap::from([(1, Some(at(5_000, Instant::now))), (2, None)]);
+        let gone = at(5_100, || origins.gone(vec![(1, 7), (2, 8)], &heard, &BTreeSet::from([1]), PATIENCE));
+        assert_eq!(gone, [(1, 7)]);
     }
 }

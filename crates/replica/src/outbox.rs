@@ -91,7 +91,7 @@ impl Transaction {
     }
 
     /// Writes it into a batch; what remains is what only the origin executes.
-    fn put(self, entry: &mut BatchBuilder) -> Vec<Local> {
+    fn put(self, entry: &mut BatchBuilder, user: u64) -> Vec<Local> {
         let watches: Vec<Watch<'_>> = self
             .watches
             .iter()
@@ -102,7 +102,7 @@ impl Transaction {
                 existed: *existed,
             })
             .collect();
-        entry.begin_transaction(&watches, self.steps.len());
+        entry.begin_transaction_by(user, &watches, self.steps.len());
         let (mut rest, mut locals) = (&self.commands[..], Vec::new());
         for step in self.steps {
             match step {
@@ -166,7 +166,7 @@ impl Batch {
                 batch::patch_header(&mut bytes, &header);
                 bytes.into()
             }
-            None => std::mem::take(&mut self.entry).finish(&header).into(),
+            None => exact(std::mem::take(&mut self.entry).finish(&header)),
         };
         self.must_send();
         self.sent_term = header.term;
@@ -230,6 +230,23 @@ impl Failure {
     }
 }
 
+/// What the leader adds to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    /// Its time.
+    pub(crate) time_ms: u64,
+    /// A new seed.
+    pub(crate) seed: u64,
+    /// Whether it is short of memory.
+    pub(crate) memory_short: bool,
+}
+
+/// The bytes without much room behind them: they stay in the log's cache for a while.
+fn exact(bytes: Vec<u8>) -> Bytes {
+    let spare = bytes.capacity() - bytes.len();
+    if spare > bytes.len() / 8 { Bytes::copy_from_slice(&bytes) } else { bytes.into() }
+}
+
 /// Where batches go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Target {
@@ -280,7 +297,7 @@ impl Outbox {
     /// Adds a command, unless there is no room for it.
     pub(crate) fn write(&mut self, client: Rc<dyn Client>, db: usize, args: &[&[u8]]) -> Result<(), Failure> {
         self.reserve(bytes_of(args))?;
-        self.gathering.entry.command(db, args);
+        self.gathering.entry.command_by(client.user(), db, args);
         self.gathering.items.push_back(Item::Write(client, Vec::new()));
         self.close_if_full();
         Ok(())
@@ -315,7 +332,7 @@ impl Outbox {
         transaction: Transaction,
     ) -> Result<(), Failure> {
         self.reserve(transaction.bytes())?;
-        let locals = transaction.put(&mut self.gathering.entry);
+        let locals = transaction.put(&mut self.gathering.entry, client.user());
         self.gathering.items.push_back(Item::Write(client, locals));
         self.close_if_full();
         Ok(())
@@ -419,19 +436,20 @@ impl Outbox {
     }
 
     /// The batches to send now to `target`, in order.
-    /// `stamp` is the leader's time and a new seed; on another node the leader fills them in.
-    pub(crate) fn take_sendable(&mut self, target: Target, stamp: impl Fn() -> (u64, u64)) -> Vec<Bytes> {
+    /// On another node than the leader `stamp` is nothing: the leader fills it in.
+    pub(crate) fn take_sendable(&mut self, target: Target, stamp: impl Fn() -> Stamp) -> Vec<Bytes> {
         let mut out = Vec::new();
         if target.leader.is_none() {
             return out;
         }
         let (origin_node, origin_start, origin_epoch) = (self.node, self.start, self.epoch);
         let header = move || {
-            let (time_ms, seed) = stamp();
+            let Stamp { time_ms, seed, memory_short } = stamp();
             Header {
                 semantics: batch::SEMANTICS,
                 time_ms,
                 seed,
+                memory_short,
                 term: target.term,
                 origin_node,
                 origin_start,

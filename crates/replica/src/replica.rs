@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quorate_env::{Budget, Charge, Instant, Part, clock};
+use quorate_keyspace::acl::{Acl, NODE_USER};
 use quorate_keyspace::batch::{self, BatchBuilder, Header};
 use quorate_keyspace::{
     CommandError, DATABASES_DEFAULT, Host, Keyspace, Outcome, Random, ReadOutcome, Release, Reply, Restore,
@@ -22,13 +24,15 @@ use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::bus::{Forwarder, Probe, ReadIndex};
+use crate::bus::{Forwarder, Held, Probe, Publication, ReadIndex};
 use crate::consensus::{Consensus, Feed};
 use crate::full_digest::Digests;
 use crate::identity::Identity;
 use crate::machine::{Committed, CommittedPayload, Event, Room};
+use crate::memory::{Evictor, LookAtMemory, Memory};
+use crate::news::{Audience, Desk};
 use crate::origins::Origins;
-use crate::outbox::{Batch, Failure, Item, Outbox, Target, Transaction};
+use crate::outbox::{Batch, Failure, Item, Outbox, Stamp, Target, Transaction};
 use crate::reads::{Chunk, Read, Reads};
 use crate::rhythm::Rhythm;
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
@@ -41,6 +45,25 @@ use crate::{AtPlace, Client, line, script_log};
 /// Is told of the replicated directory at the start and after each change of it, before anything else happens.
 pub type OnDirectory = Rc<dyn Fn(&BTreeMap<String, Vec<u8>>)>;
 
+/// Is told of the users at the start and after each change of them, before anything else happens.
+pub type OnUsers = Rc<dyn Fn(&Arc<Acl>)>;
+
+/// Where the execution of an entry or of reads has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lap {
+    /// It begins.
+    Begin,
+    /// The keys whose deadline an entry brings are gone; its commands follow.
+    Reclaimed,
+    /// The entry is applied.
+    Applied,
+    /// A write or fsync of the log, which has taken so long that this was noticed, is done.
+    DiskDone(Duration),
+}
+
+/// Called at each of these moments, by whoever measures.
+pub type OnLap = Rc<dyn Fn(Lap)>;
+
 /// Limits and habits of the serving half.
 #[derive(Clone)]
 pub struct Options {
@@ -48,6 +71,14 @@ pub struct Options {
     pub stage: Rc<dyn Stage>,
     /// Follows the directory.
     pub on_directory: OnDirectory,
+    /// Follows the users.
+    pub on_users: OnUsers,
+    /// Follows the execution.
+    pub on_lap: OnLap,
+    /// Whom to tell what happens.
+    pub audience: Audience,
+    /// Looks at the memory of the process.
+    pub memory: LookAtMemory,
     /// How many bytes of writes may wait before clients get -OVERLOADED.
     pub pending_bytes_max: usize,
     /// A snapshot is due when the log has grown by this many bytes since the last one, or by the size of that
@@ -62,6 +93,10 @@ impl Default for Options {
         Self {
             stage: Rc::new(Inline),
             on_directory: Rc::new(|_| ()),
+            on_users: Rc::new(|_| ()),
+            on_lap: Rc::new(|_| ()),
+            audience: Audience::default(),
+            memory: Rc::new(Memory::default),
             pending_bytes_max: 1 << 30,
             snapshot_log_bytes: 256 << 20,
             log_keep_bytes: 64 << 20,
@@ -77,6 +112,8 @@ const READ_BYTES_PER_TURN: usize = 4 << 20;
 const GARBAGE_SLICE: usize = 2000;
 /// How often waiting commands are checked against the write timeout, and expiry against the clock.
 const SWEEP: Duration = Duration::from_millis(100);
+/// How long a node that does not lead takes the last word on memory for true.
+const SHORT_MEMORY_KNOWN_MS: u64 = 5_000;
 /// A batch that is on its way to the leader for longer makes the way suspect.
 const WAY_PATIENCE: Duration = Duration::from_millis(1500);
 /// What waits may take so much longer for each byte: 20 MB/s is a slow disk or network.
@@ -115,6 +152,9 @@ pub(crate) struct Inner {
     options: Options,
     outbox: Outbox,
     waiting: Waiting,
+    evictor: Evictor,
+    /// What was dropped is not all freed yet.
+    has_garbage: bool,
     origins: Origins,
     reads: Reads,
     /// What both hold, in the node's budget.
@@ -133,8 +173,11 @@ pub(crate) struct Inner {
     starts_proposed: BTreeSet<(u64, u64, u64, u64)>,
     next_sweep: Instant,
     vigil: Vigil,
+    desk: Desk,
     /// The changes of the directory that [`Options::on_directory`] was told of.
     directory_seen: Option<u64>,
+    /// The changes of users that [`Options::on_users`] was told of.
+    users_seen: Option<u64>,
     /// The writes that [`Inner::answered`] has told of.
     writes_seen: u64,
     stats: Stats,
@@ -223,9 +266,12 @@ impl Replica {
             identity: consensus.identity.clone(),
             keyspace,
             digests: Digests::default(),
+            desk: Desk::new(options.audience.clone()),
             options,
             outbox,
             waiting: Waiting::default(),
+            evictor: Evictor::new(use_seed(&consensus.identity)),
+            has_garbage: false,
             origins: Origins::default(),
             reads: Reads::default(),
             queued: consensus.env.memory.charge(Part::Commands),
@@ -240,6 +286,7 @@ impl Replica {
             next_sweep: Instant::now(),
             vigil: Vigil::new(),
             directory_seen: None,
+            users_seen: None,
             writes_seen: 0,
             stats: Stats::default(),
             last_snapshot_ms: 0,
@@ -254,6 +301,7 @@ impl Replica {
         };
         let this = Self { shared: Rc::new(shared) };
         this.shared.inner.borrow_mut().follow_directory()?;
+        this.note_clock(&mut this.shared.inner.borrow_mut());
         Ok((
             this.clone(),
             Runner { replica: this, rhythm: Rhythm::default(), events: feed.events, answers: answers_rx },
@@ -306,7 +354,7 @@ impl Replica {
             }
         };
         let mut batch = BatchBuilder::with_buffer(Vec::with_capacity(reserved.bytes + BATCH_HEAD_BYTES));
-        batch.open_command(db, args.len());
+        batch.open_command(client.user(), db, args.len());
         let mut copied = 0;
         for arg in args {
             batch.open_arg(arg.len());
@@ -326,7 +374,12 @@ impl Replica {
 
     /// Writes on the node's own behalf; the encoded answer (RESP2).
     pub async fn write_internal(&self, args: &[&[u8]]) -> Vec<u8> {
-        let waiter = Rc::new(Waiter::default());
+        self.write_internal_by(NODE_USER, args).await
+    }
+
+    /// The same for a user who has asked for it.
+    pub async fn write_internal_by(&self, user: u64, args: &[&[u8]]) -> Vec<u8> {
+        let waiter = Rc::new(Waiter { user, ..Waiter::default() });
         let client: Rc<dyn Client> = waiter.clone();
         self.write(&client, 0, args);
         waiter.done.notified().await;
@@ -487,6 +540,18 @@ impl Replica {
         }
     }
 
+    /// Sends a message of one of this node's clients to the clients of other nodes: at most once, after what its connection
+    /// has written (R18). This node's own clients are the caller's business.
+    pub fn publish(&self, publication: &Publication) {
+        self.shared.consensus.publisher.publish(publication);
+    }
+
+    /// How many published messages did not reach another node, each counted once for each node.
+    #[must_use]
+    pub fn publications_dropped(&self) -> u64 {
+        self.shared.consensus.publisher.dropped()
+    }
+
     /// Asks for a snapshot now.
     pub fn snapshot(&self) {
         self.shared.consensus.trigger_snapshot();
@@ -529,6 +594,7 @@ impl Drop for Reserved<'_> {
 /// Waits for the answer to a write of the node itself.
 #[derive(Default)]
 struct Waiter {
+    user: u64,
     answer: RefCell<Vec<u8>>,
     done: Notify,
 }
@@ -543,6 +609,10 @@ impl Client for Waiter {
     }
 
     fn postpone(&self) {}
+
+    fn user(&self) -> u64 {
+        self.user
+    }
 }
 
 /// Drives a replica; see [`Runner::run`].
@@ -559,7 +629,7 @@ impl Runner {
         let shared = self.replica.shared.clone();
         loop {
             let sleep = clock::sleep_until(self.replica.next_timer());
-            let busy = self.replica.has_room() || shared.inner.borrow().digests.is_busy();
+            let busy = self.replica.has_room() || shared.inner.borrow().is_busy();
             let mut first = None;
             tokio::select! {
                 biased;
@@ -643,10 +713,13 @@ impl Replica {
             rooms.push(room);
         }
         loop {
-            let shared = self.shared.clone();
+            let this = self.clone();
             let (rest, pause) = on_stage(&*stage, move || {
+                let shared = &this.shared;
                 let mut inner = shared.inner.borrow_mut();
                 let pause = inner.apply_all(&mut entries);
+                // Here it may take as long as what it makes room for.
+                this.look_at_memory(&mut inner);
                 if matches!(pause, Ok(Duration::ZERO)) && inner.execute_reads() {
                     shared.kick.notify_one();
                 }
@@ -668,6 +741,7 @@ impl Replica {
             Event::Install(meta, file) => self.install(meta, &file).await?,
             Event::Leader { term, leader } => self.set_target(Target { term, leader }),
             Event::Refused(header) => self.shared.inner.borrow_mut().outbox.refused(&header),
+            Event::Published(publication, held) => self.published(publication, held).await,
             Event::Way { open } => {
                 let mut inner = self.shared.inner.borrow_mut();
                 inner.way_open = open;
@@ -675,6 +749,25 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// A message of another node's client: where commands are executed, if it takes time to find out who listens.
+    async fn published(&self, publication: Publication, held: Held) {
+        let (takes_time, stage) = {
+            let inner = self.shared.inner.borrow();
+            (inner.desk.takes_time(&publication), inner.options.stage.clone())
+        };
+        let this = self.clone();
+        let hand_out = move || {
+            let mut inner = this.shared.inner.borrow_mut();
+            let index = inner.keyspace.index();
+            inner.desk.published(publication, held, index);
+        };
+        if takes_time {
+            on_stage(&*stage, hand_out).await;
+        } else {
+            hand_out();
+        }
     }
 
     /// Timeouts run on while a snapshot is installed.
@@ -696,6 +789,7 @@ impl Replica {
                 inner.reads.forgive(late);
             }
             inner.next_sweep = Instant::now() + SWEEP;
+            self.note_clock(inner);
             self.sweep(inner);
         }
     }
@@ -719,6 +813,9 @@ impl Replica {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.target != target {
             inner.stats.leader_changes += u64::from(target.leader.is_some());
+            if !is_planted(Bug::CachesOutliveLeader) {
+                inner.desk.gap();
+            }
             inner.origins.begin_anew();
             inner.target = target;
             inner.outbox.new_target();
@@ -740,11 +837,12 @@ impl Replica {
         inner.queued.set(queued);
         self.sweep_if_due(&mut inner);
         self.end_waits(&mut inner);
+        self.look_at_memory(&mut inner);
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
         inner.digest_slice();
-        inner.keyspace.take_garbage(GARBAGE_SLICE);
+        inner.has_garbage = inner.keyspace.take_garbage(GARBAGE_SLICE);
     }
 
     /// Asks for the end of what has waited long enough.
@@ -758,13 +856,53 @@ impl Replica {
         });
     }
 
+    /// The leader has keys evicted, or commands refused, when it is above `maxmemory`.
+    fn look_at_memory(&self, inner: &mut Inner) {
+        let leads = inner.target.leader == Some(self.shared.consensus.identity.node_id());
+        let (evictor, outbox) = (&mut inner.evictor, &mut inner.outbox);
+        let is_short = leads
+            && evictor.look(&inner.keyspace, &(inner.options.memory)(), |client, db, args| {
+                outbox.write(client, db, args).is_ok()
+            });
+        self.shared.consensus.proposals.memory_short.store(is_short, Ordering::Relaxed);
+    }
+
+    /// Whether a command that may need memory would be refused now, as far as this node knows: the leader looks, others know
+    /// what the last batch said, if it is not long ago. (While everybody is refused, none comes to say that it is over.)
+    #[must_use]
+    pub fn memory_is_short(&self) -> bool {
+        let inner = self.shared.inner.borrow();
+        let (keyspace, memory) = (&inner.keyspace, (inner.options.memory)());
+        if inner.target.leader == Some(self.shared.consensus.identity.node_id()) {
+            return inner.evictor.is_short(keyspace, &memory);
+        }
+        let age_ms = self.shared.consensus.clock().now_ms().saturating_sub(keyspace.time_ms());
+        memory.limit > 0 && keyspace.memory_is_short() && age_ms < SHORT_MEMORY_KNOWN_MS
+    }
+
+    /// What this node, which leads, adds to a batch.
+    fn stamp(&self) -> Stamp {
+        let consensus = &self.shared.consensus;
+        Stamp {
+            time_ms: consensus.clock.now_ms(),
+            seed: consensus.env.random.next_u64(),
+            memory_short: consensus.proposals.memory_short.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Uses of keys are noted by this node's clock.
+    fn note_clock(&self, inner: &mut Inner) {
+        let consensus = &self.shared.consensus;
+        inner.keyspace.note_clock(consensus.clock.now_ms() / 1000, use_seed(&consensus.identity));
+    }
+
     /// Sends what gathered, if the leader is known and not too much is on its way.
     fn send(&self, inner: &mut Inner) {
         let me = self.shared.consensus.identity.node_id();
         let leads = inner.target.leader == Some(me);
         let stamp = || match leads {
-            true => (self.shared.consensus.clock.now_ms(), self.shared.consensus.env.random.next_u64()),
-            false => (0, 0),
+            true => self.stamp(),
+            false => Stamp::default(),
         };
         if !self.can_send(inner) {
             return;
@@ -815,6 +953,7 @@ impl Replica {
             ),
             Some(Notice::DiskDone(time)) => {
                 tracing::warn!(ms = time.as_millis() as u64, "the disk has gone on after this long");
+                (inner.options.on_lap)(Lap::DiskDone(time));
             }
             None => {}
         }
@@ -887,7 +1026,7 @@ impl Replica {
         }
     }
 
-    /// The leader ends what waits for clients of nodes that it has not heard of for long, or that are members no more:
+    /// The leader ends what waits for clients of nodes that have ended, that it has not heard of for long, or that are members no more:
     /// they must not take elements that nobody will ever see.
     fn drop_waiters(&self, inner: &mut Inner) {
         let consensus = &self.shared.consensus;
@@ -896,10 +1035,11 @@ impl Replica {
             return;
         }
         let patience = consensus.timing.write_timeout * 2;
-        for (node, start) in inner.origins.gone(waiting, &consensus.heard_from(), patience) {
+        let (heard, down) = (consensus.heard_from(), consensus.peers.down());
+        for (node, start) in inner.origins.gone(waiting, &heard, &down, patience) {
             tracing::info!(
                 node,
-                "its clients do not wait for keys any more: nothing was heard of it for long"
+                "its clients do not wait for keys any more: it is gone, or nothing was heard of it for long"
             );
             let [node, start, term] = [node, start, inner.target.term].map(|n| n.to_string());
             let client: Rc<dyn Client> = Rc::new(Waiter::default());
@@ -998,13 +1138,25 @@ impl Replica {
         inner.applied_term = keyspace.term();
         keyspace.go_on_from(inner.keyspace.usage());
         inner.keyspace = keyspace;
+        self.note_clock(&mut inner);
+        let index = inner.keyspace.index();
+        if !is_planted(Bug::CachesOutliveSnapshot) {
+            inner.desk.gap();
+        }
+        inner.desk.deliver(index);
         inner.digests.begin_anew();
         inner.membership = meta.last_membership;
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
         inner.stats.installs += 1;
-        inner.directory_seen = None;
+        (inner.directory_seen, inner.users_seen) = (None, None);
         inner.follow_directory()
     }
+}
+
+/// From which follows what a node draws at random to note uses of keys and to choose some: on no two nodes, in no two
+/// starts the same.
+fn use_seed(identity: &Identity) -> u64 {
+    Random::for_command(identity.incarnation(), identity.start(), identity.node_id())
 }
 
 /// Reads a whole snapshot. Blocks; start of a node only.
@@ -1073,9 +1225,14 @@ impl Inner {
         };
         self.growth.add(entry.index, bytes.len() as u64);
         let header = batch::parse_header(&bytes).unwrap_or_default();
-        let mut host = Origin::new(&mut self.outbox, &mut self.waiting, header, entry.index);
+        let on_lap = self.options.on_lap.clone();
+        on_lap(Lap::Begin);
+        let mut host = Origin::new(&mut self.outbox, &mut self.waiting, header, entry.index, &*on_lap);
+        host.names_authors = self.desk.before(&mut self.keyspace);
         let applied = self.keyspace.apply(entry.index, entry.term, &bytes, &mut host);
         host.finish(&self.keyspace);
+        self.desk.after(&mut self.keyspace, &host.authors);
+        on_lap(Lap::Applied);
         self.keyspace.take_script_lines().iter().for_each(script_log::report);
         self.stats.writes += host.writes;
         self.stats.reads += host.reads;
@@ -1089,9 +1246,14 @@ impl Inner {
         Ok(pause)
     }
 
-    /// Tells whoever follows the directory that it has changed.
+    /// Tells whoever follows the directory, or the users, that they have changed.
     /// Errors: this node's folder is a copy.
     fn follow_directory(&mut self) -> io::Result<()> {
+        let users = Some(self.keyspace.users_changes());
+        if users != self.users_seen {
+            self.users_seen = users;
+            (self.options.on_users)(self.keyspace.users());
+        }
         let now = Some(self.keyspace.directory_changes());
         if now != self.directory_seen {
             self.directory_seen = now;
@@ -1113,8 +1275,14 @@ impl Inner {
         // The entry that founds a cluster has index 0, which is also the index of a state before any entry.
         if index > 0 {
             self.keyspace.apply_blank(index, term);
+            self.desk.deliver(index);
         }
         Duration::ZERO
+    }
+
+    /// Whether there is work that waits for nothing.
+    fn is_busy(&self) -> bool {
+        self.digests.is_busy() || self.has_garbage
     }
 
     /// How many writes of this node's clients were answered since the last call.
@@ -1144,6 +1312,7 @@ impl Inner {
     fn execute_reads(&mut self) -> bool {
         let mut room = READ_BYTES_PER_TURN;
         while let Some((mut chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
+            (self.options.on_lap)(Lap::Begin);
             match self.execute(&mut chunk, now_ms, &mut room) {
                 Executed::All if room > 0 => {}
                 Executed::All => return self.reads.has_ready(self.keyspace.index()),
@@ -1269,7 +1438,14 @@ fn answer_read(
 ) -> Option<(usize, usize)> {
     let (db, args, rest) = line::take(lines);
     let mut outcome = ReadOutcome::Done;
-    client.write(&mut |reply| outcome = keyspace.read(db, &args, now_ms, seed, reply));
+    let mut read = || {
+        client.write(&mut |reply| outcome = keyspace.read_by(client.user(), db, &args, now_ms, seed, reply))
+    };
+    if client.touches() || args[0].eq_ignore_ascii_case(b"touch") {
+        read();
+    } else {
+        keyspace.untouched(read);
+    }
     if outcome == ReadOutcome::Done {
         let length = client.accept();
         if length.is_none() {
@@ -1294,11 +1470,34 @@ struct Origin<'a> {
     pause_ms: u64,
     writes: u64,
     reads: u64,
+    on_lap: &'a dyn Fn(Lap),
+    /// The clients of the commands so far, by place; empty unless somebody wants to know.
+    authors: Vec<u64>,
+    names_authors: bool,
 }
 
 impl<'a> Origin<'a> {
-    fn new(outbox: &'a mut Outbox, waiting: &'a mut Waiting, header: Header, index: u64) -> Self {
-        Self { outbox, waiting, header, batch: None, reads_done: 0, index, pause_ms: 0, writes: 0, reads: 0 }
+    fn new(
+        outbox: &'a mut Outbox,
+        waiting: &'a mut Waiting,
+        header: Header,
+        index: u64,
+        on_lap: &'a dyn Fn(Lap),
+    ) -> Self {
+        Self {
+            outbox,
+            waiting,
+            header,
+            batch: None,
+            reads_done: 0,
+            index,
+            pause_ms: 0,
+            writes: 0,
+            reads: 0,
+            on_lap,
+            authors: Vec::new(),
+            names_authors: false,
+        }
     }
 
     /// Executes what stands before the next write.
@@ -1337,6 +1536,7 @@ impl<'a> Origin<'a> {
 impl Host for Origin<'_> {
     fn before(&mut self, n: usize, keyspace: &Keyspace) {
         if n == 0 {
+            (self.on_lap)(Lap::Reclaimed);
             self.batch = self.outbox.take_applied(&self.header);
         } else if let Some(batch) = &mut self.batch
             && let Some(item) = batch.items.pop_front()
@@ -1347,6 +1547,10 @@ impl Host for Origin<'_> {
             }
         }
         self.run_until_write(keyspace);
+        if self.names_authors {
+            let author = self.front().map_or(0, |(client, _)| client.id());
+            self.authors.push(author);
+        }
     }
 
     fn waits(&mut self, _n: usize, waiter: WaiterId, timeout_ms: u64) {

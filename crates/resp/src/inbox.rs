@@ -56,6 +56,12 @@ impl Inbox {
         &mut self.bytes
     }
 
+    /// Makes room for so many bytes, and for the last read to find some as well: or the buffer would double just before
+    /// the end.
+    pub(crate) fn make_room(&mut self, bytes: usize) {
+        self.back().reserve(bytes + READ_BYTES);
+    }
+
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.make_compact();
         self.bytes.extend_from_slice(bytes);
@@ -101,6 +107,20 @@ mod tests {
         inbox.consume(10 << 20);
         assert_eq!(inbox.back(), b"rest".as_slice());
         assert!(inbox.capacity() <= RETAINED_BYTES_MAX, "{}", inbox.capacity());
+    }
+
+    #[test]
+    fn what_is_announced_fits_without_growing_again() {
+        let mut inbox = Inbox::default();
+        inbox.append(b"begun");
+        inbox.make_room(10 << 20);
+        let capacity = inbox.capacity();
+        for _ in 0..10 << 10 {
+            inbox.back().extend_from_slice(&[7; 1024]);
+        }
+        inbox.back();
+        assert_eq!(inbox.capacity(), capacity);
+        assert!(capacity < (10 << 20) + 64 * 1024, "{capacity}");
     }
 
     #[test]

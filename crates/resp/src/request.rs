@@ -355,7 +355,7 @@ impl Decoder {
     pub fn reserve_announced(&mut self) {
         let missing = self.announced_bytes().saturating_sub(self.inbox.len());
         if missing > 0 {
-            self.inbox.back().reserve(missing);
+            self.inbox.make_room(missing);
         }
     }
 

@@ -6,12 +6,15 @@
     reason = "the entry of the server, before there is an env: reads the file and tries the ports"
 )]
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use quorate_cluster::config::Config;
+use quorate_replica::Secret;
 
 use crate::cli;
 use crate::limits;
@@ -22,6 +25,9 @@ const BUS_OFFSET: u16 = 10_000;
 const HTTP_OFFSET: u16 = 3_000;
 /// The highest client port whose bus has a port too.
 const PORT_MAX: u16 = u16::MAX - BUS_OFFSET;
+
+/// A file with the cluster's secret is not longer.
+const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
 /// What a node may become.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub(crate) struct NodeArgs {
     pub(crate) data_dir: PathBuf,
     /// Client addresses of nodes to join, each `host:port`; see [`bus_of`].
     pub(crate) join: Vec<String>,
+    /// The cluster's secret, if it was given.
+    pub(crate) secret: Option<SecretFile>,
     /// Failure domain; empty if not given.
     pub(crate) zone: String,
     /// What the node may become.
@@ -81,6 +89,7 @@ impl NodeArgs {
         let bus = SocketAddr::new(listen.ip(), listen.port() + BUS_OFFSET);
         let announce = announce(command, listen, http)?;
         let join = check_join(&command.join, &announce.addr)?;
+        let secret = command.cluster_secret_file.as_deref().map(SecretFile::read).transpose()?;
         let data_dir = match &command.data_dir {
             Some(dir) => dir.clone(),
             None => PathBuf::from(&*config.dir()),
@@ -98,6 +107,7 @@ impl NodeArgs {
             announce,
             data_dir,
             join,
+            secret,
             zone: command.zone.clone(),
             role: command.role,
             node_id: command.node_id,
@@ -129,6 +139,12 @@ impl NodeArgs {
                 "other nodes cannot reach {listen}: give --announce HOST:PORT before further nodes join"
             ));
         }
+        if let Some(file) = self.secret.as_ref().filter(|file| file.is_open) {
+            notes.push(format!(
+                "every user of this machine can read the cluster's secret in {}: chmod 600",
+                file.path.display()
+            ));
+        }
         if !self.join.is_empty() {
             notes.extend(self.config.given_for_cluster().iter().map(|(name, _)| {
                 format!(
@@ -150,10 +166,37 @@ impl NodeArgs {
             };
             notes.extend(open);
             notes.push(format!(
-                "the bus on {bus} is neither encrypted nor protected by a password: keep it inside a trusted network"
+                "the bus on {bus} takes only nodes that know the cluster's secret, but what they send is not \
+                 encrypted: keep it inside a trusted network"
             ));
         }
         notes
+    }
+}
+
+/// The file with the cluster's secret.
+#[derive(Debug)]
+pub(crate) struct SecretFile {
+    path: PathBuf,
+    /// What it holds.
+    pub(crate) secret: Secret,
+    /// Whether everybody may read it.
+    is_open: bool,
+}
+
+impl SecretFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let read = || -> anyhow::Result<_> {
+            let file = File::open(path)?;
+            let is_open = file.metadata()?.mode() & 0o004 != 0;
+            let mut bytes = Vec::new();
+            // One byte more: what is too long must not look shorter.
+            file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+            Ok((Secret::parse(&bytes).map_err(anyhow::Error::msg)?, is_open))
+        };
+        let (secret, is_open) =
+            read().with_context(|| format!("--cluster-secret-file {}", path.display()))?;
+        Ok(Self { path: path.to_path_buf(), secret, is_open })
     }
 }
 
@@ -285,6 +328,8 @@ fn check_folder(dir: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn free_port() -> u16 {
@@ -385,6 +430,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let command = cli::Server { set: vec!["requirepas=hunter2".into()], ..command(&dir, free_port()) };
         assert!(!refusal(&command).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_secret_comes_from_a_file_that_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let with = || cli::Server { cluster_secret_file: Some(path.clone()), ..command(&dir, free_port()) };
+        assert!(refusal(&with()).contains(&format!("--cluster-secret-file {}", path.display())));
+        let (short, long) = (vec![b'x'; 15], vec![b'x'; 1 << 20]);
+        for bad in [short, long] {
+            std::fs::write(&path, &bad).unwrap();
+            let text = refusal(&with());
+            assert!(text.contains("16 to 1024 bytes") && !text.contains("xxx"), "{text}");
+        }
+        std::fs::write(&path, b"hunter2 hunter2 hunter2\n").unwrap();
+        for (mode, is_open) in [(0o600, false), (0o644, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let args = NodeArgs::resolve(&with()).unwrap();
+            assert_eq!(args.notes().join("\n").contains("chmod 600"), is_open);
+            assert_eq!(
+                args.secret.as_ref().unwrap().secret,
+                Secret::parse(b"hunter2 hunter2 hunter2").unwrap()
+            );
+            assert!(!format!("{args:?}").contains("hunter2"));
+        }
     }
 
     #[test]

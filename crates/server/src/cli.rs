@@ -11,7 +11,7 @@ use crate::torture::{FaultKind, NetworkKind, Target};
 const EXAMPLES: &str = "\
 Examples:
   quorate server                                     a durable database on this machine, port 6379
-  quorate server --listen 10.0.0.2:6379 --join 10.0.0.1:6379
+  quorate server --listen 10.0.0.2:6379 --join 10.0.0.1:6379 --cluster-secret-file cluster-secret
                                                      a further node of the cluster of 10.0.0.1
   quorate dev                                        three nodes on this machine, ports 7001 to 7003
   quorate demo                                       what happens when a leader is killed
@@ -26,9 +26,10 @@ Examples:
       One node, complete and durable. Clients on 127.0.0.1:6379, HTTP on 127.0.0.1:9379.
 
   quorate server --listen 10.0.0.1:6379 --data-dir /var/lib/quorate
-  quorate server --listen 10.0.0.2:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379
-  quorate server --listen 10.0.0.3:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379
-      One line per machine: a replicated cluster. From the third node on it survives the loss of any one.
+  quorate server --listen 10.0.0.2:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379 --cluster-secret-file secret
+  quorate server --listen 10.0.0.3:6379 --data-dir /var/lib/quorate --join 10.0.0.1:6379 --cluster-secret-file secret
+      One line per machine: a replicated cluster. From the third node on it survives the loss of any one. The file
+      `secret` is a copy of /var/lib/quorate/cluster-secret of the first node, which makes it when it founds the cluster.
 
   quorate server --config quorate.toml --set appendfsync=everysec
       A parameter on the command line wins over the file. docs/CONFIGURATION.md lists them all.
@@ -141,6 +142,11 @@ pub(crate) struct Server {
     /// A node of the cluster to join, by its client address; may be repeated. A node that has joined keeps to its cluster
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
     pub(crate) join: Vec<String>,
+
+    /// File with the secret that the nodes of the cluster share: a copy of DIR/cluster-secret of a member. Needed to join;
+    /// whoever founds a cluster makes a secret, and a member has it in its folder
+    #[arg(long, value_name = "FILE", env = "QUORATE_CLUSTER_SECRET_FILE", help_heading = "Cluster")]
+    pub(crate) cluster_secret_file: Option<PathBuf>,
 
     /// Failure domain of this node: rack, availability zone, region
     #[arg(

@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files a node needs besides its clients': log, snapshots, bus, listeners.
-const FILES_OF_THE_NODE: u64 = 256;
+/// Files a node needs besides its clients': log, snapshots, listeners, the bus and those that knock at its door.
+const FILES_OF_THE_NODE: u64 = 512;
 
 /// Raises the limit of open files so that `maxclients` fit; the answer is what to tell the operator if they do not.
 pub(crate) fn raise_open_files(maxclients: usize) -> Option<String> {

@@ -6,7 +6,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use quorate_env::real::BOOT_ID_FILE;
+use quorate_env::real::{BOOT_ID_FILE, RealRandom};
 use quorate_env::{Instant, wall_ms};
+use quorate_replica::Secret;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::admin::{self, Member};
@@ -89,6 +90,8 @@ pub(crate) struct Place {
 /// The processes. Dropping it kills those that still run.
 #[derive(Debug)]
 pub(crate) struct LocalCluster {
+    /// What every node is given.
+    secret_file: PathBuf,
     nodes: Vec<LocalNode>,
     password: Option<String>,
 }
@@ -127,7 +130,7 @@ impl LocalCluster {
             (1..=plan.nodes).map(|id| LocalNode::new(plan, &program, id)).collect::<Result<_, _>>()?;
         let password =
             plan.sets.iter().rev().find_map(|pair| pair.strip_prefix("requirepass=")).map(str::to_owned);
-        Ok(Self { nodes, password })
+        Ok(Self { secret_file: secret_file(plan), nodes, password })
     }
 
     /// Its nodes, in the order of their numbers.
@@ -150,6 +153,8 @@ impl LocalCluster {
     /// Call it on a thread that lives as long as the process: the nodes end with it.
     pub(crate) fn start(&mut self, limit: Duration, stop: &StopFlag) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
+        make_secret(&self.secret_file)
+            .with_context(|| format!("the cluster's secret in {}", self.secret_file.display()))?;
         for at in 0..self.nodes.len() {
             let node = &mut self.nodes[at];
             node.start()?;
@@ -317,6 +322,25 @@ impl LocalCluster {
     }
 }
 
+/// Where the secret of a cluster is, for its nodes and for those that are added by hand.
+fn secret_file(plan: &Plan) -> PathBuf {
+    Secret::path(&plan.dir)
+}
+
+/// Makes a secret if there is none, whole or not at all, for its owner only.
+fn make_secret(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let dir = path.parent().expect("it lies in the folder of the cluster");
+    fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::with_prefix_in(".secret-", dir)?;
+    file.write_all(&Secret::generate(&RealRandom).to_file())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
 impl Drop for LocalCluster {
     fn drop(&mut self) {
         self.kill_all();
@@ -357,6 +381,9 @@ impl LocalNode {
                 .map(str::to_owned),
         );
         argv.push(id.to_string());
+        let secret = secret_file(plan);
+        let secret = secret.to_str().context("the folder of the cluster is not UTF-8")?;
+        argv.extend(["--cluster-secret-file", secret].map(str::to_owned));
         if id > 1 {
             argv.extend(["--join".to_owned(), format!("{}:{}", host(1), plan.port)]);
         }
@@ -487,8 +514,8 @@ mod tests {
         );
         assert_eq!(
             second.argv[1..].join(" "),
-            "server --listen 127.0.0.1:7002 --data-dir /tmp/x/node-2 --node-id 2 --join 127.0.0.1:7001 \
-             --set appendfsync=everysec"
+            "server --listen 127.0.0.1:7002 --data-dir /tmp/x/node-2 --node-id 2 \
+             --cluster-secret-file /tmp/x/cluster-secret --join 127.0.0.1:7001 --set appendfsync=everysec"
         );
         assert!(!cluster.nodes[0].argv.contains(&"--join".to_owned()), "the first node founds the cluster");
     }

@@ -6,6 +6,7 @@
 //! folder of a stopped node.
 
 mod admin;
+mod allocator;
 mod args;
 mod cli;
 mod client;
@@ -34,7 +35,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -53,12 +54,17 @@ fn main() -> ExitCode {
 }
 
 fn server(command: &cli::Server) -> anyhow::Result<()> {
+    // For `used_memory`: see allocator.rs. Redis does the same.
+    let no_huge_pages = rustix::thread::disable_transparent_huge_pages(true);
     parent::follow()?;
     let args = args::NodeArgs::resolve(command)?;
     logging::start(&args.config)?;
     // A constant "none" in every build but those for tests.
     if let Some(warning) = quorate_planted::plant_from_environment().map_err(anyhow::Error::msg)? {
         tracing::error!("{warning}");
+    }
+    if let Err(error) = no_huge_pages {
+        tracing::warn!(%error, "huge pages stay on: this process may hold more than it says");
     }
     args.report();
     on_a_thread_with_room(|| node::run(args))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -51,11 +52,11 @@ impl Board {
         }
     }
 
-    /// The body of `/metrics`.
-    pub(crate) fn page(&self, status: NodeStatus) -> String {
+    /// The body of `/metrics`. `strangers`: callers that the bus sent away, by the reason.
+    pub(crate) fn page(&self, status: NodeStatus, strangers: Vec<(&'static str, u64)>) -> String {
         let figures = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut registry = Registry::with_prefix("quorate");
-        registry.register_collector(Box::new(Page { status, figures }));
+        registry.register_collector(Box::new(Page { status, figures, strangers }));
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut out, &registry);
@@ -67,11 +68,12 @@ impl Board {
 struct Page {
     status: NodeStatus,
     figures: Figures,
+    strangers: Vec<(&'static str, u64)>,
 }
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self { status, figures } = self;
+        let Self { status, figures, strangers } = self;
         let members = |role: &str| status.members.iter().filter(|m| m.role == role).count();
         let gauges = [
             ("ready", "1 if clients are served", usize::from(status.not_ready.is_none()) as f64),
@@ -123,6 +125,12 @@ impl Collector for Page {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
+        let help =
+            "Callers of the bus that were sent away before they had proven to be a node of the cluster";
+        let mut family = encoder.encode_descriptor("bus_callers_refused", help, None, MetricType::Counter)?;
+        for (reason, count) in strangers {
+            ConstCounter::new(*count).encode(family.encode_family(&[("reason", *reason)])?)?;
+        }
         Ok(())
     }
 }
@@ -143,12 +151,14 @@ mod tests {
         };
         let board = Board::default();
         board.0.lock().unwrap().tally.commands = 42;
-        let page = board.page(status);
+        let page = board.page(status, vec![("secret", 3), ("slow", 0)]);
         for line in [
             "quorate_term 7.0",
             "quorate_leader 1.0",
             "quorate_voters 2.0",
             "quorate_commands_processed_total 42",
+            "quorate_bus_callers_refused_total{reason=\"secret\"} 3",
+            "quorate_bus_callers_refused_total{reason=\"slow\"} 0",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} in {page}");
         }

@@ -16,6 +16,7 @@ use quorate_session::{Process, ServeArgs, serve};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::allocator;
 use crate::args::{self, NodeArgs, bus_of};
 use crate::http::{self, MemberStatus, NodeStatus, Sources};
 use crate::metrics::Board;
@@ -70,7 +71,9 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
     let status = Arc::new(move || status(&status_cluster, since, is_ready.load(Ordering::Relaxed)));
     let board = Board::default();
     let (now, pages) = (status.clone(), board.clone());
-    let sources = Sources { status, metrics: Arc::new(move || pages.page(now())) };
+    let doorkeeper = cluster.clone();
+    let metrics = Arc::new(move || pages.page(now(), doorkeeper.consensus().strangers()));
+    let sources = Sources { status, metrics };
     tokio::spawn(http::serve(listener, sources));
     let serve_args = ServeArgs {
         env,
@@ -80,12 +83,15 @@ async fn live(env: Env, args: NodeArgs, stage: Rc<dyn Stage>) -> anyhow::Result<
         listen: args.listen,
         stage,
         process: Process {
-            memory: resident_bytes,
+            memory: allocator::bytes_in_use,
+            resident: resident_bytes,
             cpu: cpu_seconds,
             allocator: ALLOCATOR,
             memory_peak: Cell::new(0),
         },
         on_ready: Box::new(move |node: &Rc<_>| {
+            // From now on it is known what the program takes.
+            resident_bytes();
             ready.store(true, Ordering::Relaxed);
             tokio::task::spawn_local(board.follow(node.clone(), resident_bytes));
         }),
@@ -133,6 +139,7 @@ fn start_args(args: &NodeArgs) -> anyhow::Result<StartArgs> {
             },
         },
         join: args.join.iter().map(|addr| bus_of(addr)).collect::<anyhow::Result<_>>()?,
+        secret: args.secret.as_ref().map(|file| file.secret.clone()),
         node_id: args.node_id,
         timing: Timing::from(config),
         segment_bytes: config.segment_size(),
@@ -208,8 +215,11 @@ fn machine_bytes() -> u64 {
 #[allow(clippy::disallowed_methods, reason = "the process asks the kernel about itself")]
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
+    let mut numbers = statm.split_whitespace().map(|n| n.parse().unwrap_or(0));
+    let mut next = |skip: usize| numbers.nth(skip).unwrap_or(0) * rustix::param::page_size() as u64;
+    let (resident, of_files) = (next(1), next(0));
+    allocator::set_program_bytes(of_files);
+    resident
 }
 
 /// Seconds of processor time of the process: user, system.

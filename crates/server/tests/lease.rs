@@ -205,6 +205,8 @@ impl Cluster {
         args.extend(PARAMETERS.map(|pair| format!("--set={pair}")));
         if id > 1 {
             args.push(format!("--join={}", self.addr(1)));
+            let secret = self.dir.path().join("node-1").join("cluster-secret");
+            args.push(format!("--cluster-secret-file={}", secret.display()));
         }
         spawn(&args, &self.log(id), self.bug)
     }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use quorate_env::{Budget, Charge, Part};
+use quorate_keyspace::acl::NODE_USER;
 use quorate_keyspace::{CommandError, Reply};
 use quorate_replica::{Client, Replica, Transaction};
 use quorate_resp::Protocol;
@@ -91,4 +92,9 @@ impl Client for Call {
     }
 
     fn postpone(&self) {}
+
+    fn user(&self) -> u64 {
+        // Its client was allowed to ask for it, whatever it consists of.
+        NODE_USER
+    }
 }

@@ -5,10 +5,19 @@ use std::rc::Rc;
 
 use quorate_env::budget::STEP_BYTES;
 use quorate_env::{Budget, Charge, Instant, Part};
-use quorate_keyspace::{Release, Reply, WaiterId};
+use quorate_keyspace::acl::{DEFAULT_NAME, DEFAULT_USER, Denial, Name};
+use quorate_keyspace::command::Command;
+use quorate_keyspace::{Meter, Metered, Place, Release, Reply, WaiterId};
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Client;
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
+
+use crate::access::{Access, Context, Refusal, word_of};
+use crate::channels::Subscriptions;
+use crate::memory::Held;
+use crate::stats::{Monitors, Stats};
+use crate::tracking::{Tracked, Tracking};
 
 /// When the answers of a connection exceed this, it is closed: its client does not read (`bounded`).
 /// `client-output-buffer-limit` may ask for less.
@@ -50,6 +59,13 @@ pub struct Connection {
     pub(crate) id: u64,
     pub(crate) addr: String,
     pub(crate) local_addr: String,
+    /// Where its commands are noted.
+    pub(crate) stats: Rc<Stats>,
+    /// Where what is refused to it is noted.
+    access: Rc<Access>,
+    /// The number of its user, and the name.
+    pub(crate) user: Cell<u64>,
+    pub(crate) user_name: RefCell<Name>,
     pub(crate) since: Instant,
     pub(crate) protocol: Cell<Protocol>,
     pub(crate) reply_mode: Cell<ReplyMode>,
@@ -99,6 +115,8 @@ pub struct Connection {
     pub(crate) queued: Cell<Option<usize>>,
     pub(crate) watched: Cell<usize>,
     pub(crate) buffered: Cell<usize>,
+    /// What it holds beside its answers.
+    pub(crate) held: Held,
     /// Bytes of answers that are being written.
     pub(crate) writing: Cell<usize>,
     /// What answers that the client has not read count in the node's budget.
@@ -112,6 +130,21 @@ pub struct Connection {
     pub(crate) commands: Cell<u64>,
     /// Answers that were errors.
     pub(crate) errors: Cell<u64>,
+    /// The last answer was an error.
+    pub(crate) failed: Cell<bool>,
+    /// MONITOR.
+    pub(crate) monitors: Cell<bool>,
+    /// Client-side caching.
+    pub(crate) tracked: RefCell<Option<Rc<Tracked>>>,
+    /// Where the keys that it reads are registered.
+    tracking: Rc<Tracking>,
+    /// Commands given to the replica, and answered, since the connection began.
+    pub(crate) begun: Cell<u64>,
+    finished: Cell<u64>,
+    /// What it listens to.
+    pub(crate) subscriptions: RefCell<Subscriptions>,
+    /// What it is to be told behind the answer that is being composed.
+    late: RefCell<Vec<u8>>,
     /// The largest answer since the window was last looked at, in bytes.
     pub(crate) largest_answer: Cell<usize>,
 }
@@ -123,12 +156,20 @@ impl Connection {
         local_addr: String,
         authenticated: bool,
         memory: &Budget,
+        stats: Rc<Stats>,
+        access: Rc<Access>,
+        held: Held,
+        tracking: Rc<Tracking>,
     ) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             id,
             addr,
             local_addr,
+            stats,
+            access,
+            user: Cell::new(DEFAULT_USER),
+            user_name: RefCell::new(DEFAULT_NAME.into()),
             since: now,
             protocol: Cell::new(Protocol::Resp2),
             reply_mode: Cell::new(ReplyMode::On),
@@ -163,6 +204,7 @@ impl Connection {
             queued: Cell::new(None),
             watched: Cell::new(0),
             buffered: Cell::new(0),
+            held,
             writing: Cell::new(0),
             charge: RefCell::new(memory.charge(Part::Replies)),
             charged: Cell::new(0),
@@ -171,21 +213,117 @@ impl Connection {
             bytes_out: Cell::new(0),
             commands: Cell::new(0),
             errors: Cell::new(0),
+            failed: Cell::new(false),
+            monitors: Cell::new(false),
+            tracked: RefCell::default(),
+            tracking,
+            begun: Cell::new(0),
+            finished: Cell::new(0),
+            subscriptions: RefCell::default(),
+            late: RefCell::default(),
             largest_answer: Cell::new(0),
         })
     }
 
     /// Writes an answer of the session itself; the caller has seen to the order.
     pub(crate) fn reply(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        self.stats.restart();
         let mut out = self.out.borrow_mut();
         let start = out.len();
-        run(&mut Reply::new(&mut out, self.protocol.get()));
+        run(&mut Reply::new(&mut out, self.protocol.get()).metered(Some(self)));
         self.wrote(&mut out, start);
+    }
+
+    /// Tells it something that is no answer, between two answers.
+    pub(crate) fn feed(&self, message: &[u8]) {
+        if self.closing.get() {
+            return;
+        }
+        match self.out.try_borrow_mut() {
+            Ok(mut out) if self.answer_from.get().is_none() => {
+                out.extend_from_slice(message);
+                self.check_told(&mut out);
+                self.check_output(&mut out);
+            }
+            _ => self.tell_later(message),
+        }
+        self.wake.notify_one();
+    }
+
+    /// Keeps a message until the answer that is being composed is whole.
+    fn tell_later(&self, message: &[u8]) {
+        let mut late = self.late.borrow_mut();
+        late.extend_from_slice(message);
+        if late.len() > OUTPUT_BYTES_MAX || self.exceeds_hard_limit(self.writing.get() + late.len()) {
+            *late = Vec::new();
+            drop(late);
+            self.close();
+        }
+    }
+
+    /// Ends a connection that leaves much of what it is told unread while the node has no memory for so much: nobody can
+    /// refuse to tell it.
+    fn check_told(&self, out: &mut Vec<u8>) {
+        let waiting = self.writing.get() + out.len();
+        if waiting <= REFUSABLE_BYTES || waiting < self.charged.get() + STEP_BYTES {
+            return;
+        }
+        let mut charge = self.charge.borrow_mut();
+        let admitted = charge.try_set(waiting);
+        self.charged.set(charge.bytes());
+        drop(charge);
+        if !admitted {
+            tracing::info!(
+                client = self.id,
+                waiting,
+                "closing a connection: no memory for what it does not read"
+            );
+            *out = Vec::new();
+            self.close();
+        }
+    }
+
+    /// Writes an answer that consists of pushes: CLIENT REPLY does not hold them back.
+    pub(crate) fn answer_with_pushes(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
+        self.stats.restart();
+        let mode = self.reply_mode.replace(ReplyMode::On);
+        self.reply(run);
+        self.reply_mode.set(if mode == ReplyMode::Skip { ReplyMode::On } else { mode });
+    }
+
+    /// It may hold copies of these keys once the last command that it has begun is answered.
+    pub(crate) fn will_have(&self, keys: Vec<Box<[u8]>>) {
+        let Some(tracked) = self.tracked.borrow().clone() else { return };
+        if is_planted(Bug::TrackedAtArrival) {
+            return self.tracking.register(self, keys);
+        }
+        if !keys.is_empty() {
+            tracked.await_answer(self.begun.get(), keys);
+            self.register_answered();
+        }
+    }
+
+    /// Registers the keys of answers that are made: from then on it is told of changes.
+    fn register_answered(&self) {
+        let tracked = self.tracked.borrow();
+        if let Some(tracked) = &*tracked {
+            let keys = tracked.answered(self.finished.get());
+            if !keys.is_empty() {
+                self.tracking.register(self, keys);
+            }
+        }
+    }
+
+    /// Whether it may send nothing but what changes its subscriptions: RESP2 cannot tell messages from answers.
+    pub(crate) fn only_listens(&self) -> bool {
+        self.protocol.get() == Protocol::Resp2 && !self.subscriptions.borrow().is_empty()
     }
 
     /// Takes an answer back that CLIENT REPLY does not want, and watches over the limit.
     fn wrote(&self, out: &mut Vec<u8>, start: usize) {
-        if out.get(start) == Some(&b'-') {
+        let failed = out.get(start) == Some(&b'-');
+        self.failed.set(failed);
+        if failed && self.stats.answered_error(out[start + 1..].trim_ascii_end()) {
             self.errors.set(self.errors.get() + 1);
         }
         match self.reply_mode.get() {
@@ -198,11 +336,21 @@ impl Connection {
             }
         }
         self.largest_answer.set(self.largest_answer.get().max(out.len() - start));
-        if self.closing.get() || out.len() > OUTPUT_BYTES_MAX {
+        if !self.late.borrow().is_empty() {
+            out.append(&mut self.late.borrow_mut());
+        }
+        self.check_output(out);
+    }
+
+    /// Ends a connection whose client does not read, and counts what waits for it.
+    fn check_output(&self, out: &mut Vec<u8>) {
+        let waiting = self.writing.get() + out.len();
+        if self.closing.get() || out.len() > OUTPUT_BYTES_MAX || self.exceeds_hard_limit(waiting) {
             *out = Vec::new();
             self.close();
         }
         self.count(self.writing.get() + out.len());
+        self.settle(self.writing.get() + out.len());
     }
 
     /// Counts bytes of answers in the node's budget, in large steps.
@@ -224,6 +372,26 @@ impl Connection {
         self.blocked.get().is_some() || self.is_waiting.get()
     }
 
+    /// It belongs to this user from now on.
+    pub(crate) fn log_in(&self, user: u64, name: &Name) {
+        self.user.set(user);
+        self.user_name.borrow_mut().clone_from(name);
+        self.authenticated.set(true);
+    }
+
+    /// It belongs to the default user, who may have to log in first.
+    pub(crate) fn log_out(&self, is_in_at_once: bool) {
+        self.log_in(DEFAULT_USER, &DEFAULT_NAME.into());
+        self.authenticated.set(is_in_at_once);
+    }
+
+    /// Notes something that was refused to it.
+    pub(crate) fn refused(&self, reason: &'static str, context: Context, user: &[u8], object: &[u8]) {
+        let (user, object) = (user.to_vec(), object.to_vec());
+        let client = crate::commands::describe(self, &[]);
+        self.access.refusals.note(Refusal { reason, context, object, user, client });
+    }
+
     /// Ends the connection at its next turn.
     pub(crate) fn close(&self) {
         self.closing.set(true);
@@ -232,7 +400,49 @@ impl Connection {
     }
 }
 
+impl Meter for Connection {
+    fn begin(&self) -> u64 {
+        self.stats.begun()
+    }
+
+    fn called(&self, db: usize, command: &'static Command, args: &[&[u8]]) {
+        let monitors = &self.stats.monitors;
+        if monitors.there_are()
+            && let Some(line) = Monitors::line(db, "lua", command, args)
+        {
+            monitors.tell(&line);
+        }
+    }
+
+    fn denied(&self, denial: &Denial<'_>, place: Place) {
+        self.refused(word_of(denial.reason), place.into(), denial.user, denial.object);
+    }
+
+    fn rejected(&self, command: &'static Command, place: Place, error: &str) {
+        self.stats.rejected(command);
+        if place != Place::Client {
+            self.stats.inner_error(self, place, error.as_bytes());
+        }
+    }
+
+    fn end(&self, metered: &Metered<'_>) {
+        self.stats.ended(self, metered);
+    }
+}
+
 impl Client for Connection {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn touches(&self) -> bool {
+        !self.no_touch.get()
+    }
+
+    fn user(&self) -> u64 {
+        self.user.get()
+    }
+
     fn write(&self, run: &mut dyn FnMut(&mut Reply<'_>)) {
         if self.closing.get() {
             return run(&mut Reply::discard());
@@ -241,18 +451,21 @@ impl Client for Connection {
         if self.answer_from.get().is_none() {
             self.answer_from.set(Some(out.len()));
         }
-        run(&mut Reply::new(&mut out, self.protocol.get()));
+        run(&mut Reply::new(&mut out, self.protocol.get()).metered(Some(self)));
     }
 
     fn done(&self, index: u64) {
         let mut out = self.out.borrow_mut();
         let start = self.answer_from.take().unwrap_or(out.len());
         self.wrote(&mut out, start);
+        drop(out);
         self.blocked.set(None);
         self.seen.set(index);
         if self.lane.get() == Lane::Writes {
             self.written.set(index);
         }
+        self.finished.set(self.finished.get() + 1);
+        self.register_answered();
         let pending = self.pending.get() - 1;
         self.pending.set(pending);
         if pending == 0 {

@@ -10,15 +10,22 @@
 //! connection changes from reads to writes it waits for its reads. What only the session can answer, and does
 //! not depend on others, is answered at its place in the lane.
 
+mod access;
+mod audience;
 mod call;
+mod channels;
 mod commands;
 mod connection;
 mod dispatch;
 mod incoming;
+mod memory;
 mod node;
+mod registered;
 mod serve;
 mod session;
+mod stats;
 mod tally;
+mod tracking;
 mod transaction;
 
 pub use connection::Connection;

@@ -1,7 +1,6 @@
 //! What all connections of a node share.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +8,20 @@ use std::time::Duration;
 use quorate_cluster::config::Config;
 use quorate_cluster::{Cluster, NODE_ID_MAX};
 use quorate_env::{Instant, Network, clock};
+use quorate_keyspace::acl::Acl;
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Replica;
 use quorate_resp::{BULK_BYTES_MAX, Limits};
 use tokio::sync::{Notify, Semaphore};
 
+use crate::access::Access;
+use crate::channels::Channels;
 use crate::commands::MIGRATIONS_MAX;
 use crate::connection::Connection;
+use crate::memory::{Class, ClientMemory, Held};
+use crate::stats::Stats;
 use crate::tally::Tally;
+use crate::tracking::{Connections, Tracking};
 
 /// See the module. It belongs to one thread.
 pub struct Node {
@@ -24,31 +30,42 @@ pub struct Node {
     pub(crate) config: Config,
     pub(crate) started: Instant,
     pub(crate) run_id: String,
-    pub(crate) connections: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    pub(crate) connections: Rc<Connections>,
     next_client: Cell<u64>,
     /// What was counted when CONFIG RESETSTAT set the counters back.
     since: Cell<Tally>,
     pause: Cell<Option<Pause>>,
+    /// Nothing is done for clients once a second (DEBUG PAUSE-CRON).
+    pub(crate) rests: Cell<bool>,
     resumed: Notify,
     /// Told when a client asks the node to stop.
     pub(crate) shutdown: Notify,
     pub(crate) counters: Counters,
+    /// Who may do what.
+    pub(crate) access: Rc<Access>,
+    /// What is noted of commands.
+    pub(crate) stats: Rc<Stats>,
+    /// Who listens to what.
+    pub(crate) channels: Rc<Channels>,
+    /// Who may hold copies of what.
+    pub(crate) tracking: Rc<Tracking>,
     pub(crate) memory: Process,
-    /// How many bytes were in use when that was last looked up for `maxmemory`.
-    memory_seen: Cell<Option<(Instant, u64)>>,
+    /// Bytes in use when the node began to serve.
+    pub(crate) memory_at_start: u64,
+    /// What clients hold.
+    pub(crate) client_memory: Rc<ClientMemory>,
     /// For connections to servers outside of the cluster.
     pub(crate) network: Arc<dyn Network>,
     /// Whoever holds a permit may have one.
     pub(crate) migrations: Semaphore,
 }
 
-/// How old what is compared with `maxmemory` may be: looking costs a system call.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
 /// What the process knows of itself; the server fills it in, a simulation has none of it.
 pub struct Process {
-    /// Bytes in use.
+    /// Bytes that the process has asked for and not given back.
     pub memory: fn() -> u64,
+    /// Bytes of the machine's memory that it holds.
+    pub resident: fn() -> u64,
     /// Seconds of processor time: user, system.
     pub cpu: fn() -> (f64, f64),
     /// The allocator's name.
@@ -59,7 +76,13 @@ pub struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        Self { memory: || 0, cpu: || (0.0, 0.0), allocator: "unknown", memory_peak: Cell::new(0) }
+        Self {
+            memory: || 0,
+            resident: || 0,
+            cpu: || (0.0, 0.0),
+            allocator: "unknown",
+            memory_peak: Cell::new(0),
+        }
     }
 }
 
@@ -117,13 +140,19 @@ fn client_counter(n: u64) -> u64 {
 impl Node {
     /// A node whose replica is ready to be driven.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         replica: Replica,
         cluster: Cluster,
         config: Config,
         memory: Process,
         network: Arc<dyn Network>,
+        stats: Rc<Stats>,
+        channels: Rc<Channels>,
+        tracking: Rc<Tracking>,
+        connections: Rc<Connections>,
+        access: Rc<Access>,
     ) -> Rc<Self> {
+        let client_memory = ClientMemory::new(&config);
         let identity = replica.consensus().identity();
         let first_client = client_counter(identity.start().wrapping_mul(CLIENTS_PER_START));
         let run_id = format!(
@@ -138,15 +167,21 @@ impl Node {
             config,
             started: Instant::now(),
             run_id,
-            connections: RefCell::default(),
+            connections,
             next_client: Cell::new(first_client),
             since: Cell::default(),
             pause: Cell::new(None),
+            rests: Cell::new(false),
             resumed: Notify::new(),
             shutdown: Notify::new(),
             counters: Counters::default(),
+            access,
+            stats,
+            channels,
+            tracking,
+            memory_at_start: memory.used(),
             memory,
-            memory_seen: Cell::new(None),
+            client_memory,
             network,
             migrations: Semaphore::new(MIGRATIONS_MAX),
         })
@@ -161,6 +196,12 @@ impl Node {
     /// Resolves when a client has asked the node to stop (SHUTDOWN).
     pub async fn shutdown_requested(&self) {
         self.shutdown.notified().await;
+    }
+
+    /// Bytes in use that do not count for `maxmemory`.
+    #[must_use]
+    pub fn uncounted_memory(&self) -> u64 {
+        crate::memory::not_counted(self.replica.memory(), self.replica.consensus())
     }
 
     /// How many connections there are.
@@ -182,7 +223,18 @@ impl Node {
     pub(crate) fn open(&self, addr: String, local_addr: String) -> Rc<Connection> {
         let id = self.new_client_id();
         self.counters.accepted.set(self.counters.accepted.get() + 1);
-        let connection = Connection::new(id, addr, local_addr, self.lets_anyone_in(), self.replica.memory());
+        let (in_at_once, stats, access) = (self.lets_anyone_in(), self.stats.clone(), self.access.clone());
+        let connection = Connection::new(
+            id,
+            addr,
+            local_addr,
+            in_at_once,
+            self.replica.memory(),
+            stats,
+            access,
+            Held::new(self.client_memory.clone()),
+            self.tracking.clone(),
+        );
         self.connections.borrow_mut().insert(id, Rc::downgrade(&connection));
         connection
     }
@@ -207,6 +259,9 @@ impl Node {
         c.bytes_in.set(c.bytes_in.get() + connection.bytes_in.get());
         c.bytes_out.set(c.bytes_out.get() + connection.bytes_out.get());
         self.connections.borrow_mut().remove(&connection.id);
+        self.channels.gone(connection);
+        self.tracking.end(connection);
+        self.channels.registered.give_all(connection);
     }
 
     /// The connections there are, oldest first.
@@ -222,14 +277,16 @@ impl Node {
 
     /// Sets the counters back.
     pub(crate) fn reset_tally(&self) {
+        self.stats.reset();
+        self.access.refusals.reset_counts();
         self.since.set(self.totals());
     }
 
     /// What a node does before it has caught up, it does for the second time.
     pub(crate) fn forget_replay(&self) {
-        let expired = self.totals().usage.expired;
+        let usage = self.totals().usage;
         let mut since = self.since.get();
-        since.usage.expired = expired;
+        (since.usage.expired, since.usage.evicted) = (usage.expired, usage.evicted);
         self.since.set(since);
     }
 
@@ -268,12 +325,15 @@ impl Node {
 
     /// Ends connections that are silent for too long, and those whose clients do not read. Once a second.
     pub(crate) fn look_after_clients(&self) {
+        self.tracking.limit_keys(self.config.tracking_table_max_keys());
         let silence = self.config.timeout();
-        let limit = self.config.client_output_buffer_limit().normal;
+        let limits = self.config.client_output_buffer_limit();
         let exceeds = |bytes: usize, limit: u64| limit > 0 && bytes as u64 > limit;
         for c in self.clients() {
-            let waiting = c.output_bytes();
-            let is_idle = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get();
+            let (waiting, class) = (c.output_bytes(), c.class());
+            let limit = class.limit(&limits);
+            let listens = class == Class::PubSub;
+            let is_idle = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get() && !listens;
             let silent = silence > Duration::ZERO && is_idle && c.last_active.get().elapsed() > silence;
             let since = exceeds(waiting, limit.soft_bytes)
                 .then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));
@@ -287,32 +347,36 @@ impl Node {
         }
     }
 
-    /// Whether this node's memory is above `maxmemory`, as INFO shows both.
-    pub(crate) fn is_short_of_memory(&self) -> bool {
-        let limit = self.config.maxmemory();
-        limit > 0 && self.memory_lately() > limit
-    }
-
     /// Whether the cluster has fewer voters beside the leader than `min-replicas-to-write` asks for.
     pub(crate) fn lacks_replicas(&self) -> bool {
         let wanted = self.config.min_replicas_to_write();
         wanted > 0 && self.cluster.view().voters.len() <= wanted
     }
 
-    fn memory_lately(&self) -> u64 {
-        let now = Instant::now();
-        match self.memory_seen.get() {
-            Some((then, used)) if now.duration_since(then) < LOOK_EVERY => used,
-            _ => {
-                let used = self.memory.used();
-                self.memory_seen.set(Some((now, used)));
-                used
+    pub(crate) fn requires_password(&self) -> bool {
+        !self.access.users().lets_anyone_in()
+    }
+
+    /// Users have changed. Who belongs to one that is gone, or listens to what its user may not hear any more, is out at once; what
+    /// is left of the rights of others is judged with each command. It is called while entries are applied: it must not ask the
+    /// replica.
+    pub(crate) fn users_changed(&self, _before: &Acl, now: &Acl) {
+        for connection in self.clients() {
+            let user = now.by_number(connection.user.get());
+            let may_hear =
+                |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
+            if user.is_none() && is_planted(Bug::UserStaysConnected) {
+                continue;
+            }
+            if user.is_none() || !connection.subscriptions.borrow().all(may_hear) {
+                connection.close();
             }
         }
     }
 
-    pub(crate) fn requires_password(&self) -> bool {
-        !self.config.requirepass().is_empty()
+    /// A number that nobody can guess.
+    pub(crate) fn random(&self) -> u64 {
+        self.replica.seed()
     }
 
     /// Whether it is known that there is no password. A node that has not caught up does not know.

@@ -13,8 +13,16 @@ use quorate_replica::{Feed, OnDirectory, Options, Replica, Stage, on_stage};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_local;
 
+use crate::access::Access;
+use crate::audience::audience;
+use crate::channels::Channels;
+use crate::commands::hash_of;
+use crate::memory;
 use crate::node::{Node, Process};
+use crate::registered::Registered;
 use crate::session::Session;
+use crate::stats::Stats;
+use crate::tracking::{Connections, Tracking};
 
 /// Names in the directory under which the parameters of the cluster stand.
 const CONFIG_PREFIX: &str = "config.";
@@ -50,9 +58,21 @@ pub struct ServeArgs {
 /// go on.
 pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Result<()> {
     let ServeArgs { env, cluster, feed, config, listen, stage, process, on_ready } = args;
+    let stats = Rc::new(Stats::new(config.clone()));
+    let laps = stats.clone();
+    let access = Access::new(config.clone(), cluster.consensus().clone());
+    let follows = access.clone();
+    let connections = Rc::new(Connections::default());
+    let registered = Rc::new(Registered::new(connections.clone()));
+    let channels = Rc::new(Channels::new(registered.clone()));
+    let tracking = Rc::new(Tracking::new(connections.clone(), channels.interest(), registered));
     let options = Options {
         stage: stage.clone(),
         on_directory: follow(config.clone(), cluster.clone()),
+        on_users: Rc::new(move |users| follows.follow(users)),
+        on_lap: Rc::new(move |lap| laps.lap(lap)),
+        audience: audience(channels.clone(), tracking.clone()),
+        memory: memory::look(process.memory, config.clone(), env.memory.clone(), cluster.consensus().clone()),
         pending_bytes_max: config.pending_writes_max(),
         snapshot_log_bytes: config.snapshot_log_size(),
         log_keep_bytes: config.log_keep_size(),
@@ -60,7 +80,25 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
     let consensus = cluster.consensus().clone();
     let (replica, runner) = on_stage(&*stage, move || Replica::new(consensus, feed, options)).await?;
     let mut driver = spawn_local(runner.run());
-    let node = Node::new(replica.clone(), cluster.clone(), config.clone(), process, env.net.clone());
+    let network = env.net.clone();
+    let node = Node::new(
+        replica.clone(),
+        cluster.clone(),
+        config.clone(),
+        process,
+        network,
+        stats,
+        channels,
+        tracking,
+        connections,
+        access.clone(),
+    );
+    let told = Rc::downgrade(&node);
+    access.on_change(move |before, now| {
+        if let Some(node) = told.upgrade() {
+            node.users_changed(before, now);
+        }
+    });
     let main = async {
         if cluster.consensus().identity().is_founder() {
             found(&env, &replica, &config).await;
@@ -68,6 +106,8 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         let listener = env.net.listen_with(listen, listening(&config)).await?;
         tracing::info!(%listen, "ready for clients");
         spawn_local(sample(node.clone()));
+        spawn_local(limit_clients(node.clone()));
+        spawn_local(tidy(node.clone()));
         let loading = (replica.clone(), node.clone());
         spawn_local(async move {
             loading.0.catch_up().await;
@@ -128,6 +168,7 @@ async fn found(env: &Env, replica: &Replica, config: &Config) {
             id.extend([0; 8]);
             let mut line = vec![b"\0bootstrap".to_vec(), secret, id];
             for (name, value) in config.given_for_cluster() {
+                let value = in_the_log(name, value);
                 line.extend([format!("{CONFIG_PREFIX}{name}").into_bytes(), value.into_bytes()]);
             }
             let line: Vec<&[u8]> = line.iter().map(Vec::as_slice).collect();
@@ -136,6 +177,12 @@ async fn found(env: &Env, replica: &Replica, config: &Config) {
             clock::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// How a parameter of the cluster stands in the log: a password as its hash.
+pub(crate) fn in_the_log(name: &str, value: String) -> String {
+    let is_password = name == "requirepass" && !value.is_empty();
+    if is_password { format!("#{}", hash_of(value.as_bytes())) } else { value }
 }
 
 /// Brings the parameters of the cluster into force as the log says.
@@ -194,6 +241,21 @@ fn refusal(node: &Node, from: SocketAddr) -> Option<&'static str> {
     )
 }
 
+/// As soon as clients hold more than they may, and once a second for what is only noted then.
+async fn limit_clients(node: Rc<Node>) {
+    loop {
+        let exceeded = quorate_env::timeout(Duration::from_secs(1), node.client_memory.exceeded()).await;
+        if exceeded.is_ok() || !node.rests.get() {
+            node.evict_clients();
+        }
+    }
+}
+
+/// Forgets, in short steps, what clients that are gone have left.
+async fn tidy(node: Rc<Node>) {
+    tokio::join!(node.channels.tidy(), node.tracking.tidy());
+}
+
 /// Once a second: commands per second, for INFO, and clients that must go.
 async fn sample(node: Rc<Node>) {
     let mut last = node.totals();
@@ -205,6 +267,8 @@ async fn sample(node: Rc<Node>) {
         c.bytes_in_per_second.set(now.bytes_in.saturating_sub(last.bytes_in));
         c.bytes_out_per_second.set(now.bytes_out.saturating_sub(last.bytes_out));
         last = now;
-        node.look_after_clients();
+        if !node.rests.get() {
+            node.look_after_clients();
+        }
     }
 }

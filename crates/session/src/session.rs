@@ -150,6 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
             }
             connection.buffered.set(decoder.buffered_bytes());
+            connection.held.input.set(decoder.allocated_bytes());
+            connection.settle(connection.output_bytes());
             if starved {
                 let patience = state.node.config.write_timeout();
                 let queued = state.queued_bytes();
@@ -241,6 +243,8 @@ async fn take_commands<S: AsyncWrite + Unpin>(
             // It is in a batch now; the next one may be long in coming.
             decoder.release();
             incoming.settle(state.queued_bytes());
+            // A client that sends such commands without end keeps the thread to itself otherwise: reading is rarely a wait.
+            tokio::task::yield_now().await;
         }
         if connection.may_block.get() {
             return Ok(Taken::Blocked);

@@ -47,6 +47,8 @@ impl Sub for Tally {
                 hits: usage.hits - then.hits,
                 misses: usage.misses - then.misses,
                 expired: usage.expired - then.expired,
+                evicted: usage.evicted - then.evicted,
+                freed: usage.freed - then.freed,
             },
             stats: Stats {
                 entries: stats.entries - before.entries,

@@ -2,10 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
+use quorate_keyspace::CommandError;
 use quorate_keyspace::command::Command;
 use quorate_replica::Transaction;
+
+use crate::connection::Connection;
+use crate::node::Node;
+use crate::registered::Share;
 
 /// A transaction may hold so many commands; one more is refused and EXEC then aborts.
 pub(crate) const QUEUED_MAX: usize = 1 << 20;
@@ -23,12 +29,16 @@ pub(crate) struct Queue {
     pub(crate) db: usize,
     /// Whether there is such a SELECT.
     pub(crate) selects: bool,
+    /// Whether there is a CLIENT TRACKING or CLIENT CACHING.
+    pub(crate) tracks: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
-    /// Whether a command in it is refused when memory is short.
-    pub(crate) needs_memory: bool,
+    /// Keys that it reads and the client may want to cache.
+    pub(crate) reads: Vec<Box<[u8]>>,
     /// Bytes of arguments.
     pub(crate) bytes: usize,
+    /// What MONITOR is told of the commands when they are carried out.
+    pub(crate) lines: Vec<String>,
     /// Commands about the state of this node as a whole.
     pub(crate) reports: Vec<Report>,
 }
@@ -42,7 +52,39 @@ pub(crate) struct Report {
 }
 
 /// How watched keys were when they were watched (R16), by database and key.
-pub(crate) type Watches = BTreeMap<(usize, Vec<u8>), Token>;
+pub(crate) struct Watches {
+    pub(crate) tokens: BTreeMap<(usize, Vec<u8>), Token>,
+    /// What they take.
+    share: Share,
+}
+
+/// What a watched key takes beside its name.
+const WATCH_BYTES: usize = 96;
+
+impl Watches {
+    /// None of a connection.
+    pub(crate) fn new(node: &Node, c: &Rc<Connection>) -> Rc<RefCell<Self>> {
+        let share = Share::new(&node.channels.registered, c);
+        Rc::new(RefCell::new(Self { tokens: BTreeMap::new(), share }))
+    }
+
+    /// One more. A key that is watched already stays so from then on.
+    ///
+    /// # Errors
+    /// If it would take too much.
+    pub(crate) fn add(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        look: impl FnOnce() -> Token,
+    ) -> Result<(), CommandError> {
+        if let Entry::Vacant(place) = self.tokens.entry((db, key.to_vec())) {
+            self.share.grow(WATCH_BYTES + key.len())?;
+            place.insert(look());
+        }
+        Ok(())
+    }
+}
 
 /// See [`Watches`].
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,15 @@ use quorate_resp::{Value, ValueDecoder, ValueLimits, encode_command};
 
 use crate::stream::ClientStream;
 
+/// What arrives at a client.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// The answer to the first command that has none.
+    Reply(Value),
+    /// What the node tells it unasked (RESP3): a message, an invalidation; or that it has subscribed.
+    Push(Vec<Value>),
+}
+
 /// A connection to a node, driven from outside the world. It never sends anything again by itself (R15).
 pub struct SimClient {
     stream: ClientStream,
@@ -29,18 +38,37 @@ impl SimClient {
         self.unanswered += 1;
     }
 
-    /// The next reply, if it has arrived.
+    /// Sends a command that is answered by pushes alone: SUBSCRIBE and its kind, in RESP3.
+    pub fn send_for_pushes(&mut self, args: &[&[u8]]) {
+        self.send(args);
+        self.unanswered -= 1;
+    }
+
+    /// What has arrived next, if anything.
     ///
     /// # Panics
     /// If what arrives is not RESP: no client could live with that.
-    pub fn reply(&mut self) -> Option<Value> {
+    pub fn heard(&mut self) -> Option<Heard> {
         self.decoder.feed(&self.stream.received());
         while let Some(value) = self.decoder.next().expect("the node speaks RESP") {
             self.replies.push_back(value);
         }
-        let reply = self.replies.pop_front()?;
-        self.unanswered = self.unanswered.checked_sub(1).expect("a reply for each command");
-        Some(reply)
+        match self.replies.pop_front()? {
+            Value::Push(parts) => Some(Heard::Push(parts)),
+            reply => {
+                self.unanswered = self.unanswered.checked_sub(1).expect("a reply for each command");
+                Some(Heard::Reply(reply))
+            }
+        }
+    }
+
+    /// The next reply, if it has arrived. What comes unasked before it is passed over.
+    pub fn reply(&mut self) -> Option<Value> {
+        loop {
+            if let Heard::Reply(reply) = self.heard()? {
+                return Some(reply);
+            }
+        }
     }
 
     /// How many commands were sent and not answered.

@@ -11,13 +11,14 @@ use std::time::Duration;
 use quorate_cluster::StartArgs;
 use quorate_cluster::config::Config;
 use quorate_env::Env;
-use quorate_replica::{Inline, Stats, Timing, View};
+use quorate_replica::{Inline, Secret, Stats, Timing, View};
 use quorate_resp::Value;
 use quorate_session::{Node, Process, ServeArgs, serve};
 use tokio::sync::{Notify, oneshot};
 
 use crate::checkers::{Digests, Leaders, Promise, Violation};
 use crate::client::SimClient;
+use crate::memory;
 use crate::node::{NodeId, Task, timed_out};
 use crate::options::Options;
 use crate::world::World;
@@ -26,6 +27,8 @@ use crate::world::World;
 const PORT: u16 = 6379;
 /// Where a node listens for other nodes.
 const BUS_PORT: u16 = 16379;
+/// What nodes of a cluster know and others do not, unless they are [given another](SimCluster::set_secret).
+const SECRET: &[u8] = b"the secret of simulated clusters";
 /// The data folder, on each node's own disk.
 const DATA_DIR: &str = "data";
 /// How often conditions are asked for.
@@ -46,6 +49,10 @@ pub struct Settings {
     pub config: Vec<(String, String)>,
     /// Violations of what the cluster is looked at for are [gathered](SimCluster::violations); otherwise each is a panic.
     pub gathers_violations: bool,
+    /// How many bytes that count for `maxmemory` a process says that it has in use; nothing if it is left out. A few kilobytes of
+    /// the log that do not count may be taken for some that do, or the other way round, for up to 10 ms. One cluster at a time on a
+    /// thread may have this.
+    pub memory: Option<fn() -> u64>,
 }
 
 impl Settings {
@@ -89,20 +96,30 @@ struct Machine {
     main: Option<Task<io::Result<()>>>,
     /// Its number as a member, once it is known: another one than the machine's after it has joined anew.
     member: Option<u64>,
+    /// What it is given at each start.
+    secret: Option<Secret>,
 }
 
 impl Machine {
     fn new(world: &mut World, n: usize) -> Self {
         let id = world.add_node(&format!("n{n}"), ip(n));
-        Self { id, node: Rc::default(), stop: Rc::default(), main: None, member: Some(n as u64) }
+        Self {
+            id,
+            node: Rc::default(),
+            stop: Rc::default(),
+            main: None,
+            member: Some(n as u64),
+            secret: Secret::parse(SECRET).ok(),
+        }
     }
 
     /// Starts a process that listens at the addresses of machine `at`.
     fn start(&mut self, world: &mut World, at: usize, join: Vec<String>, config: Config) {
         let (place, stop) = (Rc::<RefCell<Weak<Node>>>::default(), Rc::<Notify>::default());
         (self.node, self.stop) = (place.clone(), stop.clone());
-        let args = start_args(at, self.member, join, &config);
-        self.main = Some(world.start(self.id, move |env| run(env, args, config, place, stop)));
+        let args = StartArgs { secret: self.secret.clone(), ..start_args(at, self.member, join, &config) };
+        let process = Process { memory: memory::in_use, ..Process::default() };
+        self.main = Some(world.start(self.id, move |env| run(env, args, config, process, place, stop)));
     }
 }
 
@@ -135,6 +152,7 @@ impl SimCluster {
     /// The machines of a cluster, with nothing on their disks, and no process yet. The first one founds the
     /// cluster when it is [started](Self::start).
     pub fn down(seed: u64, nodes: usize, settings: Settings) -> Self {
+        memory::begin(settings.memory);
         let mut world = World::new(seed, settings.world.clone());
         let machines: Vec<_> = (1..=nodes).map(|n| Machine::new(&mut world, n)).collect();
         let clients = world.add_client("clients");
@@ -258,6 +276,14 @@ impl SimCluster {
     pub fn restart(&mut self, n: usize) {
         self.crash(n);
         self.start(n);
+    }
+
+    /// From its next start on a node is given this secret of the cluster, or none.
+    ///
+    /// # Panics
+    /// If it is no secret.
+    pub fn set_secret(&mut self, n: usize, secret: Option<&[u8]>) {
+        self.machines[n - 1].secret = secret.map(|bytes| Secret::parse(bytes).expect("a secret"));
     }
 
     /// Its number as a member of the cluster, which is the machine's until it [joins anew](Self::join_anew). `None`: it
@@ -428,6 +454,12 @@ impl SimCluster {
         if self.now() >= self.next_contents {
             self.look_at_contents();
         }
+        if self.settings.memory.is_some() {
+            for n in self.numbers() {
+                let bytes = self.look_at(n, |node| node.uncounted_memory());
+                memory::note_uncounted(self.machine(n), bytes.unwrap_or(0));
+            }
+        }
         for (n, index, digest) in self.digests() {
             let verdict = self.digests.look(n, index, digest);
             self.report(Promise::EqualDigests, verdict);
@@ -503,6 +535,7 @@ fn start_args(n: usize, member: Option<u64>, join: Vec<String>, config: &Config)
         bus: SocketAddr::new(ip(n), BUS_PORT),
         member: quorate_cluster::member(&format!("{}:{PORT}", ip(n)), &bus(n)),
         join,
+        secret: None,
         node_id: member,
         timing: Timing::from(config),
         segment_bytes: config.segment_size(),
@@ -514,6 +547,7 @@ async fn run(
     env: Env,
     args: StartArgs,
     config: Config,
+    process: Process,
     place: Rc<RefCell<Weak<Node>>>,
     stop: Rc<Notify>,
 ) -> io::Result<()> {
@@ -526,7 +560,7 @@ async fn run(
         config,
         listen,
         stage: Rc::new(Inline),
-        process: Process::default(),
+        process,
         on_ready: Box::new(move |node: &Rc<Node>| *place.borrow_mut() = Rc::downgrade(node)),
     };
     let result = serve(serve_args, stop.notified()).await;

@@ -22,7 +22,7 @@
 //!   `files.rs` (what is durable and what is not).
 //!
 //! - [`SimCluster`]: nodes of Quorate in a world, as the server runs them; `cluster.rs`. [`SimClient`] speaks to
-//!   them by bytes; `client.rs`.
+//!   them by bytes; `client.rs`. A [`Listener`] keeps copies of values and hears messages; `listener.rs`.
 //! - [`history`]: checkers for what clients have seen; [`checkers`]: one for each promise.
 //!
 //! What the seed decides is the same on every run if the code that runs in a node keeps to its `Env`. tokio
@@ -36,6 +36,8 @@ mod cluster;
 mod disk;
 mod files;
 pub mod history;
+mod listener;
+mod memory;
 mod network;
 mod node;
 mod options;
@@ -44,10 +46,11 @@ mod stream;
 mod timeline;
 mod world;
 
-pub use client::SimClient;
+pub use client::{Heard, SimClient};
 pub use cluster::{Settings, SimCluster};
 pub use disk::DiskFaults;
 pub use files::{FolderImage, OpKind};
+pub use listener::{Caching, Habits, Listener, Published, Record, Subscription, key_changes};
 pub use network::NetworkFaults;
 pub use node::{NodeId, Task, current_node};
 pub use options::{DiskProfile, Link, Options};

@@ -151,6 +151,8 @@ fn storms_reach_every_type() {
             lines.filter(|line| !line.ends_with("-> Null") && !line.ends_with("-> NullArray")).count();
         assert!(found > 1, "{what}: {found}");
     }
+    let [guests, users] = report.beside;
+    assert!(guests > 500 && users > 50, "guests were answered {guests} times, users {users} times");
 }
 
 /// 43: a snapshot that the disk had no room for got its name. 50: a change of the voters that lost its leader was never

@@ -12,6 +12,8 @@ mod disks;
 mod lab;
 #[path = "planted/leases.rs"]
 mod leases;
+#[path = "planted/listeners.rs"]
+mod listeners;
 #[path = "planted/waiters.rs"]
 mod waiters;
 
@@ -103,4 +105,20 @@ fn bugs_of_batches_are_caught() {
 #[test]
 fn bugs_of_commands_that_wait_are_caught() {
     prove(waiters::SCENARIOS, |_| Promise::NoLostAck);
+}
+
+#[test]
+fn bugs_of_what_clients_hear_unasked_are_caught() {
+    prove(listeners::SCENARIOS, |bug| match bug {
+        Bug::MessageSentAgain => Promise::Messages,
+        _ => Promise::FreshCaches,
+    });
+}
+
+#[test]
+fn bugs_of_users_and_eviction_are_caught() {
+    prove(listeners::OTHERS, |bug| match bug {
+        Bug::EvictionJudgedHere => Promise::EqualDigests,
+        _ => Promise::Users,
+    });
 }

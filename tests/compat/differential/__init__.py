@@ -9,6 +9,7 @@ A family of commands is a module here, `sets.py` for instance. It offers
     EXPECTED = [(test, reason)]  known differences: `test(words, theirs, ours)` is true of replies that may differ, with the reason
     SETUP = [[...], ...]         commands to begin with, on both
     def skip(words):         whether a command (spoilt already) is better not sent, as its effects depend on the time
+    RUN = Events             a `driver.Run` of its own; `events.py` compares what subscribers are told
 
 and may leave out what it does not need. By hand:
 

@@ -101,6 +101,12 @@ def family(name):
     return importlib.import_module(f"differential.{name}")
 
 
+def new_run(servers, name, seed, protocol):
+    """A run of a family; a family may have a kind of its own, `RUN`."""
+    module = family(name)
+    return getattr(module, "RUN", Run)(servers, module, seed, protocol)
+
+
 def raw(words):
     return [w if isinstance(w, bytes) else str(w).encode() for w in words]
 

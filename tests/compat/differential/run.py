@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from differential.driver import Run, Servers, describe, family  # noqa: E402
+from differential.driver import Servers, describe, new_run  # noqa: E402
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     found = 0
     try:
         for name in args.family:
-            run = Run(servers, family(name), args.seed, args.resp)
+            run = new_run(servers, name, args.seed, args.resp)
             run.steps(args.steps)
             run.close()
             for difference in run.differences[: args.show]:

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_keyspace::Policy;
 use quorate_replica::Timing;
 
 use super::output_limits::OutputLimits;
@@ -41,6 +42,15 @@ pub enum LogLevel {
     Notice,
     /// What an operator must look at.
     Warning,
+}
+
+/// A limit, or how it follows from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BytesOrPercent {
+    /// Bytes.
+    Bytes(u64),
+    /// 1 to 100.
+    Percent(u64),
 }
 
 const fn position(name: &str) -> usize {
@@ -105,7 +115,11 @@ getters! {
     proto_max_bulk_len: usize = "proto-max-bulk-len" size;
     /// Whether only this machine's clients are accepted while there is no password.
     protected_mode: bool = "protected-mode" |slot| slot.number() != 0;
-    /// The password; empty is none.
+    /// Keys that clients may have copies of, before some are given up; 0 is any number.
+    tracking_table_max_keys: usize = "tracking-table-max-keys" size;
+    /// How many refusals are kept.
+    acllog_max_len: usize = "acllog-max-len" size;
+    /// The password that the node was started with; empty is none. The one in force is a property of the default user.
     requirepass: Arc<str> = "requirepass" |slot| slot.text();
     /// Who may use DEBUG.
     enable_debug_command: DebugAccess = "enable-debug-command" |slot| match slot.number() {
@@ -146,10 +160,33 @@ getters! {
     pending_writes_max: usize = "pending-writes-max" size;
     /// Bytes of everything that waits; 0 chooses by the machine.
     queue_memory_limit: usize = "queue-memory-limit" size;
-    /// Bytes above which commands that may need more are refused; 0 is no limit.
+    /// Bytes above which keys are evicted, or commands refused; 0 is no limit.
     maxmemory: u64 = "maxmemory" bytes;
+    /// What happens above it.
+    maxmemory_policy: Policy = "maxmemory-policy"
+        |slot| Policy::of(Policy::NAMES.get(size(slot)).copied().unwrap_or_default());
+    /// Keys that are looked at for each one that is evicted.
+    maxmemory_samples: usize = "maxmemory-samples" size;
+    /// How many keys are evicted at a time.
+    maxmemory_eviction_tenacity: u32 = "maxmemory-eviction-tenacity"
+        |slot| u32::try_from(slot.number()).unwrap_or(0);
+    /// What clients may hold.
+    maxmemory_clients: BytesOrPercent = "maxmemory-clients" |slot| match slot.number() {
+        percent @ ..0 => BytesOrPercent::Percent(percent.unsigned_abs()),
+        bytes => BytesOrPercent::Bytes(bytes.unsigned_abs()),
+    };
     /// Databases.
     databases: usize = "databases" size;
+    /// Microseconds from which on a command is slow; negative is never.
+    slowlog_log_slower_than: i64 = "slowlog-log-slower-than" Slot::number;
+    /// Slow commands that are kept.
+    slowlog_max_len: usize = "slowlog-max-len" size;
+    /// From when on a delay is noted; zero is never.
+    latency_monitor_threshold: Duration = "latency-monitor-threshold" milliseconds;
+    /// Whether the times of commands are counted.
+    latency_tracking: bool = "latency-tracking" |slot| slot.number() != 0;
+    /// Percentiles of those times, as text.
+    latency_tracking_info_percentiles: Arc<str> = "latency-tracking-info-percentiles" |slot| slot.text();
     /// How much is reported.
     loglevel: LogLevel = "loglevel" |slot| match slot.number() {
         0 => LogLevel::Debug,

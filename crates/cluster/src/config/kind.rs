@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use quorate_keyspace::Events;
+
 use super::output_limits::OutputLimits;
 
 /// The type and range of a parameter.
@@ -37,6 +39,12 @@ pub enum Kind {
     Address,
     /// Pairs of seconds and writes.
     SavePoints,
+    /// Numbers from 0 to 100.
+    Percentiles,
+    /// Letters of classes of keyspace notifications.
+    KeyspaceEvents,
+    /// Bytes, or a percentage of something.
+    BytesOrPercent,
     /// Limits of the replies that wait for slow clients, per class of clients.
     OutputLimits,
 }
@@ -57,7 +65,8 @@ pub enum Unit {
 /// A value, as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Setting {
-    /// Of every kind that fits: integers themselves, decimals by their bits, enums by position, bools as 0 and 1.
+    /// Of every kind that fits: integers themselves, decimals by their bits, enums by position, bools as 0 and 1,
+    /// percentages below zero.
     Number(i64),
     /// Of the other kinds.
     Text(Arc<str>),
@@ -77,6 +86,9 @@ impl Kind {
                 Err(_) => Err("argument must be one IP address".into()),
             },
             Self::SavePoints => parse_save_points(text).map(|text| Setting::Text(text.into())),
+            Self::Percentiles => parse_percentiles(text).map(|text| Setting::Text(text.into())),
+            Self::KeyspaceEvents => parse_events(text).map(|events| Setting::Text(events.text().into())),
+            Self::BytesOrPercent => parse_bytes_or_percent(text).map(Setting::Number),
             Self::OutputLimits => {
                 let mut limits = match current {
                     Setting::Text(text) => OutputLimits::parse(text).unwrap_or_default(),
@@ -96,6 +108,7 @@ impl Kind {
         };
         match self {
             Self::Bool => (if number == 0 { "no" } else { "yes" }).to_owned(),
+            Self::BytesOrPercent if number < 0 => format!("{}%", number.unsigned_abs()),
             Self::Decimal { .. } => f64::from_bits(number.cast_unsigned()).to_string(),
             Self::Enum(words) => usize::try_from(number)
                 .ok()
@@ -120,6 +133,9 @@ impl Kind {
             Self::Secret => "text, secret".into(),
             Self::Address => "IP address".into(),
             Self::SavePoints => "`SECONDS WRITES` …".into(),
+            Self::Percentiles => "numbers, 0 to 100".into(),
+            Self::KeyspaceEvents => "letters of `Ag$lshzxetdnKE`".into(),
+            Self::BytesOrPercent => "bytes, or `1%` to `100%`".into(),
             Self::OutputLimits => "`CLASS HARD SOFT SECONDS` …".into(),
         }
     }
@@ -200,6 +216,38 @@ fn parse_save_points(text: &str) -> Result<String, String> {
     Ok(words.join(" "))
 }
 
+/// `50 99 99.9`, or nothing.
+fn parse_percentiles(text: &str) -> Result<String, String> {
+    let parse = |word: &str| word.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number));
+    let numbers: Option<Vec<f64>> = text.split_ascii_whitespace().map(parse).collect();
+    let numbers = numbers.ok_or("argument(s) must be numbers between 0 and 100")?;
+    // Adding zero makes a negative zero positive.
+    Ok(numbers.iter().map(|number| (number + 0.0).to_string()).collect::<Vec<_>>().join(" "))
+}
+
+/// `KEA`, `Kx`, or nothing.
+fn parse_events(text: &str) -> Result<Events, String> {
+    Events::parse(text).ok_or_else(|| {
+        let reason = match text.contains('m') {
+            true => "Keymiss events (m) are not told: a miss is a read, and reads are not in the log",
+            false => "Invalid event class character. Use 'Ag$lshzxeKEtdn'.",
+        };
+        reason.to_owned()
+    })
+}
+
+/// `100mb`, `5%`.
+fn parse_bytes_or_percent(text: &str) -> Result<i64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) if parse_integer(percent).is_some_and(|percent| percent > 100) => {
+            return Err("percentage argument must be less or equal to 100".into());
+        }
+        Some(percent) => parse_integer(percent).filter(|percent| *percent >= 0).map(|n| -n),
+        None => parse_bytes(text),
+    };
+    number.ok_or_else(|| "argument must be a memory or percent value".into())
+}
+
 /// A decimal integer in its one shortest form.
 pub(super) fn parse_integer(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
@@ -269,6 +317,40 @@ mod tests {
         assert_eq!(Unit::Seconds.parse("300s"), Ok(300));
         assert!(Unit::Seconds.parse("300ms").is_err());
         assert!(Unit::Milliseconds.parse("9223372036854775807s").is_err());
+    }
+
+    #[test]
+    fn percentiles_are_written_in_one_form() {
+        assert_eq!(parse_percentiles("0.0 50.0  99.90 100").as_deref(), Ok("0 50 99.9 100"));
+        assert_eq!(parse_percentiles("-0").as_deref(), Ok("0"));
+        assert_eq!(parse_percentiles("").as_deref(), Ok(""));
+        for text in ["10 a", "101", "-1", "nan", "inf"] {
+            assert!(parse_percentiles(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn classes_of_events_are_letters_and_shown_in_one_order() {
+        let kind = Kind::KeyspaceEvents;
+        let parse = |text: &str| kind.parse(text, &Setting::Text("".into()));
+        for (text, shown) in [("", ""), ("KEA", "AKE"), ("Ex$", "$xE"), ("KKgg", "gK"), ("Kn", "nK")] {
+            assert_eq!(kind.show(&parse(text).unwrap()), shown);
+        }
+        assert!(parse("KEq").unwrap_err().starts_with("Invalid event class character."));
+        assert!(parse("K E").unwrap_err().starts_with("Invalid event class character."));
+        assert!(parse("KEAm").unwrap_err().starts_with("Keymiss events (m) are not told"));
+    }
+
+    #[test]
+    fn a_percentage_is_told_from_bytes() {
+        let kind = Kind::BytesOrPercent;
+        for (text, shown) in [("0", "0"), ("2mb", "2097152"), ("5%", "5%"), ("100%", "100%"), ("0%", "0")] {
+            let setting = kind.parse(text, &Setting::Number(0)).unwrap();
+            assert_eq!(kind.show(&setting), shown);
+        }
+        for text in ["", "%", "101%", "-1%", "-1", "1.5%", "5 %"] {
+            assert!(kind.parse(text, &Setting::Number(0)).is_err(), "{text:?}");
+        }
     }
 
     #[test]

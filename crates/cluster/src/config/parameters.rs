@@ -2,6 +2,8 @@
 
 mod redis;
 
+use quorate_keyspace::Policy;
+
 use super::kind::{Kind, Unit};
 
 pub(super) use redis::HIDDEN;
@@ -177,7 +179,31 @@ const OWN: &[Parameter] = &[
         kind: Kind::Secret,
         default: "",
         changes: Changes::Live,
-        doc: "Password of the default user; empty asks for none.",
+        doc: "Password of the default user; empty asks for none. It is kept as a hash, as with ACL SETUSER: CONFIG GET shows `(set)` in its place, which CONFIG SET takes for the same password.",
+    },
+    Parameter {
+        name: "acl-pubsub-default",
+        scope: Scope::Cluster,
+        kind: Kind::Enum(&["resetchannels", "allchannels"]),
+        default: "resetchannels",
+        changes: Changes::Live,
+        doc: "The channels that a new user, a new selector, and one after `reset` may use.",
+    },
+    Parameter {
+        name: "tracking-table-max-keys",
+        scope: Scope::Node,
+        kind: count(0, i64::MAX),
+        default: "1000000",
+        changes: Changes::Live,
+        doc: "The keys that a node remembers its clients to have copies of (CLIENT TRACKING); beyond it clients are told to drop some. 0 is any number.",
+    },
+    Parameter {
+        name: "acllog-max-len",
+        scope: Scope::Node,
+        kind: count(0, i64::MAX),
+        default: "128",
+        changes: Changes::Live,
+        doc: "How many entries ACL LOG has on each node.",
     },
     Parameter {
         name: "enable-debug-command",
@@ -234,7 +260,7 @@ const OWN: &[Parameter] = &[
         kind: count(0, INT_MAX),
         default: "0",
         changes: Changes::Live,
-        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Each write waits for a majority of the voters in any case.",
+        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Scripts and functions that do not promise `no-writes` are writes. Each write waits for a majority of the voters in any case.",
     },
     Parameter {
         name: "heartbeat-interval",
@@ -332,15 +358,55 @@ const OWN: &[Parameter] = &[
         kind: bytes(0, i64::MAX),
         default: "0",
         changes: Changes::Live,
-        doc: "A node whose memory (`used_memory` of INFO) is above this refuses its clients' commands that may need more with `-OOM`, which means that they are not applied. Each node judges by itself; what a script does is not judged. Keys are never evicted. 0 is no limit.",
+        doc: "When the memory of the leader (`used_memory` of INFO there, without what queues, the log's cache and a running snapshot hold) is above this, keys are evicted as maxmemory-policy says. If none may be, commands that may need memory are refused with `-OOM`, on whatever node and in transactions and scripts too, which means that they are not applied. Give each node as much memory, and room for queue-memory-limit beside it. 0 is no limit.",
     },
     Parameter {
         name: "maxmemory-policy",
         scope: Scope::Cluster,
-        kind: Kind::Enum(&["noeviction"]),
+        kind: Kind::Enum(&Policy::NAMES),
         default: "noeviction",
-        changes: Changes::Never("keys are never evicted"),
-        doc: "Always `noeviction`: keys leave only when they are deleted or expire.",
+        changes: Changes::Live,
+        doc: "Which keys go when memory is short: of all keys (`allkeys`) or only of those that have a deadline (`volatile`), those not used for longest (`lru`), used least often (`lfu`), next to expire (`ttl`), or any (`random`); or none (`noeviction`). The leader chooses, by what it has seen itself: commands that write are uses on every node, reads only on the node that executes them, and who becomes leader begins with what it has noted so far. What it has chosen goes through the log.",
+    },
+    Parameter {
+        name: "maxmemory-samples",
+        scope: Scope::Cluster,
+        kind: count(1, INT_MAX),
+        default: "5",
+        changes: Changes::Live,
+        doc: "How many keys are looked at for each one that is evicted: with more, `lru` and `lfu` come closer to what they say, and cost more.",
+    },
+    Parameter {
+        name: "maxmemory-eviction-tenacity",
+        scope: Scope::Cluster,
+        kind: count(0, 100),
+        default: "10",
+        changes: Changes::Live,
+        doc: "How many keys are evicted at a time, beside two for each write that came: 0 a few dozen, 10 a thousand, 100 as many as it takes while all others wait.",
+    },
+    Parameter {
+        name: "lfu-log-factor",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "10",
+        changes: Changes::Live,
+        doc: "How seldom the counter of a key (OBJECT FREQ, at most 255) grows that is used often already: with 10, a million uses fill it.",
+    },
+    Parameter {
+        name: "lfu-decay-time",
+        scope: Scope::Cluster,
+        kind: count(0, INT_MAX),
+        default: "1",
+        changes: Changes::Live,
+        doc: "After so many minutes the counter of a key falls by one; 0 is never.",
+    },
+    Parameter {
+        name: "maxmemory-clients",
+        scope: Scope::Node,
+        kind: Kind::BytesOrPercent,
+        default: "0",
+        changes: Changes::Live,
+        doc: "How many bytes the clients of this node may hold together (commands that are not complete, commands queued by MULTI, replies that are not read), or how many percent of maxmemory; beyond it, those that hold most are disconnected, apart from those that asked for CLIENT NO-EVICT. 0 is no limit.",
     },
     Parameter {
         name: "databases",
@@ -454,6 +520,55 @@ const OWN: &[Parameter] = &[
         default: "1gb",
         changes: Changes::Live,
         doc: "What the interpreter of one run of a script or function may hold at a time. A run that asks for more gets the error \"not enough memory\" from Lua, at the same step on every node. Every node that holds the data needs as much for the time of the run.",
+    },
+    // Observing.
+    Parameter {
+        name: "notify-keyspace-events",
+        scope: Scope::Cluster,
+        kind: Kind::KeyspaceEvents,
+        default: "",
+        changes: Changes::Live,
+        doc: "Which keyspace notifications are published, as letters: on channels of keys (`K`), of events (`E`); commands for all types (`g`), on strings (`$`), lists (`l`), sets (`s`), hashes (`h`), sorted sets (`z`), streams (`t`), expired keys (`x`), evicted keys (`e`), all of these (`A`), and new keys (`n`). `d` is taken and means nothing; `m` (misses of reads) is refused: reads are not in the log. Without `K` or `E` nothing is published. Each node tells its own subscribers what it applies, all nodes the same.",
+    },
+    Parameter {
+        name: "slowlog-log-slower-than",
+        scope: Scope::Node,
+        kind: count(-1, i64::MAX),
+        default: "10000",
+        changes: Changes::Live,
+        doc: "SLOWLOG notes commands of this node's clients that take this many microseconds; 0 notes all, -1 none.",
+    },
+    Parameter {
+        name: "slowlog-max-len",
+        scope: Scope::Node,
+        kind: count(0, i64::MAX),
+        default: "128",
+        changes: Changes::Live,
+        doc: "How many commands SLOWLOG keeps.",
+    },
+    Parameter {
+        name: "latency-monitor-threshold",
+        scope: Scope::Node,
+        kind: milliseconds(0, i64::MAX),
+        default: "0",
+        changes: Changes::Live,
+        doc: "LATENCY notes what takes this long; 0 notes nothing.",
+    },
+    Parameter {
+        name: "latency-tracking",
+        scope: Scope::Node,
+        kind: Kind::Bool,
+        default: "yes",
+        changes: Changes::Live,
+        doc: "Whether the times of commands are counted for INFO latencystats and LATENCY HISTOGRAM.",
+    },
+    Parameter {
+        name: "latency-tracking-info-percentiles",
+        scope: Scope::Node,
+        kind: Kind::Percentiles,
+        default: "50 99 99.9",
+        changes: Changes::Live,
+        doc: "Which percentiles INFO latencystats shows.",
     },
     // Logs of the process.
     Parameter {

@@ -9,6 +9,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::{I64_TEXT_BYTES_MAX, parse_i64},
     reply::Reply,
     types::string::Str,
@@ -52,6 +53,7 @@ pub(super) fn setbit(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
             bytes[len - 1] = bytes[len - 1] & !mask | if bit { mask } else { 0 };
         };
         change(ctx, key, len, put)?;
+        ctx.notify(Events::STRING, "setbit", key);
     }
     reply.int(i64::from(old_bit));
     Ok(())
@@ -189,9 +191,10 @@ pub(super) fn bitop(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     keys.iter().for_each(|key| ctx.count_as_read(key));
     if len == 0 {
-        ctx.remove(destination);
+        ctx.delete(destination);
     } else {
         ctx.set(destination, Str::raw(result), Expiry::Clear);
+        ctx.notify(Events::STRING, "set", destination);
     }
     reply.count(len);
     Ok(())

@@ -18,8 +18,6 @@ pub enum State {
     Complete,
     /// With what the note says.
     Partial,
-    /// Not yet.
-    Later,
     /// Not, and it is not going to be.
     Absent,
 }
@@ -46,10 +44,6 @@ const fn with_note(name: &'static str, note: &'static str) -> Entry {
 
 const fn partial(name: &'static str, note: &'static str) -> Entry {
     Entry { name, state: State::Partial, note }
-}
-
-const fn later(name: &'static str, note: &'static str) -> Entry {
-    Entry { name, state: State::Later, note }
 }
 
 const fn absent(name: &'static str, note: &'static str) -> Entry {
@@ -84,7 +78,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 
 /// Those that are not there, by name.
 static MISSING: LazyLock<BTreeMap<&'static str, &'static Entry>> = LazyLock::new(|| {
-    let missing = entries().filter(|entry| matches!(entry.state, State::Later | State::Absent));
+    let missing = entries().filter(|entry| entry.state == State::Absent);
     missing.map(|entry| (entry.name, entry)).collect()
 });
 
@@ -95,6 +89,5 @@ pub(super) fn not_implemented(container: Option<&str>, word: &[u8]) -> Option<Co
     let name = container.map_or_else(|| word.clone(), |container| format!("{container}|{word}"));
     let entry = MISSING.get(name.as_str())?;
     let shown = name.to_ascii_uppercase().replace('|', " ");
-    let yet = if entry.state == State::Later { " yet" } else { "" };
-    Some(CommandError::new(format!("ERR {shown} is not implemented in Quorate{yet}: {}", entry.note)))
+    Some(CommandError::new(format!("ERR {shown} is not implemented in Quorate: {}", entry.note)))
 }

@@ -164,7 +164,7 @@ pub(super) fn value_digests(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome
     reply.array(keys.len());
     for key in keys {
         let mut digest = Digest::default();
-        if let Some(record) = ctx.record_in(ctx.db(), key) {
+        if let Some(record) = ctx.peek_in(ctx.db(), key) {
             digest.value(record);
         }
         reply.simple(&digest.text());
@@ -173,7 +173,7 @@ pub(super) fn value_digests(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 }
 
 fn record<'a>(ctx: &ReadCtx<'a>) -> Result<&'a Record, CommandError> {
-    ctx.record_in(ctx.db(), ctx.arg(2)).ok_or(CommandError::NO_SUCH_KEY)
+    ctx.peek_in(ctx.db(), ctx.arg(2)).ok_or(CommandError::NO_SUCH_KEY)
 }
 
 /// `DEBUG OBJECT key`. Addresses never show (R13): in place of one stands the hash that says where in its table the key is.

@@ -1,9 +1,11 @@
 //! `DUMP` and `RESTORE`.
 
+use super::keys::tell_replaced;
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     rdb::{self, Refused, Version},
     reply::Reply,
@@ -18,12 +20,14 @@ pub(super) fn dump(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
     Ok(())
 }
 
-/// The options of `RESTORE`. How long a key was idle and how often it was used belong to a node (R12): they are only
-/// judged.
+/// The options of `RESTORE`. How long a key was idle and how often it was used belong to a node (R12): each one notes it by
+/// its own clock.
 #[derive(Default)]
 struct Options {
     replace: bool,
     at: bool,
+    idle_s: Option<u64>,
+    frequency: Option<u8>,
 }
 
 impl Options {
@@ -31,7 +35,6 @@ impl Options {
         const BAD_IDLETIME: CommandError = CommandError::fixed("ERR Invalid IDLETIME value, must be >= 0");
         const BAD_FREQ: CommandError = CommandError::fixed("ERR Invalid FREQ value, must be >= 0 and <= 255");
         let mut parsed = Self::default();
-        let (mut has_idletime, mut has_freq) = (false, false);
         let mut options = args.iter();
         while let Some(option) = options.next() {
             let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
@@ -43,16 +46,10 @@ impl Options {
                 parsed.replace = true;
             } else if is("absttl") {
                 parsed.at = true;
-            } else if is("idletime") && !has_freq {
-                if number()? < 0 {
-                    return Err(BAD_IDLETIME);
-                }
-                has_idletime = true;
-            } else if is("freq") && !has_idletime {
-                if !(0..=255).contains(&number()?) {
-                    return Err(BAD_FREQ);
-                }
-                has_freq = true;
+            } else if is("idletime") && parsed.frequency.is_none() {
+                parsed.idle_s = Some(u64::try_from(number()?).map_err(|_| BAD_IDLETIME)?);
+            } else if is("freq") && parsed.idle_s.is_none() {
+                parsed.frequency = Some(u8::try_from(number()?).map_err(|_| BAD_FREQ)?);
             } else {
                 return Err(CommandError::SYNTAX);
             }
@@ -83,12 +80,21 @@ pub(super) fn restore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(
         ttl if options.at => Some(ttl),
         ttl => Some(now_ms.saturating_add(ttl).min(i64::MAX as u64)),
     };
-    match expire_at_ms {
-        Some(at_ms) if at_ms <= now_ms => {
-            ctx.remove(key);
-        }
-        Some(at_ms) => ctx.set(key, value, Expiry::At(at_ms)),
-        None => ctx.set(key, value, Expiry::Clear),
+    if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+        ctx.delete(key);
+    } else {
+        tell_replaced(ctx, ctx.db(), key);
+        ctx.set(key, value, expire_at_ms.map_or(Expiry::Clear, Expiry::At));
+        ctx.notify(Events::GENERIC, "restore", key);
+    }
+    let access = &ctx.keyspace.access;
+    let last_use = match (ctx.rules().policy.counts_uses(), options.idle_s, options.frequency) {
+        (false, Some(idle_s), _) => Some(access.use_before(idle_s)),
+        (true, _, Some(frequency)) => Some(access.with_minute(frequency)),
+        _ => None,
+    };
+    if let Some(last_use) = last_use {
+        ctx.keyspace.set_use(ctx.db(), key, last_use);
     }
     reply.ok();
     Ok(())

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use crate::{
     command::{
-        scripting::{TOO_LARGE, failure, help, is_flush_mode, keys_and_args, run},
+        scripting::{Promises, TOO_LARGE, failure, help, is_flush_mode, keys_and_args, run},
         shebang::{NoShebang, Shebang},
     },
     context::{ReadCtx, WriteCtx},
@@ -35,15 +35,15 @@ pub(super) fn fcall_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 fn call(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
     let name = String::from_utf8_lossy(ctx.arg(1));
     let (library, name, function) = ctx.keyspace.scripts.registered(&name).ok_or(NOT_FOUND)?;
-    let no_writes = function.flags.iter().any(|flag| flag == "no-writes");
-    if read_only && !no_writes {
+    let promises = Promises::of(Some(&function.flags));
+    if read_only && !promises.no_writes {
         let text = "ERR Can not execute a script with write flag using *_ro command.";
         return Err(CommandError::fixed(text));
     }
     let (source, name) = (library.code.clone(), name.clone());
     let (keys, args) = keys_and_args(ctx.args, CommandError::fixed("ERR Bad number of keys provided"))?;
     let job = Job { function: Some(&name), keys, args };
-    run(ctx, &code_of(&source), &job, no_writes, reply, &|failed| failure(failed, &name), &not_compiled);
+    run(ctx, &code_of(&source), &job, promises, reply, &|failed| failure(failed, &name), &not_compiled);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::{IncrementError, increment_by_float, parse_i64},
     random::Random,
     reply::Reply,
@@ -41,22 +42,30 @@ fn set_pairs(ctx: &mut WriteCtx<'_>, command: &str) -> Result<usize, CommandErro
     if !fields_and_values.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(command));
     }
-    change(ctx, |rules, hash| {
+    change(ctx, "hset", |rules, hash| {
         hash.prepare_for(rules, fields_and_values);
         let pairs = fields_and_values.as_chunks::<2>().0;
         pairs.iter().filter(|[field, value]| hash.set(rules, field, value)).count()
     })
 }
 
-/// Changes the hash of the first argument, or a new one if there is none.
-fn change<R>(ctx: &mut WriteCtx<'_>, change: impl FnOnce(&Rules, &mut Hash) -> R) -> Result<R, CommandError> {
+/// Changes the hash of the first argument, or a new one if there is none, and tells so.
+fn change<R>(
+    ctx: &mut WriteCtx<'_>,
+    event: &'static str,
+    change: impl FnOnce(&Rules, &mut Hash) -> R,
+) -> Result<R, CommandError> {
     let (key, rules) = (ctx.arg(1), ctx.rules());
-    if let Some(hash) = ctx.modify_hash(key)? {
-        return Ok(change(&rules, hash));
-    }
-    let mut hash = Hash::new();
-    let result = change(&rules, &mut hash);
-    ctx.set(key, hash, Expiry::Clear);
+    let result = match ctx.modify_hash(key)? {
+        Some(hash) => change(&rules, hash),
+        None => {
+            let mut hash = Hash::new();
+            let result = change(&rules, &mut hash);
+            ctx.set(key, hash, Expiry::Clear);
+            result
+        }
+    };
+    ctx.notify(Events::HASH, event, key);
     Ok(result)
 }
 
@@ -65,7 +74,7 @@ pub(super) fn hsetnx(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (field, value, rules) = (ctx.arg(2), ctx.arg(3), ctx.rules());
     let absent = ctx.get_hash(ctx.arg(1))?.is_none_or(|hash| hash.get(&rules, field).is_none());
     if absent {
-        change(ctx, |rules, hash| hash.set(rules, field, value))?;
+        change(ctx, "hset", |rules, hash| hash.set(rules, field, value))?;
     }
     reply.int(i64::from(absent));
     Ok(())
@@ -133,7 +142,8 @@ pub(super) fn hdel(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         && let Some(hash) = ctx.modify_hash(key)?
     {
         removed = fields.iter().filter(|field| hash.remove(&rules, field)).count();
-        ctx.remove_if_empty(key);
+        ctx.notify(Events::HASH, "hdel", key);
+        ctx.delete_if_empty(key);
     }
     reply.count(removed);
     Ok(())
@@ -168,7 +178,7 @@ pub(super) fn hincrby(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome 
         None => 0,
     };
     let sum = value.checked_add(by).ok_or(CommandError::OVERFLOW)?;
-    change(ctx, |rules, hash| hash.set(rules, field, itoa::Buffer::new().format(sum).as_bytes()))?;
+    change(ctx, "hincrby", |rules, hash| hash.set(rules, field, itoa::Buffer::new().format(sum).as_bytes()))?;
     reply.int(sum);
     Ok(())
 }
@@ -186,7 +196,7 @@ pub(super) fn hincrbyfloat(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Out
         IncrementError::NotAFloat => HASH_VALUE_NOT_A_FLOAT,
         IncrementError::NotFinite => CommandError::NAN_OR_INFINITY,
     })?;
-    change(ctx, |rules, hash| hash.set(rules, field, sum.as_bytes()))?;
+    change(ctx, "hincrbyfloat", |rules, hash| hash.set(rules, field, sum.as_bytes()))?;
     reply.bulk(sum.as_bytes());
     Ok(())
 }

@@ -7,7 +7,9 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     reply::Reply,
+    table::Record,
     types::{
         hyperloglog::{self, Corrupted, Place, Union},
         string::Str,
@@ -43,6 +45,7 @@ pub(super) fn pfadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         hyperloglog::mark_changed(&mut bytes);
         ctx.set(key, Str::raw(bytes), Expiry::Clear);
+        ctx.notify(Events::STRING, "pfadd", key);
         reply.int(1);
         return Ok(());
     };
@@ -69,6 +72,9 @@ pub(super) fn pfadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         changed
     };
+    if changed {
+        ctx.notify(Events::STRING, "pfadd", key);
+    }
     reply.int(i64::from(changed));
     Ok(())
 }
@@ -100,7 +106,7 @@ fn estimate(ctx: &ReadCtx<'_>, key: &[u8], bytes: &[u8]) -> Result<u64, Corrupte
     let keyspace = ctx.keyspace;
     let record = keyspace.live(ctx.db(), keyspace.hash(key), key);
     // What the command under execution has changed may change again under the same version.
-    let version = record.map_or(0, |record| record.version);
+    let version = record.map_or(0, Record::version);
     let settled = version <= keyspace.version();
     // Nobody can choose keys that look alike: the seed is keyed by the cluster's secret.
     let id = xxh3_64_with_seed(key, keyspace.hash(key).wrapping_add(ctx.db() as u64));
@@ -136,6 +142,7 @@ pub(super) fn pfmerge(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome 
     union.merge_into(&mut bytes, len_max)?;
     ctx.args.iter().skip(1).for_each(|key| ctx.count_as_read(key));
     ctx.set(key, Str::raw(bytes), Expiry::Keep);
+    ctx.notify(Events::STRING, "pfadd", key);
     reply.ok();
     Ok(())
 }

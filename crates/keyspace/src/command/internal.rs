@@ -1,6 +1,7 @@
 //! Commands that only Quorate itself writes into the log.
 
 use crate::{
+    acl::{PASSWORD_SETTING, is_hash},
     context::WriteCtx,
     error::CommandError,
     number::parse_i64,
@@ -11,6 +12,7 @@ use crate::{
 const NOT_SIXTEEN_BYTES: CommandError =
     CommandError::fixed("ERR the hash secret and the cluster id have 16 bytes");
 const BOOTSTRAPPED: CommandError = CommandError::fixed("ERR the cluster is bootstrapped already");
+const NOT_A_HASH: CommandError = CommandError::fixed("ERR a password comes as its SHA-256, behind a #");
 const NOT_TEXT: CommandError = CommandError::fixed("ERR the name of a setting is text");
 
 /// `\0bootstrap hash-secret cluster-id [name value ...]`: 16 bytes each, and the settings that the cluster begins with. All
@@ -23,6 +25,7 @@ pub(super) fn bootstrap(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result
         return Err(CommandError::SYNTAX);
     }
     names(settings.iter().map(|[name, _]| *name))?;
+    settings.iter().try_for_each(password)?;
     if !ctx.keyspace.bootstrap(hash_key, cluster_id) {
         return Err(BOOTSTRAPPED);
     }
@@ -40,6 +43,7 @@ pub(super) fn directory_set(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Re
         return Err(CommandError::SYNTAX);
     }
     names(pairs.iter().map(|[name, _]| *name))?;
+    pairs.iter().try_for_each(password)?;
     for [name, value] in pairs {
         ctx.keyspace.set_directory(&String::from_utf8_lossy(name), Some(value));
     }
@@ -74,6 +78,22 @@ pub(super) fn drop_waiters(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Res
     let is_valid = ctx.keyspace.term() == term;
     reply.count(if is_valid { ctx.keyspace.release_all(node, start) } else { 0 });
     Ok(())
+}
+
+/// `\0evict key [key ...]`: what the leader has chosen goes, because memory is short there. It answers how many there were.
+pub(super) fn evict(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let db = ctx.db();
+    reply.count(ctx.args[1..].iter().filter(|key| ctx.keyspace.evict(db, key)).count());
+    Ok(())
+}
+
+/// Judges what is set as the password of the default user: a hash, or nothing.
+fn password([name, value]: &[&[u8]; 2]) -> Result<(), CommandError> {
+    let is_hash = || value.strip_prefix(b"#").is_some_and(is_hash);
+    if *name != PASSWORD_SETTING.as_bytes() || value.is_empty() || is_hash() {
+        return Ok(());
+    }
+    Err(NOT_A_HASH)
 }
 
 /// Judges all names before the first one takes effect.

@@ -120,7 +120,7 @@ fn described_keys<'a>(
 }
 
 /// What becomes of the key, for commands where the arguments decide.
-fn flags_by_arguments(command: &Command, args: &[&[u8]]) -> Option<KeyFlags> {
+pub(crate) fn flags_by_arguments(command: &Command, args: &[&[u8]]) -> Option<KeyFlags> {
     let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
     let reads_and_writes = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
     match command.name {

@@ -5,6 +5,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     reply::Reply,
     types::string::Str,
@@ -13,7 +14,7 @@ use crate::{
 
 /// `DEL key [key ...]`, `UNLINK key [key ...]`: large values are freed later in both.
 pub(super) fn del(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let removed = ctx.args[1..].iter().filter(|key| ctx.remove(key)).count();
+    let removed = ctx.args[1..].iter().filter(|key| ctx.delete(key)).count();
     reply.count(removed);
     Ok(())
 }
@@ -24,14 +25,15 @@ pub(super) fn exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Com
     Ok(())
 }
 
-/// `TOUCH key [key ...]`: usage data belongs to a node, not to the state (R12), so this only counts.
+/// `TOUCH key [key ...]`: a use of each, on the node that executes it (R12).
 pub(super) fn touch(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    exists(ctx, reply)
+    reply.count(ctx.args[1..].iter().filter(|key| ctx.get(key).is_some()).count());
+    Ok(())
 }
 
 /// `TYPE key`
 pub(super) fn type_name(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    reply.simple(ctx.get(ctx.arg(1)).map_or("none", Value::type_name));
+    reply.simple(ctx.peek(ctx.arg(1)).map_or("none", Value::type_name));
     Ok(())
 }
 
@@ -161,9 +163,14 @@ fn set_deadline(
         return Ok(());
     }
     match u64::try_from(when_ms) {
-        Ok(when_ms) if when_ms > ctx.time_ms() => ctx.set_expiry(key, Some(when_ms)),
-        _ => ctx.remove(key),
-    };
+        Ok(when_ms) if when_ms > ctx.time_ms() => {
+            ctx.set_expiry(key, Some(when_ms));
+            ctx.notify(Events::GENERIC, "expire", key);
+        }
+        _ => {
+            ctx.delete(key);
+        }
+    }
     reply.int(1);
     Ok(())
 }
@@ -172,7 +179,11 @@ fn set_deadline(
 pub(super) fn persist(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let key = ctx.arg(1);
     let has_deadline = ctx.expire_at(key).flatten().is_some();
-    reply.int(i64::from(has_deadline && ctx.set_expiry(key, None)));
+    if has_deadline {
+        ctx.set_expiry(key, None);
+        ctx.notify(Events::GENERIC, "persist", key);
+    }
+    reply.int(i64::from(has_deadline));
     Ok(())
 }
 
@@ -204,8 +215,18 @@ fn move_value(ctx: &mut WriteCtx<'_>) -> Result<(), CommandError> {
         return if ctx.exists(from) { Ok(()) } else { Err(CommandError::NO_SUCH_KEY) };
     }
     let (value, expire_at_ms) = ctx.take(from).ok_or(CommandError::NO_SUCH_KEY)?;
+    tell_replaced(ctx, ctx.db(), to);
     ctx.set(to, value, expiry(expire_at_ms));
+    ctx.notify(Events::GENERIC, "rename_from", from);
+    ctx.notify(Events::GENERIC, "rename_to", to);
     Ok(())
+}
+
+/// A key that is about to get another one's value counts as new, even if it exists: Redis deletes it first.
+pub(super) fn tell_replaced(ctx: &mut WriteCtx<'_>, db: usize, key: &[u8]) {
+    if ctx.peek_in(db, key).is_some() {
+        ctx.notify_in(db, Events::NEW, "new", key);
+    }
 }
 
 fn expiry(expire_at_ms: u64) -> Expiry {
@@ -231,10 +252,12 @@ pub(super) fn copy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), 
         return Err(CommandError::SAME_OBJECT);
     }
     ctx.count_as_read(from);
-    let source = ctx.record_in(ctx.db(), from).map(|record| (record.value.clone(), record.expire_at_ms));
+    let source = ctx.record_in(ctx.db(), from).map(|record| (record.value.clone(), record.expire_at_ms()));
     let copied = match source {
         Some((value, expire_at_ms)) if replace || ctx.get_in(to_db, to).is_none() => {
+            tell_replaced(ctx, to_db, to);
             ctx.set_in(to_db, to, value, expiry(expire_at_ms));
+            ctx.notify_in(to_db, Events::GENERIC, "copy_to", to);
             true
         }
         _ => false,
@@ -254,6 +277,8 @@ pub(super) fn move_key(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<
     let moved = match if free { ctx.take(key) } else { None } {
         Some((value, expire_at_ms)) => {
             ctx.set_in(to_db, key, value, expiry(expire_at_ms));
+            ctx.notify(Events::GENERIC, "move_from", key);
+            ctx.notify_in(to_db, Events::GENERIC, "move_to", key);
             true
         }
         None => false,
@@ -264,7 +289,7 @@ pub(super) fn move_key(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<
 
 /// `OBJECT ENCODING key`
 pub(super) fn object_encoding(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    match ctx.get(ctx.arg(2)) {
+    match ctx.peek(ctx.arg(2)) {
         Some(value) => reply.bulk(value.encoding().as_bytes()),
         None => reply.null(),
     }
@@ -278,13 +303,9 @@ pub(super) fn object_refcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Resul
         let number = value.as_string().ok().filter(|string| string.encoding() == "int").and_then(Str::as_i64);
         number.is_some_and(|number| SHARED.contains(&number))
     };
-    let count = if ctx.get(ctx.arg(2)).is_some_and(is_shared) { i32::MAX } else { 1 };
+    let shares = ctx.rules().shares_integers && ctx.peek(ctx.arg(2)).is_some_and(is_shared);
+    let count = if shares { i32::MAX } else { 1 };
     number_if_exists(ctx, reply, count.into())
-}
-
-/// `OBJECT IDLETIME key`: usage data belongs to a node; the one answer that all replicas share is 0 (R13).
-pub(super) fn object_idletime(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    number_if_exists(ctx, reply, 0)
 }
 
 fn number_if_exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>, n: i64) -> Result<(), CommandError> {
@@ -293,19 +314,6 @@ fn number_if_exists(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>, n: i64) -> Result<
     } else {
         reply.null();
     }
-    Ok(())
-}
-
-/// `OBJECT FREQ key`: there is no LFU policy.
-pub(super) fn object_freq(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    const NO_LFU: CommandError = CommandError::fixed(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-         between policies at runtime LRU and LFU data will take some time to adjust.",
-    );
-    if ctx.exists(ctx.arg(2)) {
-        return Err(NO_LFU);
-    }
-    reply.null();
     Ok(())
 }
 
@@ -330,7 +338,7 @@ pub(super) fn memory_usage(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(
         _ => return Err(CommandError::SYNTAX),
     };
     let key = ctx.arg(2);
-    match ctx.get(key) {
+    match ctx.peek(key) {
         Some(value) => reply.count(estimate_bytes(key, value, samples)),
         None => reply.null(),
     }

@@ -13,6 +13,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     reply::Reply,
     types::list::{End, List, ListpackLimit},
@@ -56,8 +57,21 @@ fn push(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, end: End, create: bool) -
         }
         None => 0,
     };
+    if len > 0 {
+        tell_pushed(ctx, key, end);
+    }
     reply.count(len);
     Ok(())
+}
+
+fn tell_pushed(ctx: &mut WriteCtx<'_>, key: &[u8], end: End) {
+    let event = if end == End::Front { "lpush" } else { "rpush" };
+    ctx.notify(Events::LIST, event, key);
+}
+
+fn tell_popped(ctx: &mut WriteCtx<'_>, key: &[u8], end: End) {
+    let event = if end == End::Front { "lpop" } else { "rpop" };
+    ctx.notify(Events::LIST, event, key);
 }
 
 fn push_all(list: &mut List, end: End, limit: ListpackLimit, elements: &[&[u8]]) -> usize {
@@ -111,8 +125,11 @@ fn parse_count(text: &[u8]) -> Result<usize, CommandError> {
 /// Removes `count` of the list's `len` elements, and the key with the last one.
 fn drop_elements(ctx: &mut WriteCtx<'_>, key: &[u8], end: End, count: usize, len: usize) -> Outcome {
     let limit = ctx.rules().list_limit;
+    if count > 0 {
+        tell_popped(ctx, key, end);
+    }
     if count == len {
-        ctx.remove(key);
+        ctx.delete(key);
     } else if count > 0
         && let Some(list) = ctx.modify_list(key)?
     {

@@ -72,6 +72,16 @@ pub(crate) fn resolve_asked(args: &[&[u8]]) -> Result<&'static Command, CommandE
     })
 }
 
+/// The command, or subcommand, that a command line names, whether or not its number of arguments is right.
+#[must_use]
+pub fn named(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = lookup(args.first()?)?;
+    match args.get(1) {
+        Some(word) if !command.subcommands.is_empty() => subcommand(command, word),
+        _ => Some(command),
+    }
+}
+
 fn check(mut command: &'static Command, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
     if let ("debug", Some(word)) = (command.name, args.get(1)) {
         let found = subcommand(command, word).filter(|command| command.takes(args.len()));
@@ -84,7 +94,7 @@ fn check(mut command: &'static Command, args: &[&[u8]]) -> Result<&'static Comma
 }
 
 /// The subcommand of this name.
-pub(super) fn subcommand(container: &'static Command, word: &[u8]) -> Option<&'static Command> {
+pub(crate) fn subcommand(container: &'static Command, word: &[u8]) -> Option<&'static Command> {
     container.subcommands.iter().find(|sub| sub.short_name().as_bytes().eq_ignore_ascii_case(word))
 }
 

@@ -7,6 +7,7 @@ pub mod compatibility;
 pub mod introspect;
 pub mod table;
 
+mod acl;
 mod bitmaps;
 mod connection;
 mod databases;
@@ -21,8 +22,10 @@ mod keys;
 mod lists;
 mod lookup;
 mod migrate;
+mod object;
 mod pausing;
 mod picks;
+mod pubsub;
 mod scan;
 mod scripting;
 mod sets;
@@ -35,8 +38,11 @@ mod waiting;
 
 use bitflags::bitflags;
 
-pub use self::lookup::{lookup, lookup_internal, resolve, unknown_command, unknown_subcommand};
-pub(crate) use self::lookup::{resolve_asked, resolve_logged};
+pub use self::lookup::{lookup, lookup_internal, named, resolve, unknown_command, unknown_subcommand};
+pub(crate) use self::{
+    introspect::flags_by_arguments,
+    lookup::{resolve_asked, resolve_logged, subcommand},
+};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
@@ -67,6 +73,8 @@ pub enum Handler {
     },
     /// The session answers at once; within a transaction this function does, at the place of the command.
     Connection(ReadFn),
+    /// The session, outside of the log; within a transaction or a script this function, from an entry (R18).
+    Aside(WriteFn),
     /// The session.
     Session,
     /// Nobody: one of the subcommands does.
@@ -240,7 +248,7 @@ pub enum Find {
 
 impl KeySpec {
     /// Appends the positions of the keys.
-    fn positions(&self, args: &[&[u8]], out: &mut KeyPositions) -> Result<(), CommandError> {
+    pub(crate) fn positions(&self, args: &[&[u8]], out: &mut KeyPositions) -> Result<(), CommandError> {
         const INVALID: CommandError = CommandError::fixed("ERR Invalid arguments specified for command");
         let begin = match self.begin {
             Begin::Index(i) => i,

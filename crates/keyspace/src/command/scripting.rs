@@ -9,6 +9,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Keyspace,
+    meter::{Meter, Place},
     number::parse_i64,
     random::Random,
     reply::Reply,
@@ -48,7 +49,7 @@ pub(super) fn evalsha_ro(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outco
 fn eval_source(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -> Outcome {
     let source = ctx.arg(1);
     let (keys, args) = keys_and_args(ctx.args, CommandError::NOT_AN_INTEGER)?;
-    let script = Script::new(source, Sha::of(source))?;
+    let script = Script::new(source, ctx.keyspace.scripts.sha_of(source))?;
     script.compile(ctx.keyspace)?;
     ctx.keyspace.remember_script(script.code.sha, source, false);
     script.run(ctx, keys, args, read_only, reply);
@@ -80,8 +81,35 @@ pub(super) fn keys_and_args<'a>(
 /// A script about to run.
 struct Script<'a> {
     code: Code<'a>,
-    /// Whether its first line says that it does not write.
-    no_writes: bool,
+    promises: Promises,
+}
+
+/// What a script or a function promises, and hence may do.
+#[derive(Clone, Copy)]
+pub(super) struct Promises {
+    /// It writes nothing.
+    pub(super) no_writes: bool,
+    /// It may run when memory is short.
+    pub(super) allow_oom: bool,
+    /// It has said nothing: it runs, and its first command that needs memory is refused when there is none.
+    pub(super) is_silent: bool,
+}
+
+impl Promises {
+    /// By the flags that it has given; `None`: it could not give any.
+    pub(super) fn of(flags: Option<&[String]>) -> Self {
+        let has = |wanted: &str| flags.is_some_and(|flags| flags.iter().any(|flag| flag == wanted));
+        Self { no_writes: has("no-writes"), allow_oom: has("allow-oom"), is_silent: flags.is_none() }
+    }
+
+    /// Judges before anything has run.
+    fn check_memory(self, keyspace: &Keyspace) -> Outcome {
+        const OOM: CommandError = CommandError::fixed(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        );
+        let may_run = self.no_writes || self.allow_oom || self.is_silent;
+        if keyspace.memory_short && !may_run { Err(OOM) } else { Ok(()) }
+    }
 }
 
 impl<'a> Script<'a> {
@@ -90,8 +118,8 @@ impl<'a> Script<'a> {
             return Err(TOO_LARGE);
         }
         let (text, flags) = shebang::of_script(source, &FLAGS)?;
-        let no_writes = flags.iter().any(|flag| flag == "no-writes");
-        Ok(Self { code: Code { sha, text, is_library: false }, no_writes })
+        let promises = Promises::of(source.starts_with(b"#!").then_some(&flags));
+        Ok(Self { code: Code { sha, text, is_library: false }, promises })
     }
 
     fn compile(&self, keyspace: &Keyspace) -> Outcome {
@@ -111,7 +139,8 @@ impl<'a> Script<'a> {
     ) {
         let name = |failed: &Failed| failure(failed, &self.code.sha.to_string());
         let job = Job { function: None, keys, args };
-        run(ctx, &self.code, &job, read_only || self.no_writes, reply, &name, &not_compiled);
+        let promises = Promises { no_writes: read_only || self.promises.no_writes, ..self.promises };
+        run(ctx, &self.code, &job, promises, reply, &name, &not_compiled);
     }
 }
 
@@ -124,15 +153,18 @@ pub(super) fn run(
     ctx: &mut WriteCtx<'_>,
     code: &Code<'_>,
     job: &Job<'_>,
-    read_only: bool,
+    promises: Promises,
     reply: &mut Reply<'_>,
     failed: &dyn Fn(&Failed) -> CommandError,
     not_compiled: &dyn Fn(String) -> CommandError,
 ) {
+    if let Err(error) = promises.check_memory(ctx.keyspace) {
+        return reply.error(&error);
+    }
     let mut interpreter = ctx.keyspace.scripts.take_interpreter();
     let mut lines = reply.is_wanted().then(Lines::default);
     ctx.keyspace.scripts.running = true;
-    let mut calls = Calls::new(ctx, read_only);
+    let mut calls = Calls::new(ctx, promises, reply.meter());
     let run = calls.run();
     let mut call = |args: &[&[u8]], shared: &Shared, out: &mut Vec<u8>| calls.call(args, shared, out);
     let ran = interpreter.run(code, job, run, &mut call, lines.as_mut(), &mut |result| {
@@ -181,14 +213,20 @@ pub(super) struct Calls<'a> {
     /// Calls so far: each has random numbers of its own.
     count: u64,
     read_only: bool,
+    /// Memory is short, and what needs more is refused, unless the script has written something already.
+    denies_oom: bool,
     /// How long every replica is to stand still afterwards (DEBUG SLEEP).
     sleep_ms: u64,
+    /// Where the calls are noted.
+    meter: Option<&'a dyn Meter>,
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(ctx: &'a mut WriteCtx<'_>, read_only: bool) -> Self {
+    pub(super) fn new(ctx: &'a mut WriteCtx<'_>, promises: Promises, meter: Option<&'a dyn Meter>) -> Self {
         let (db, seed) = (ctx.db(), ctx.random().next_u64());
-        Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only, sleep_ms: 0 }
+        let denies_oom = ctx.keyspace.memory_short && !promises.allow_oom;
+        let read_only = promises.no_writes;
+        Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only, denies_oom, sleep_ms: 0, meter }
     }
 
     /// What a run gets.
@@ -200,9 +238,19 @@ impl<'a> Calls<'a> {
     /// Appends the encoded reply to one command.
     pub(super) fn call(&mut self, args: &[&[u8]], shared: &Shared, out: &mut Vec<u8>) {
         let protocol = if shared.resp.load(Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
-        let mut reply = Reply::new(out, protocol);
+        let mut reply = Reply::new(out, protocol).metered(self.meter);
+        if shared.asks.load(Relaxed) {
+            return self.answer_whether(args, &mut reply);
+        }
         match self.permitted(args) {
-            Ok(command) => self.carry_out(command, args, &mut reply),
+            Ok(command) => {
+                if let Some(meter) = self.meter {
+                    meter.called(self.db, command, args);
+                }
+                let (begun, slept) = (reply.begin(), self.sleep_ms);
+                self.carry_out(command, args, &mut reply);
+                reply.end(begun, command, args, Place::Script, self.sleep_ms - slept);
+            }
             Err(error) => reply.error(&error),
         }
     }
@@ -224,18 +272,46 @@ impl<'a> Calls<'a> {
         if !is_function || is_denied && !may_debug() {
             return Err(CommandError::fixed(NOT_FROM_SCRIPTS));
         }
-        if self.read_only && command.is_write() {
+        self.allowed(command, args)?;
+        // As in Redis: what is told to others counts as written.
+        if self.read_only && (command.is_write() || command.flags.contains(Flags::MAY_REPLICATE)) {
             return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
+        }
+        if self.denies_oom && command.flags.contains(Flags::DENYOOM) {
+            return Err(CommandError::OOM);
         }
         Ok(command)
     }
 
+    /// Whether the caller of the script may do what a command line says.
+    fn allowed(&self, command: &'static Command, args: &[&[u8]]) -> Result<(), CommandError> {
+        let Err(denied) = self.keyspace.judge(self.keyspace.caller, command, args) else { return Ok(()) };
+        if let (Some(meter), Some(denial)) = (self.meter, denied.denial(command, args)) {
+            meter.denied(&denial, Place::Script);
+        }
+        Err(denied.error_in_script(command))
+    }
+
+    /// `redis.acl_check_cmd`: 1 or 0.
+    fn answer_whether(&self, args: &[&[u8]], reply: &mut Reply<'_>) {
+        match command::named(args) {
+            Some(command) => {
+                let caller = self.keyspace.caller;
+                let may = command.takes(args.len()) && self.keyspace.judge(caller, command, args).is_ok();
+                reply.int(may.into());
+            }
+            None => reply.error(&CommandError::fixed("ERR Invalid command passed to redis.acl_check_cmd()")),
+        }
+    }
+
     fn carry_out(&mut self, command: &'static Command, args: &[&[u8]], reply: &mut Reply<'_>) {
         self.count += 1;
+        // It cannot be stopped in the middle of what it writes.
+        self.denies_oom &= !command.flags.contains(Flags::WRITE);
         let seed = Random::for_command(self.seed, self.count, 0);
         let mark = reply.mark();
         let result = match command.handler {
-            Handler::Write(handler) => {
+            Handler::Write(handler) | Handler::Aside(handler) => {
                 let mut ctx = WriteCtx::new(self.keyspace, self.db, args, seed);
                 let result = handler(&mut ctx, reply);
                 self.sleep_ms += ctx.sleep_ms();

@@ -8,6 +8,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     random::Random,
     reply::Reply,
@@ -39,6 +40,9 @@ pub(super) fn sadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
             add_to(set)
         }),
     };
+    if added > 0 {
+        ctx.notify(Events::SET, "sadd", key);
+    }
     reply.count(added);
     Ok(())
 }
@@ -53,7 +57,8 @@ pub(super) fn srem(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         && let Some(set) = ctx.modify_set(key)?
     {
         removed = members.iter().filter(|member| set.remove(&rules, member)).count();
-        ctx.remove_if_empty(key);
+        ctx.notify(Events::SET, "srem", key);
+        ctx.delete_if_empty(key);
     }
     reply.count(removed);
     Ok(())
@@ -80,7 +85,8 @@ fn move_member(ctx: &mut WriteCtx<'_>, rules: &Rules) -> Outcome {
     let (source, destination, member) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
     if let Some(set) = ctx.modify_set(source)? {
         set.remove(rules, member);
-        ctx.remove_if_empty(source);
+        ctx.notify(Events::SET, "srem", source);
+        ctx.delete_if_empty(source);
     }
     match ctx.get_set(destination)? {
         None => {
@@ -88,11 +94,12 @@ fn move_member(ctx: &mut WriteCtx<'_>, rules: &Rules) -> Outcome {
             set.add(rules, member);
             ctx.set(destination, set, Expiry::Clear);
         }
-        Some(set) if set.contains(rules, member) => {}
+        Some(set) if set.contains(rules, member) => return Ok(()),
         Some(_) => {
             ctx.modify_set(destination)?.map(|set| set.add(rules, member));
         }
     }
+    ctx.notify(Events::SET, "sadd", destination);
     Ok(())
 }
 
@@ -158,7 +165,8 @@ pub(super) fn spop(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     };
     if count.is_some_and(|count| count >= set.len()) {
         reply_set(set, reply);
-        ctx.remove(key);
+        ctx.notify(Events::SET, "spop", key);
+        ctx.delete(key);
         return Ok(());
     }
     let positions = sample(&mut ctx.random(), set.len(), count.unwrap_or(1));
@@ -166,6 +174,9 @@ pub(super) fn spop(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.set(positions.len());
     }
     set.at(&positions).for_each(|member| reply_member(member, reply));
+    if !positions.is_empty() {
+        ctx.notify(Events::SET, "spop", key);
+    }
     remove_at(ctx, key, &positions)
 }
 
@@ -173,7 +184,7 @@ pub(super) fn spop(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn remove_at(ctx: &mut WriteCtx<'_>, key: &[u8], positions: &[usize]) -> Outcome {
     let rules = ctx.rules();
     if ctx.get_set(key)?.is_some_and(|set| set.len() == positions.len()) {
-        ctx.remove(key);
+        ctx.delete(key);
     } else if !positions.is_empty()
         && let Some(set) = ctx.modify_set(key)?
     {
@@ -290,7 +301,7 @@ pub(super) fn sinterstore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outc
     let rules = ctx.rules();
     let sets = sets_of!(ctx, ctx.args[2..])?;
     let result = all_exist(&sets).map_or_else(Set::default, |mut sets| Set::intersection(&rules, &mut sets));
-    store(ctx, result, reply);
+    store(ctx, "sinterstore", result, reply);
     Ok(())
 }
 
@@ -305,7 +316,7 @@ pub(super) fn sunion(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 pub(super) fn sunionstore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let sets = sets_of!(ctx, ctx.args[2..])?;
     let result = union(&ctx.rules(), &existing(&sets));
-    store(ctx, result, reply);
+    store(ctx, "sunionstore", result, reply);
     Ok(())
 }
 
@@ -320,20 +331,21 @@ pub(super) fn sdiff(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 pub(super) fn sdiffstore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let sets = sets_of!(ctx, ctx.args[2..])?;
     let result = difference(&ctx.rules(), &sets);
-    store(ctx, result, reply);
+    store(ctx, "sdiffstore", result, reply);
     Ok(())
 }
 
 /// Stores a set under the first argument, and nothing if it is empty. The other arguments were read.
-fn store(ctx: &mut WriteCtx<'_>, set: Set, reply: &mut Reply<'_>) {
+fn store(ctx: &mut WriteCtx<'_>, event: &'static str, set: Set, reply: &mut Reply<'_>) {
     for key in &ctx.args[2..] {
         ctx.count_as_read(key);
     }
     reply.count(set.len());
     if set.is_empty() {
-        ctx.remove(ctx.arg(1));
+        ctx.delete(ctx.arg(1));
     } else {
         ctx.set(ctx.arg(1), set, Expiry::Clear);
+        ctx.notify(Events::SET, event, ctx.arg(1));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::{parse_f64, parse_i64},
     reply::Reply,
     rules::Rules,
@@ -20,6 +21,11 @@ use crate::{
 type Outcome = Result<(), CommandError>;
 
 type Bytes<'a> = Cow<'a, [u8]>;
+
+const BY_DENIED: CommandError =
+    CommandError::fixed("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: CommandError =
+    CommandError::fixed("ERR GET option of SORT denied due to insufficient ACL permissions.");
 
 /// What the arguments behind the key say.
 struct Options<'a> {
@@ -35,7 +41,8 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &[&'a [u8]], may_store: bool) -> Result<Self, CommandError> {
+    /// `reads_all`: whoever sorts may read all keys, as the patterns of BY and GET ask for.
+    fn parse(args: &[&'a [u8]], may_store: bool, reads_all: bool) -> Result<Self, CommandError> {
         let mut options = Self {
             by: None,
             unsorted: false,
@@ -72,11 +79,15 @@ impl<'a> Options<'a> {
                 }
                 (b"by", [pattern, after @ ..]) => {
                     let pattern = Pattern::new(pattern);
+                    if !reads_all && !pattern.is_constant() {
+                        return Err(BY_DENIED);
+                    }
                     // Once said, it holds, whatever another BY says.
                     options.unsorted |= pattern.is_constant();
                     options.by = Some(pattern);
                     after
                 }
+                (b"get", [_, ..]) if !reads_all => return Err(GET_DENIED),
                 (b"get", [pattern, after @ ..]) => {
                     options.get.push(Pattern::new(pattern));
                     after
@@ -211,7 +222,7 @@ fn reply_sorted(view: &View<'_>, elements: &[Bytes<'_>], options: &Options<'_>, 
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE destination]`
 pub(super) fn sort_any(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let mut options = Options::parse(&ctx.args[2..], true)?;
+    let mut options = Options::parse(&ctx.args[2..], true, ctx.may_read_all_keys())?;
     let view = View { get: &|key| ctx.get(key), rules: ctx.rules(), in_script: ctx.keyspace.scripts.running };
     let elements = sorted(&view, ctx.arg(1), &mut options)?;
     let Some(destination) = options.store else {
@@ -222,17 +233,18 @@ pub(super) fn sort_any(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
     each_output(&view, &elements, &options, |output| list.push_back(output.unwrap_or_default()));
     reply.count(list.len());
     if list.is_empty() {
-        ctx.remove(destination);
+        ctx.delete(destination);
     } else {
         list.encode_for_growth(ctx.rules().list_limit, &[]);
         ctx.set(destination, list, Expiry::Clear);
+        ctx.notify(Events::LIST, "sortstore", destination);
     }
     Ok(())
 }
 
 /// `SORT_RO key ...`: SORT without STORE.
 pub(super) fn sort_ro(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let mut options = Options::parse(&ctx.args[2..], false)?;
+    let mut options = Options::parse(&ctx.args[2..], false, ctx.may_read_all_keys())?;
     let view = View { get: &|key| ctx.get(key), rules: ctx.rules(), in_script: ctx.keyspace.scripts.running };
     let elements = sorted(&view, ctx.arg(1), &mut options)?;
     reply_sorted(&view, &elements, &options, reply);

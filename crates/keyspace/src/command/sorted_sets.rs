@@ -12,6 +12,7 @@ pub(super) use self::{add::*, bounds::number_as_c, combine::*, pick::*, pop::*, 
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
+    news::Events,
     reply::Reply,
     types::sorted_set::SortedSet,
 };
@@ -26,7 +27,8 @@ pub(super) fn zrem(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut removed = 0;
     if has_one && let Some(set) = ctx.modify_sorted_set(key)? {
         removed = members.iter().filter(|member| set.remove(&rules, member)).count();
-        ctx.remove_if_empty(key);
+        ctx.notify(Events::SORTED_SET, "zrem", key);
+        ctx.delete_if_empty(key);
     }
     reply.count(removed);
     Ok(())

@@ -11,6 +11,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     reply::Reply,
     rules::Rules,
@@ -212,18 +213,21 @@ pub(super) fn xadd(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = new_id(old, args.id, now_ms, pairs)?;
     let add = |stream: &mut Stream| {
         stream.append(id, pairs, &rules);
-        if let Some(trim) = &args.trim {
-            stream.trim(trim);
-        }
+        args.trim.is_some_and(|trim| stream.trim(&trim) > 0)
     };
     // Its type is known: no need to look it up once more.
-    match ctx.modify(key).map(Value::as_stream_mut).transpose()? {
+    let is_trimmed = match ctx.modify(key).map(Value::as_stream_mut).transpose()? {
         Some(stream) => add(stream),
         None => {
             let mut stream = Stream::new();
-            add(&mut stream);
+            let is_trimmed = add(&mut stream);
             ctx.set(key, stream, Expiry::Clear);
+            is_trimmed
         }
+    };
+    ctx.notify(Events::STREAM, "xadd", key);
+    if is_trimmed {
+        ctx.notify(Events::STREAM, "xtrim", key);
     }
     reply_id(reply, id);
     Ok(())
@@ -262,6 +266,9 @@ pub(super) fn xtrim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         true => ctx.modify_stream(key)?.map_or(0, |stream| stream.trim(&trim)),
         false => 0,
     };
+    if gone > 0 {
+        ctx.notify(Events::STREAM, "xtrim", key);
+    }
     reply.count(gone as usize);
     Ok(())
 }
@@ -279,6 +286,9 @@ pub(super) fn xdel(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         true => ctx.modify_stream(key)?.map_or(0, |stream| stream.delete(&ids)),
         false => 0,
     };
+    if deleted > 0 {
+        ctx.notify(Events::STREAM, "xdel", key);
+    }
     reply.count(deleted);
     Ok(())
 }
@@ -331,6 +341,7 @@ pub(super) fn xsetid(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     if let Some(stream) = ctx.modify_groups(key) {
         stream.set_id(id, entries_added, max_deleted_id.filter(|&id| id != StreamId::MIN));
     }
+    ctx.notify(Events::STREAM, "xsetid", key);
     reply.ok();
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::{Expiry, is_past},
+    news::Events,
     number::{I64_TEXT_BYTES_MAX, IncrementError, increment_by_float, parse_i64},
     reply::Reply,
     types::string::Str,
@@ -186,12 +187,20 @@ fn set_until(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, deadline: Deadline, 
     Ok(())
 }
 
-/// Stores a string; one that is past its deadline from the start leaves no key.
+/// Stores a string; one that is past its deadline from the start leaves no key, and is told as if it had been there.
 fn store(ctx: &mut WriteCtx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
-    if is_over(expiry, ctx.time_ms()) {
-        ctx.remove(key);
-    } else {
+    let is_over = is_over(expiry, ctx.time_ms());
+    if !is_over {
         ctx.set_bytes(key, value, expiry);
+    } else if !ctx.remove(key) {
+        ctx.notify(Events::NEW, "new", key);
+    }
+    ctx.notify(Events::STRING, "set", key);
+    if matches!(expiry, Expiry::At(_)) {
+        ctx.notify(Events::GENERIC, "expire", key);
+    }
+    if is_over {
+        ctx.notify(Events::EXPIRED, "expired", key);
     }
 }
 
@@ -234,14 +243,16 @@ pub(super) fn getex(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply_string(Some(string), reply);
     match expiry {
         _ if is_over(expiry, ctx.time_ms()) => {
-            ctx.remove(key);
+            ctx.delete(key);
         }
         Expiry::At(deadline_ms) => {
             ctx.set_expiry(key, Some(deadline_ms));
+            ctx.notify(Events::GENERIC, "expire", key);
         }
         // Without a deadline to lose, nothing has changed.
         _ if lifetime == Lifetime::Persist && ctx.expire_at(key).flatten().is_some() => {
             ctx.set_expiry(key, None);
+            ctx.notify(Events::GENERIC, "persist", key);
         }
         _ => {}
     }
@@ -253,7 +264,7 @@ pub(super) fn getdel(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.arg(1);
     ctx.count_as_read(key);
     reply_string(ctx.get_string(key)?, reply);
-    ctx.remove(key);
+    ctx.delete(key);
     Ok(())
 }
 
@@ -319,6 +330,7 @@ pub(super) fn append(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, suffix) = (ctx.arg(1), ctx.arg(2));
     let Some(len) = ctx.get_string(key)?.map(Str::len) else {
         ctx.set(key, Str::new(suffix), Expiry::Clear);
+        ctx.notify(Events::STRING, "append", key);
         reply.count(suffix.len());
         return Ok(());
     };
@@ -326,6 +338,7 @@ pub(super) fn append(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     if let Some(string) = ctx.modify_string(key)? {
         string.append(suffix);
     }
+    ctx.notify(Events::STRING, "append", key);
     reply.count(len + suffix.len());
     Ok(())
 }
@@ -348,6 +361,7 @@ pub(super) fn setrange(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
         string.set_range(offset, part);
         ctx.set(key, string, Expiry::Clear);
     }
+    ctx.notify(Events::STRING, "setrange", key);
     reply.count(len.unwrap_or(0).max(offset + part.len()));
     Ok(())
 }
@@ -416,6 +430,7 @@ fn increment(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, by: i64) -> Outcome 
     };
     let sum = value.checked_add(by).ok_or(CommandError::OVERFLOW)?;
     ctx.set(key, Str::from_i64(sum), Expiry::Keep);
+    ctx.notify(Events::STRING, "incrby", key);
     reply.int(sum);
     Ok(())
 }
@@ -431,6 +446,7 @@ pub(super) fn incrbyfloat(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outc
     })?;
     // Redis leaves the sum as text even when it is an integer, and OBJECT ENCODING shows it.
     ctx.set(key, Str::text(sum.as_bytes()), Expiry::Keep);
+    ctx.notify(Events::STRING, "incrbyfloat", key);
     reply.bulk(sum.as_bytes());
     Ok(())
 }

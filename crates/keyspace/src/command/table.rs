@@ -2,6 +2,7 @@
 //!
 //! Names, arities, flags, key positions and access categories are those of Redis 7.2, which clients rely on.
 
+mod acl;
 mod bitmaps;
 mod cluster;
 mod connection;
@@ -12,6 +13,8 @@ mod hyperloglog;
 mod internal;
 mod keys;
 mod lists;
+mod observing;
+mod pubsub;
 mod scripting;
 mod server;
 mod sets;
@@ -51,8 +54,11 @@ static FAMILIES: &[&[Command]] = &[
     sort::SORT,
     scripting::SCRIPTING,
     transactions::TRANSACTIONS,
+    pubsub::PUBSUB,
     connection::CONNECTION,
     server::SERVER,
+    observing::OBSERVING,
+    acl::ACL,
     debug::DEBUG,
     cluster::CLUSTER,
 ];

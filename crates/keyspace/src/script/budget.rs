@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     nested: AtomicU64,
     /// The protocol version in which commands answer to the script.
     pub(crate) resp: AtomicU8,
+    /// Commands are not to be carried out: the script asks whether its caller may do that.
+    pub(crate) asks: AtomicBool,
     /// Whether a library is being loaded.
     pub(crate) loading: AtomicBool,
     pub(crate) random: Mutex<Drand48>,

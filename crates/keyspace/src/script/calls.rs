@@ -3,6 +3,8 @@
 //! A run that outgrows the interpreter that all runs share is done again in one of its own (see [`super::Interpreter::run`]). What it has
 //! called by then is done: the second time it gets the same replies, without the commands being carried out again.
 
+use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
+
 use super::budget::Shared;
 
 /// Replies that are kept, in bytes: a run with more of them goes on in an interpreter of its own, where none are kept.
@@ -13,6 +15,36 @@ const REPLY_BYTES: usize = 32;
 
 /// Carries out a command and appends its encoded reply.
 pub(crate) type Call<'a> = dyn FnMut(&[&[u8]], &Shared, &mut Vec<u8>) + 'a;
+
+scoped_thread_local!(
+    /// The run that this thread carries out: functions that an interpreter keeps find it here. Making some for each run would take much
+    /// of the time of a short one.
+    static mut RUNNING: for<'a> Running<'a>
+);
+
+/// What the calls of a run need.
+pub(super) struct Running<'a> {
+    replies: &'a mut Replies,
+    call: &'a mut Call<'a>,
+}
+
+impl<'a> ReborrowMut<'a> for Running<'_> {
+    type Result = Running<'a>;
+
+    fn reborrow_mut(&'a mut self) -> Running<'a> {
+        Running { replies: self.replies, call: self.call }
+    }
+}
+
+/// Carries out `run`, whose calls are to go to `call`.
+pub(super) fn running<T>(replies: &mut Replies, call: &mut Call<'_>, run: impl FnOnce() -> T) -> T {
+    RUNNING.set(Running { replies, call }, run)
+}
+
+/// Carries out a command for the run that this thread carries out, and hands its encoded reply to `take`.
+pub(super) fn carry_out<T>(words: &[&[u8]], shared: &Shared, take: impl FnOnce(&[u8]) -> T) -> T {
+    RUNNING.with(|running| take(running.replies.next(words, shared, running.call)))
+}
 
 /// The replies of one run.
 #[derive(Debug, Default)]

@@ -29,16 +29,24 @@ pub(super) fn to_lua(lua: &Lua, reply: &[u8], resp3: bool) -> mlua::Result<Resul
     }
 }
 
-/// What most replies are: a number, a string, a status.
+/// A reply that is a number.
+pub(super) fn number(reply: &[u8]) -> Option<Value> {
+    let line = reply.strip_prefix(b":")?.strip_suffix(b"\r\n").filter(|line| line.len() < 15)?;
+    parse_i64(line).map(|n| Value::Number(n as f64))
+}
+
+/// What most other replies are: a string, a status.
 fn short_to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Option<Value>> {
     let Some((kind, rest)) = reply.split_first() else { return Ok(None) };
     let Some(end) = memchr::memchr(b'\r', rest) else { return Ok(None) };
     let (line, rest) = rest.split_at(end);
     let body = rest.get(2..).unwrap_or_default();
     Ok(match kind {
-        b':' if line.len() < 15 => parse_i64(line).map(|n| Value::Number(n as f64)),
         b'$' if !body.is_empty() => Some(Value::String(lua.create_string(&body[..body.len() - 2])?)),
-        b'+' => Some(wrapped(lua, "ok", Value::String(lua.create_string(line)?))?),
+        b'+' => match str::from_utf8(line) {
+            Ok(text) => Some(Value::Table(lua.create_table_from([("ok", text)])?)),
+            Err(_) => Some(wrapped(lua, "ok", Value::String(lua.create_string(line)?))?),
+        },
         _ => None,
     })
 }

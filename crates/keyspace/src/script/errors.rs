@@ -1,6 +1,6 @@
 //! Errors of scripts: what the client is told, and what a script catches.
 
-use mlua::{Error, Lua, MultiValue, Value};
+use mlua::{Error, Lua, Value};
 
 use super::convert;
 
@@ -39,11 +39,12 @@ impl Failed {
     }
 }
 
-/// What `xpcall` in the prelude has returned.
-pub(super) fn outcome(returned: mlua::Result<MultiValue>) -> Result<Value, Failed> {
-    let mut values = returned.map_err(|error| Failed::of(&error))?.into_iter();
-    let ok = values.next() == Some(Value::Boolean(true));
-    let value = values.next().unwrap_or(Value::Nil);
+/// What `xpcall` in the prelude returns: whether all went well, and the result or the error.
+pub(super) type Returned = (bool, Value);
+
+/// What came of a run.
+pub(super) fn outcome(returned: mlua::Result<Returned>) -> Result<Value, Failed> {
+    let (ok, value) = returned.map_err(|error| Failed::of(&error))?;
     if ok {
         return Ok(value);
     }

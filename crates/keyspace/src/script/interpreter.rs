@@ -1,6 +1,6 @@
 //! Running scripts: in the interpreter that all share, and if one outgrows that, in one of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use mlua::Function;
 
@@ -57,12 +57,14 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Whether it is a library, and what it was compiled from.
+type Compiled = BTreeMap<(bool, Sha), Function>;
+
 /// The interpreter and what it has compiled.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     vm: Vm,
-    /// By what it was compiled from, and whether that is a library.
-    compiled: BTreeMap<(bool, Sha), Function>,
+    compiled: Compiled,
     replies: Replies,
 }
 
@@ -82,21 +84,11 @@ impl Interpreter {
     /// # Errors
     /// The compiler's message.
     pub(crate) fn compile(&mut self, code: &Code<'_>, memory: usize) -> Result<(), String> {
-        match self.compiled(code) {
+        match compiled(&self.vm, &mut self.compiled, code) {
             Ok(_) => Ok(()),
             Err(NotCompiled::Message(message)) => Err(message),
             Err(NotCompiled::NoMemory) => compile_alone(&Vm::alone(memory), code).map(|_| ()),
         }
-    }
-
-    fn compiled(&mut self, code: &Code<'_>) -> Result<Function, NotCompiled> {
-        let key = (code.is_library, code.sha);
-        if let Some(function) = self.compiled.get(&key) {
-            return Ok(function.clone());
-        }
-        let function = self.vm.compile(code.text, code.name())?;
-        self.compiled.insert(key, function.clone());
-        Ok(function)
     }
 
     /// Runs a script or a function, and hands its result to `finish`. `lines` gets what it says to the log.
@@ -150,9 +142,9 @@ impl Interpreter {
         finish: &mut Finish<'_>,
     ) -> Result<Option<Vm>, String> {
         self.replies.begin();
-        match self.compiled(code) {
+        match compiled(&self.vm, &mut self.compiled, code) {
             Ok(function) => {
-                if self.vm.run(&function, work, run, &mut self.replies, call, finish) {
+                if self.vm.run(function, work, run, &mut self.replies, call, finish) {
                     return Ok(None);
                 }
             }
@@ -165,6 +157,13 @@ impl Interpreter {
         let done = alone.run(&function, work, run, &mut self.replies, call, finish);
         assert!(done, "nothing outgrows an interpreter of its own");
         Ok(Some(alone))
+    }
+}
+
+fn compiled<'a>(vm: &Vm, compiled: &'a mut Compiled, code: &Code<'_>) -> Result<&'a Function, NotCompiled> {
+    match compiled.entry((code.is_library, code.sha)) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(free) => Ok(free.insert(vm.compile(code.text, code.name())?)),
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Scripts {
     evaluated: VecDeque<Sha>,
     /// By name.
     pub(crate) libraries: BTreeMap<String, Library>,
+    /// The last one that was named, and its name; not part of the state.
+    named: Option<(Sha, Arc<[u8]>)>,
     interpreter: Mutex<Option<Box<Interpreter>>>,
     /// Whether a script or a function runs.
     pub(crate) running: bool,
@@ -126,6 +128,7 @@ impl Scripts {
         let had = !self.sources.is_empty();
         self.sources.clear();
         self.evaluated.clear();
+        self.named = None;
         had
     }
 
@@ -134,6 +137,18 @@ impl Scripts {
         let loaded = self.sources.values().filter(|source| source.loaded);
         let evaluated = self.evaluated.iter().map(|sha| &self.sources[sha]);
         loaded.chain(evaluated).map(|source| (source.loaded, &source.code[..]))
+    }
+
+    /// The name of a script. Mostly it is the one that was asked for last: comparing is faster than hashing.
+    pub(crate) fn sha_of(&mut self, code: &[u8]) -> Sha {
+        match &self.named {
+            Some((sha, known)) if **known == *code => *sha,
+            _ => {
+                let sha = Sha::of(code);
+                self.named = self.source(&sha).map(|known| (sha, known));
+                sha
+            }
+        }
     }
 
     /// The interpreter, for the time of a run; give it back.

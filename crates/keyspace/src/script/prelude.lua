@@ -10,6 +10,7 @@ local raw = {
   rep = string.rep, match = string.match, gsub = string.gsub, find = string.find,
 }
 local charge = native.charge
+local select, unpack, xpcall = select, unpack, xpcall
 
 local function copy(lib)
   local result = {}
@@ -306,22 +307,41 @@ local function handler(err)
   return { err = err.err, source = source, line = line }
 end
 
--- Before each run: how commands are called in it.
-local function install(call, pcall)
-  lib_redis.call, lib_redis.pcall, globals_meta.__index = call, pcall, builtins
-end
-
 local function run(f, keys, args)
+  globals_meta.__index = builtins
   builtins.KEYS, builtins.ARGV = keys, args
-  return raw.xpcall(f, handler)
+  return xpcall(f, handler)
 end
 
 -- A function of a library gets its keys and arguments as parameters, and sees no others.
 local function call(f, keys, args)
+  globals_meta.__index = builtins
   builtins.KEYS, builtins.ARGV = nil, nil
-  return raw.xpcall(function()
+  return xpcall(function()
     return f(keys, args)
   end, handler)
+end
+
+local function first_and_rest(key, ...)
+  return { key }, { ... }
+end
+
+-- Keys and arguments of a few words, of which the first `count` are keys.
+local function split(count, ...)
+  if count == 1 then
+    return first_and_rest(...)
+  elseif count == 0 then
+    return {}, { ... }
+  end
+  return { unpack({ ... }, 1, count) }, { select(count + 1, ...) }
+end
+
+local function run_words(f, count, ...)
+  return run(f, split(count, ...))
+end
+
+local function call_words(f, count, ...)
+  return call(f, split(count, ...))
 end
 
 local function loaded(...)
@@ -332,7 +352,9 @@ end
 local function load(f)
   builtins.KEYS, builtins.ARGV = nil, nil
   globals_meta.__index = load_globals
-  return loaded(raw.xpcall(f, handler))
+  return loaded(xpcall(f, handler))
 end
 
-return { globals = globals, install = install, run = run, call = call, load = load }
+return {
+  globals = globals, run = run, run_words = run_words, call = call, call_words = call_words, load = load,
+}

@@ -5,7 +5,9 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
-use super::{args::function, budget::Shared, convert, errors::CallError, log::LogLevel, sha::Sha};
+use super::{
+    args::function, budget::Shared, calls, convert, errors::CallError, log::LogLevel, sha::Sha, vm::Limit,
+};
 use crate::number::format_f64_17g;
 
 /// The version whose behaviour scripts get.
@@ -34,8 +36,8 @@ const CALL_STEPS: u64 = 500;
 pub(crate) const FLAGS: [&str; 5] =
     ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
 
-/// Everything but `call` and `pcall`, which each run brings.
-pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
+/// All that is in it, also what only a library that is being loaded may see.
+pub(super) fn table(lua: &Lua, shared: &Arc<Shared>, limit: Limit) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
         redis.set(name, level)?;
@@ -56,11 +58,11 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     redis.set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     redis.set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
     redis.set("debug", function(lua, |_, _: MultiValue| Ok(()))?)?;
-    redis.set("acl_check_cmd", function(lua, acl_check_cmd)?)?;
     let state = shared.clone();
     redis.set("setresp", function(lua, move |_, args: MultiValue| set_resp(&args, &state))?)?;
     let state = shared.clone();
     redis.set("register_function", function(lua, move |_, args: MultiValue| register(args, &state))?)?;
+    add_calls(lua, &redis, shared, limit)?;
     Ok(redis)
 }
 
@@ -86,44 +88,54 @@ impl<'a> Word<'a> {
     }
 }
 
+const NO_WORDS: &str = "ERR Please specify at least one argument for this redis lib call";
 const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
-/// `redis.call` and `redis.pcall`. `carry_out` gives the encoded reply to a command.
-pub(super) fn call<'r>(
-    lua: &Lua,
-    protected: bool,
-    args: &MultiValue,
-    shared: &Shared,
-    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
-) -> mlua::Result<Value> {
+/// What carries out commands, or asks whether they may be. Scripts call these functions of Rust themselves, with nothing of Lua between:
+/// the place of an error is that of their caller, also where a script returns what a call returns.
+fn add_calls(lua: &Lua, redis: &Table, shared: &Arc<Shared>, limit: Limit) -> mlua::Result<()> {
+    for (name, protected) in [("call", false), ("pcall", true)] {
+        let state = shared.clone();
+        let called = move |lua: &Lua, args: MultiValue| call(lua, protected, &args, &state, limit);
+        redis.set(name, function(lua, called)?)?;
+    }
+    let state = shared.clone();
+    redis.set("acl_check_cmd", function(lua, move |_, args: MultiValue| ask(&args, &state))?)
+}
+
+/// Calls a command for the run that is under way.
+fn call(lua: &Lua, protected: bool, args: &MultiValue, shared: &Shared, limit: Limit) -> mlua::Result<Value> {
     let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
     let reply = match words {
-        Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, carry_out)?,
+        Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, limit)?,
         None => Err(BAD_WORD.to_owned()),
     };
     match reply {
         Ok(value) => Ok(value),
-        Err(text) if protected => convert::error_table(lua, &text).map(Value::Table),
+        Err(text) if protected => limit.lifted(lua, || convert::error_table(lua, &text)).map(Value::Table),
         Err(text) => Err(CallError::raise(text)),
     }
 }
 
 /// Inner error: the error of the command or of the call.
-fn carry_out_words<'w, 'r>(
+fn carry_out_words<'w>(
     lua: &Lua,
     words: impl Iterator<Item = &'w [u8]>,
     shared: &Shared,
-    carry_out: impl FnOnce(&[&[u8]]) -> &'r [u8],
+    limit: Limit,
 ) -> mlua::Result<Result<Value, String>> {
     let words: SmallVec<[&[u8]; 8]> = words.collect();
     if words.is_empty() {
-        let text = "ERR Please specify at least one argument for this redis lib call";
-        return Ok(Err(text.to_owned()));
+        return Ok(Err(NO_WORDS.to_owned()));
     }
     shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
-    let reply = carry_out(&words);
-    shared.charge(reply.len() as u64 / 16)?;
-    convert::to_lua(lua, reply, shared.resp.load(Relaxed) == 3)
+    calls::carry_out(&words, shared, |reply| {
+        shared.charge(reply.len() as u64 / 16)?;
+        if let Some(number) = convert::number(reply) {
+            return Ok(Ok(number));
+        }
+        limit.lifted(lua, || convert::to_lua(lua, reply, shared.resp.load(Relaxed) == 3))
+    })
 }
 
 fn number_of(value: &Value) -> Option<f64> {
@@ -205,17 +217,22 @@ fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     }
 }
 
-/// A script runs with the rights of nobody in particular: there are no users yet.
-fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
-    let Some(Value::String(name)) = args.front() else {
-        let text = "ERR Please specify at least one argument for this redis lib call";
-        return Err(CallError::raise(text.to_owned()));
-    };
-    let name = name.as_bytes().to_vec();
-    if crate::command::lookup(&name).is_none() {
-        return Err(CallError::raise("ERR Invalid command passed to redis.acl_check_cmd()".to_owned()));
+/// `redis.acl_check_cmd`: whether the caller of the script may do what these words say. The reply is 1 or 0.
+fn ask(args: &MultiValue, shared: &Shared) -> mlua::Result<bool> {
+    let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
+    let words = words.ok_or_else(|| CallError::raise(BAD_WORD.to_owned()))?;
+    let words: SmallVec<[&[u8]; 8]> = words.iter().map(Word::bytes).collect();
+    if words.is_empty() {
+        return Err(CallError::raise(NO_WORDS.to_owned()));
     }
-    Ok(true)
+    shared.charge(CALL_STEPS + words.iter().map(|word| word.len() as u64 / 16).sum::<u64>())?;
+    shared.asks.store(true, Relaxed);
+    let answer = calls::carry_out(&words, shared, |reply| match reply.strip_prefix(b"-") {
+        Some(text) => Err(CallError::raise(String::from_utf8_lossy(text.trim_ascii_end()).into_owned())),
+        None => Ok(reply.starts_with(b":1")),
+    });
+    shared.asks.store(false, Relaxed);
+    answer
 }
 
 fn set_resp(args: &MultiValue, shared: &Shared) -> mlua::Result<()> {

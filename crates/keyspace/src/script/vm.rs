@@ -11,23 +11,22 @@
 //! A value of Lua that Rust holds takes one of some thousands of places; whoever takes more of them panics. So whatever may be
 //! many is taken one by one, and the prelude bounds the arguments of all functions of Rust.
 
-use std::{
-    cell::RefCell,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use mlua::{
-    ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
+    ChunkMode, Error, Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table,
+    Value, VmState,
 };
+use smallvec::SmallVec;
 
 use super::{
-    args::{self, First},
+    args,
     budget::Shared,
-    calls::{Call, Replies},
-    errors::{CallError, Failed, NO_MEMORY, error_value, outcome, place},
+    calls::{Call, Replies, running},
+    errors::{CallError, Failed, NO_MEMORY, Returned, error_value, outcome, place},
     libraries, redis,
 };
 
@@ -37,6 +36,12 @@ const STEP: u64 = 1_000;
 /// Steps between two collections of garbage. They are the same on every node: tables with weak keys show them.
 const COLLECT_STEPS: u64 = 2_000_000;
 
+/// Most keys and arguments that are handed over as texts.
+const TEXTS_MAX: usize = 4;
+
+/// Most keys and arguments that are handed over one by one.
+const WORDS_MAX: usize = 30;
+
 /// What loading a library may spend, in instructions.
 pub(super) const LOAD_STEPS_MAX: u64 = 50_000_000;
 
@@ -45,7 +50,7 @@ const SHARED_BYTES_MAX: usize = 64 << 20;
 
 /// Garbage that runs may leave behind before it is collected, in bytes, or half of what is no garbage: little enough to stay in the
 /// processor's cache, much enough that collecting takes little of the time.
-const GARBAGE_BYTES_MIN: usize = 256 << 10;
+const GARBAGE_BYTES_MIN: usize = 512 << 10;
 
 /// What a run gets.
 #[derive(Clone, Copy, Debug)]
@@ -85,19 +90,137 @@ pub(super) enum NotCompiled {
 #[derive(Debug)]
 pub(super) struct Vm {
     lua: Lua,
-    install: Function,
-    run: Function,
-    call: Function,
+    run: Carrier,
+    call: Carrier,
     load: Function,
     shared: Arc<Shared>,
-    /// A run that outgrows it is done again in another one.
-    is_shared: bool,
-    /// What it may hold, in bytes.
-    memory: usize,
-    /// Garbage is collected all the time.
-    collects: Arc<AtomicBool>,
+    limit: Limit,
+    watch: Arc<Watch>,
     /// Memory in use when there was no garbage.
     clean_bytes: usize,
+}
+
+/// What an interpreter may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    bytes: usize,
+    /// A run that outgrows it is done again in another interpreter.
+    is_shared: bool,
+}
+
+impl Limit {
+    /// From here on it holds.
+    fn set(self, lua: &Lua) -> mlua::Result<()> {
+        lua.set_memory_limit(self.bytes).map(drop)
+    }
+
+    /// Lifts the limit of an interpreter that is shared, for what Rust does there: with a limit `mlua` guards every step against it, which
+    /// takes much of the time of a short run. What goes beyond it is noticed as soon as Lua goes on.
+    fn lift(self, lua: &Lua) -> mlua::Result<()> {
+        if self.is_shared {
+            lua.set_memory_limit(0)?;
+        }
+        Ok(())
+    }
+
+    /// Lets Lua run within the limit.
+    fn held<T>(self, lua: &Lua, run: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        self.set(lua)?;
+        let result = run();
+        self.lift(lua)?;
+        result
+    }
+
+    /// Lets Rust do something while Lua runs.
+    pub(super) fn lifted<T>(self, lua: &Lua, run: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        self.lift(lua)?;
+        let result = run();
+        self.set(lua)?;
+        result
+    }
+}
+
+/// The two functions of the prelude that carry something out.
+#[derive(Debug)]
+struct Carrier {
+    /// With a table of keys and one of arguments.
+    tables: Function,
+    /// With the number of keys, the keys, and the arguments.
+    words: Function,
+}
+
+impl Carrier {
+    /// Hands over what is carried out with its keys and arguments. When they are in Lua, the limit holds.
+    fn call(&self, lua: &Lua, limit: Limit, code: &Function, words: &Words<'_>) -> mlua::Result<Returned> {
+        let (function, count) = (&self.words, words.keys.len());
+        let held = Held { limit, values: MultiValue::new() };
+        // Text is handed over without a place being taken for each word.
+        let returned = match words.texts().as_deref() {
+            Some([]) => function.call((code, count, held)),
+            Some(&[a]) => function.call((code, count, a, held)),
+            Some(&[a, b]) => function.call((code, count, a, b, held)),
+            Some(&[a, b, c]) => function.call((code, count, a, b, c, held)),
+            Some(&[a, b, c, d]) => function.call((code, count, a, b, c, d, held)),
+            _ if words.len() <= WORDS_MAX => {
+                function.call((code, count, Held { limit, values: words.strings(lua)? }))
+            }
+            _ => {
+                let (keys, args) = (table_of(lua, words.keys)?, table_of(lua, words.args)?);
+                self.tables.call((code, keys, args, held))
+            }
+        };
+        limit.lift(lua)?;
+        returned
+    }
+}
+
+/// Keys and arguments.
+struct Words<'a> {
+    keys: &'a [&'a [u8]],
+    args: &'a [&'a [u8]],
+}
+
+impl<'a> Words<'a> {
+    fn len(&self) -> usize {
+        self.keys.len() + self.args.len()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.keys.iter().chain(self.args).copied()
+    }
+
+    /// If there are few of them, and all are texts.
+    fn texts(&self) -> Option<SmallVec<[&'a str; TEXTS_MAX]>> {
+        if self.len() > TEXTS_MAX {
+            return None;
+        }
+        self.all().map(|word| str::from_utf8(word).ok()).collect()
+    }
+
+    fn strings(&self, lua: &Lua) -> mlua::Result<MultiValue> {
+        self.all().map(|word| lua.create_string(word).map(Value::String)).collect()
+    }
+}
+
+/// The last of the arguments of a function. From here on the limit holds.
+struct Held {
+    limit: Limit,
+    values: MultiValue,
+}
+
+impl IntoLuaMulti for Held {
+    fn into_lua_multi(self, lua: &Lua) -> mlua::Result<MultiValue> {
+        self.limit.set(lua)?;
+        Ok(self.values)
+    }
+}
+
+fn table_of(lua: &Lua, strings: &[&[u8]]) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(strings.len(), 0)?;
+    for (i, string) in strings.iter().enumerate() {
+        table.raw_set(i + 1, lua.create_string(string)?)?;
+    }
+    Ok(table)
 }
 
 impl Vm {
@@ -121,20 +244,19 @@ impl Vm {
         let shared = Arc::new(Shared::new(is_shared));
         shared.begin(0, LOAD_STEPS_MAX);
         args::prepare(&lua)?;
-        let native = native(&lua, &shared)?;
+        let limit = Limit { bytes: memory, is_shared };
+        let native = native(&lua, &shared, limit)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").into_function()?;
         let parts: Table = prelude.call(native)?;
         lua.set_globals(parts.get("globals")?)?;
         let mut vm = Self {
-            install: parts.get("install")?,
-            run: parts.get("run")?,
-            call: parts.get("call")?,
+            run: Carrier { tables: parts.get("run")?, words: parts.get("run_words")? },
+            call: Carrier { tables: parts.get("call")?, words: parts.get("call_words")? },
             load: parts.get("load")?,
+            watch: Arc::new(Watch::new(shared.clone(), limit)),
             lua,
             shared,
-            is_shared,
-            memory,
-            collects: Arc::default(),
+            limit,
             clean_bytes: 0,
         };
         drop(parts);
@@ -145,7 +267,7 @@ impl Vm {
     /// Compiles a script; `name` is where errors say they come from.
     pub(super) fn compile(&self, code: &[u8], name: &str) -> Result<Function, NotCompiled> {
         let chunk = self.lua.load(code).set_name(format!("@{name}")).set_mode(ChunkMode::Text);
-        self.limited(|| chunk.into_function()).map_err(|error| match error {
+        self.limit.held(&self.lua, || chunk.into_function()).map_err(|error| match error {
             Error::MemoryError(_) => NotCompiled::NoMemory,
             Error::SyntaxError { message, .. } if message.contains(NO_MEMORY) => NotCompiled::NoMemory,
             Error::SyntaxError { message, .. } => NotCompiled::Message(message),
@@ -164,78 +286,38 @@ impl Vm {
         finish: &mut Finish<'_>,
     ) -> bool {
         self.shared.begin(run.seed, run.steps);
-        let shared = self.shared.clone();
-        let calls = RefCell::new((replies, call));
-        let vm = &*self;
-        let result = vm.lua.scope(|scope| {
-            let (state, calls) = (&shared, &calls);
-            let called = |protected: bool| {
-                scope.create_function(move |lua, (first, rest): (First, MultiValue)| {
-                    let (replies, call) = &mut *calls.borrow_mut();
-                    let limit = vm.unlimited(lua)?;
-                    let args = args::all(first, rest);
-                    let result =
-                        redis::call(lua, protected, &args, state, |words| replies.next(words, state, *call));
-                    lua.set_memory_limit(limit)?;
-                    result
-                })
-            };
-            vm.install.call::<()>((called(false)?, called(true)?))?;
-            vm.watch()?;
-            let value = outcome(vm.carry_out(code, work));
-            vm.finish(value, finish);
-            Ok(())
+        let returned = running(replies, call, || {
+            self.watch()?;
+            self.carry_out(code, work)
         });
-        if let Err(error) = result {
-            // There was no memory to begin it.
-            self.finish(Err(Failed::of(&error)), finish);
-        }
+        self.finish(outcome(returned), finish);
         let garbage_max = GARBAGE_BYTES_MIN.max(self.clean_bytes / 2);
-        if self.is_shared && self.lua.used_memory() > self.clean_bytes + garbage_max {
+        if self.limit.is_shared && self.lua.used_memory() > self.clean_bytes + garbage_max {
             self.collect();
         }
         !self.shared.has_outgrown()
     }
 
-    fn carry_out(&self, code: &Function, work: Work<'_>) -> mlua::Result<MultiValue> {
+    fn carry_out(&self, code: &Function, work: Work<'_>) -> mlua::Result<Returned> {
         let (name, keys, args) = match work {
             Work::Script { keys, args } => {
-                let (keys, args) = (self.strings(keys)?, self.strings(args)?);
-                return self.limited(|| self.run.call((code, keys, args)));
+                return self.run.call(&self.lua, self.limit, code, &Words { keys, args });
             }
             Work::Library => return self.load_library(code),
             Work::Function { name, keys, args } => (name, keys, args),
         };
         let loaded = self.load_library(code)?;
-        if loaded.front() != Some(&Value::Boolean(true)) {
+        if !loaded.0 {
             return Ok(loaded);
         }
         let function = self.registered().into_iter().find(|function| function.name == name);
         let function = function.ok_or_else(|| CallError::raise("ERR Function not found".to_owned()))?;
-        let (keys, args) = (self.strings(keys)?, self.strings(args)?);
-        self.limited(|| self.call.call((function.callback, keys, args)))
+        self.call.call(&self.lua, self.limit, &function.callback, &Words { keys, args })
     }
 
-    /// Lets Lua run within the limit of this interpreter.
-    fn limited<T>(&self, run: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
-        self.lua.set_memory_limit(self.memory)?;
-        let result = run();
-        self.unlimited(&self.lua)?;
-        result
-    }
-
-    /// Lifts the limit of an interpreter that is shared, for what Rust does there: with a limit `mlua` guards every step against it, which
-    /// takes much of the time of a short run. What goes beyond it is noticed as soon as Lua goes on. Returns the limit.
-    fn unlimited(&self, lua: &Lua) -> mlua::Result<usize> {
-        if self.is_shared {
-            lua.set_memory_limit(0)?;
-        }
-        Ok(self.memory)
-    }
-
-    fn load_library(&self, library: &Function) -> mlua::Result<MultiValue> {
+    fn load_library(&self, library: &Function) -> mlua::Result<Returned> {
         self.shared.loading.store(true, Relaxed);
-        let loaded = self.limited(|| self.load.call(library));
+        let loaded = self.limit.held(&self.lua, || self.load.call(library));
         self.shared.loading.store(false, Relaxed);
         loaded
     }
@@ -271,19 +353,11 @@ impl Vm {
         }
     }
 
-    fn strings(&self, strings: &[&[u8]]) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(strings.len(), 0)?;
-        for (i, string) in strings.iter().enumerate() {
-            table.raw_set(i + 1, self.lua.create_string(string)?)?;
-        }
-        Ok(table)
-    }
-
     /// Frees all garbage.
     fn collect(&mut self) {
-        collect(&self.lua, self.memory).expect("nothing has a finalizer that fails");
+        collect(&self.lua, self.limit).expect("nothing has a finalizer that fails");
         self.clean_bytes = self.lua.used_memory();
-        self.unlimited(&self.lua).expect("the allocator is ours");
+        self.limit.lift(&self.lua).expect("the allocator is ours");
     }
 
     /// Bytes that are in use when nothing runs, as of the last collection.
@@ -293,41 +367,62 @@ impl Vm {
 
     /// Counts the instructions of the next run, from 0.
     fn watch(&self) -> mlua::Result<()> {
-        let (shared, collects) = (self.shared.clone(), self.collects.clone());
-        let (is_shared, memory) = (self.is_shared, self.memory);
         let step = u32::try_from(STEP).expect("a small number");
-        let collect_at = AtomicU64::new(COLLECT_STEPS);
+        self.watch.collect_at.store(COLLECT_STEPS, Relaxed);
+        let watch = self.watch.clone();
         self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(step), move |lua, _| {
-            shared.charge(STEP)?;
-            if shared.spent() >= collect_at.load(Relaxed) {
-                collect_at.store(shared.spent() + COLLECT_STEPS, Relaxed);
-                collect(lua, memory)?;
-                if collects.load(Relaxed) {
-                    lua.gc_restart();
-                }
-            }
-            if !is_shared && !collects.load(Relaxed) && lua.used_memory() > SHARED_BYTES_MAX {
-                collects.store(true, Relaxed);
-                lua.gc_restart();
-            }
+            watch.step(lua)?;
             Ok(VmState::Continue)
         })
     }
 }
 
-/// Frees all garbage of an interpreter that may hold `memory` bytes.
-fn collect(lua: &Lua, memory: usize) -> mlua::Result<()> {
+/// What is done every [`STEP`] instructions.
+#[derive(Debug)]
+struct Watch {
+    shared: Arc<Shared>,
+    limit: Limit,
+    /// Steps at which garbage is to be collected next.
+    collect_at: AtomicU64,
+    /// Garbage is collected all the time.
+    collects: AtomicBool,
+}
+
+impl Watch {
+    fn new(shared: Arc<Shared>, limit: Limit) -> Self {
+        Self { shared, limit, collect_at: AtomicU64::new(COLLECT_STEPS), collects: AtomicBool::new(false) }
+    }
+
+    fn step(&self, lua: &Lua) -> mlua::Result<()> {
+        self.shared.charge(STEP)?;
+        if self.shared.spent() >= self.collect_at.load(Relaxed) {
+            self.collect_at.store(self.shared.spent() + COLLECT_STEPS, Relaxed);
+            collect(lua, self.limit)?;
+            if self.collects.load(Relaxed) {
+                lua.gc_restart();
+            }
+        }
+        if !self.limit.is_shared && !self.collects.load(Relaxed) && lua.used_memory() > SHARED_BYTES_MAX {
+            self.collects.store(true, Relaxed);
+            lua.gc_restart();
+        }
+        Ok(())
+    }
+}
+
+/// Frees all garbage of an interpreter with this limit.
+fn collect(lua: &Lua, limit: Limit) -> mlua::Result<()> {
     // It may be full to the last byte, and this takes some.
     lua.set_memory_limit(0)?;
     let collected = lua.gc_collect();
-    lua.set_memory_limit(memory)?;
+    limit.set(lua)?;
     // A collection starts the automatic ones, which come when memory says so: not at the same step everywhere.
     lua.gc_stop();
     collected
 }
 
 /// What the prelude needs of Rust.
-fn native(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
+fn native(lua: &Lua, shared: &Arc<Shared>, limit: Limit) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     let charged = shared.clone();
     native.set("charge", lua.create_function(move |_, steps: f64| charged.charge(steps.max(0.0) as u64))?)?;
@@ -353,7 +448,7 @@ fn native(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     native.set("loadstring", lua.create_function(load_string)?)?;
     // Processor time differs from node to node: a script sees none pass.
     native.set("clock", lua.create_function(|_, ()| Ok(0.0))?)?;
-    native.set("redis", redis::table(lua, shared)?)?;
+    native.set("redis", redis::table(lua, shared, limit)?)?;
     native.set("math", super::math::functions(lua, shared)?)?;
     native.set("string", libraries::string_functions(lua, shared)?)?;
     native.set("libraries", libraries::tables(lua, shared)?)?;

@@ -62,6 +62,7 @@ impl Server {
             origin_start: 1,
             origin_epoch: 1,
             origin_seq: index,
+            memory_short: false,
         };
         let mut batch = BatchBuilder::new();
         batch.command(0, args);

@@ -142,6 +142,7 @@ impl Pair {
             origin_start: self.start,
             origin_epoch: 0,
             origin_seq: last.map_or(1, |origin| origin.seq + 1),
+            memory_short: false,
         };
         let payload = batch.finish(&header);
         self.origin.clients = clients.iter().map(|client| (*client).to_owned()).collect();

@@ -1,8 +1,8 @@
 //! The calling side of the bus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
-use super::{Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Refusal, Request, Response, Welcome};
+use super::{Class, Denied, Hello, MAGIC, PROTOCOL_VERSION, Request, Response, handshake};
 use crate::identity::{Identity, Run};
 use crate::machine::Event;
+use crate::secret::Secret;
 use crate::storage::{decode, encode};
 use crate::types::{Member, NodeId};
 
@@ -39,63 +40,52 @@ pub(crate) struct Connection {
     pub(crate) run: Run,
 }
 
-fn denied(refusal: Refusal) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, refusal.why)
-}
-
-/// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
-async fn dial(env: &Env, identity: &Identity, addr: &str, hello: &Hello) -> io::Result<Connection> {
-    let attempt = async {
-        let stream = env.net.connect_with(addr, hello.class.liveness()).await?;
-        let (r, w) = tokio::io::split(stream);
-        let mut c = Connection {
-            reader: MessageReader::new(r, HELLO_BYTES_MAX),
-            writer: MessageWriter::new(w),
-            run: (0, 0),
-        };
-        c.writer.push(&[&encode(hello)]);
-        c.writer.flush().await?;
-        let answer = c.reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        match decode::<Welcome>(&answer)? {
-            Welcome::Ok(credentials) => {
-                identity.check(hello.to, &credentials).map_err(denied)?;
-                c.run = (credentials.start, credentials.nonce);
-            }
-            Welcome::Refused(refusal) => {
-                if refusal.distrust {
-                    identity.set_distrusted();
-                }
-                return Err(denied(refusal));
-            }
-        }
-        c.reader.set_limit(MESSAGE_BYTES_MAX);
-        Ok(c)
-    };
-    timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
 /// Who this node is when it calls.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) env: Env,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) secret: Secret,
 }
 
 impl Dialer {
-    pub(crate) fn hello(&self, to: NodeId, class: Class) -> Hello {
+    fn hello(&self, to: NodeId, class: Class) -> Hello {
         Hello {
             magic: MAGIC,
             version: PROTOCOL_VERSION,
             cluster: self.identity.cluster(),
             from: self.identity.node_id(),
             to,
-            caller: self.identity.credentials(),
             class,
+            nonce: handshake::nonce(&*self.env.random),
         }
     }
 
+    /// Connects to `addr` and greets; each side checks that the other is who the membership says (R5).
     pub(crate) async fn dial(&self, to: NodeId, addr: &str, class: Class) -> io::Result<Connection> {
-        dial(&self.env, &self.identity, addr, &self.hello(to, class)).await
+        let attempt = self.greet(addr, self.hello(to, class));
+        timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn greet(&self, addr: &str, hello: Hello) -> io::Result<Connection> {
+        let mut stream = self.env.net.connect_with(addr, hello.class.liveness()).await?;
+        let credentials = || self.identity.credentials();
+        let it = match handshake::call(&mut stream, &self.secret, &hello, credentials).await? {
+            Ok(it) => it,
+            Err(refusal) => {
+                if refusal.distrust {
+                    self.identity.set_distrusted();
+                }
+                return Err(Denied::proven(refusal.why));
+            }
+        };
+        self.identity.check(hello.to, &it).map_err(|refusal| Denied::proven(refusal.why))?;
+        let (r, w) = tokio::io::split(stream);
+        Ok(Connection {
+            reader: MessageReader::new(r, MESSAGE_BYTES_MAX),
+            writer: MessageWriter::new(w),
+            run: (it.start, it.nonce),
+        })
     }
 }
 
@@ -112,6 +102,8 @@ struct Peer {
     control: Rpc,
     /// When it last sent something here whose outcome it learns from the log (nanoseconds of `env`'s clock).
     waits_since: Arc<AtomicU64>,
+    /// Nobody listens at its address: its process has ended.
+    is_down: Arc<AtomicBool>,
 }
 
 impl Peers {
@@ -131,8 +123,9 @@ impl Peers {
             Some(peer) => member.bus.clone_into(&mut peer.addr.lock().expect("not poisoned")),
             None => {
                 let addr = Arc::new(Mutex::new(member.bus.clone()));
-                let control = Rpc::start(self.dialer.clone(), id, addr.clone());
-                links.insert(id, Peer { addr, control, waits_since: Arc::default() });
+                let is_down = Arc::<AtomicBool>::default();
+                let control = Rpc::start(self.dialer.clone(), id, addr.clone(), is_down.clone());
+                links.insert(id, Peer { addr, control, waits_since: Arc::default(), is_down });
             }
         }
     }
@@ -150,9 +143,21 @@ impl Peers {
         since > 0 && Instant::from_nanos(since).elapsed() < WAITING
     }
 
+    /// The members whose machines answered, when last asked, that nobody listens there.
+    pub(crate) fn down(&self) -> BTreeSet<NodeId> {
+        let links = self.links.lock().expect("not poisoned");
+        let down = links.iter().filter(|(_, peer)| peer.is_down.load(Ordering::Relaxed));
+        down.map(|(id, _)| *id).collect()
+    }
+
     /// Forgets everybody who is not in `members`.
     pub(crate) fn retain(&self, members: &BTreeMap<NodeId, Member>) {
         self.links.lock().expect("not poisoned").retain(|id, _| members.contains_key(id));
+    }
+
+    /// The other members.
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        self.links.lock().expect("not poisoned").keys().copied().collect()
     }
 
     fn peer(&self, id: NodeId) -> io::Result<Peer> {
@@ -201,9 +206,9 @@ impl Drop for AbortOnDrop {
 }
 
 impl Rpc {
-    fn start(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>) -> Self {
+    fn start(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, is_down: Arc<AtomicBool>) -> Self {
         let (tx, rx) = mpsc::channel(CALLS_MAX);
-        let task = tokio::spawn(run_rpc(dialer, to, addr, rx));
+        let task = tokio::spawn(run_rpc(dialer, to, addr, is_down, rx));
         Self { calls: tx, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 
@@ -215,12 +220,19 @@ impl Rpc {
     }
 }
 
-async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls: mpsc::Receiver<Call>) {
+async fn run_rpc(
+    dialer: Dialer,
+    to: NodeId,
+    addr: Arc<Mutex<String>>,
+    is_down: Arc<AtomicBool>,
+    mut calls: mpsc::Receiver<Call>,
+) {
     let mut refused = String::new();
     while let Some(first) = calls.recv().await {
         let target = addr.lock().expect("not poisoned").clone();
         match dialer.dial(to, &target, Class::Control).await {
             Ok(connection) => {
+                is_down.store(false, Ordering::Relaxed);
                 refused.clear();
                 let run = connection.run;
                 let note = |term: u64, answer: &Response| match answer {
@@ -233,6 +245,7 @@ async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls
                 tracing::debug!(peer = to, %error, "control connection ended");
             }
             Err(error) => {
+                is_down.store(error.kind() == io::ErrorKind::ConnectionRefused, Ordering::Relaxed);
                 report_refusal(to, &target, &error, &mut refused);
                 let _ = first.answer.send(Err(error));
                 let pause = quorate_env::sleep(RECONNECT_PAUSE);
@@ -256,7 +269,7 @@ async fn run_rpc(dialer: Dialer, to: NodeId, addr: Arc<Mutex<String>>, mut calls
 /// Tells the operator once why a peer does not let this node in.
 fn report_refusal(to: NodeId, addr: &str, error: &io::Error, last: &mut String) {
     let text = error.to_string();
-    if error.kind() == io::ErrorKind::PermissionDenied && *last != text {
+    if Denied::is(error) && *last != text {
         tracing::warn!(peer = to, addr, "refused by the peer: {text}");
         *last = text;
     }
@@ -414,7 +427,12 @@ async fn forward_over(
 
 /// One request to a node whose id is not known, over a connection of its own.
 pub(crate) async fn join_rpc(dialer: &Dialer, addr: &str, request: Request) -> io::Result<Response> {
-    let mut c = dialer.dial(0, addr, Class::Join).await?;
+    let mut c = match dialer.dial(0, addr, Class::Join).await {
+        Err(error) if Denied::is(&error) => {
+            return Ok(Response::Refused(format!("refused by {addr}: {error}")));
+        }
+        connection => connection?,
+    };
     // The only request on its connection.
     c.writer.push(&[&1u64.to_le_bytes(), &encode(&request)]);
     c.writer.flush().await?;

@@ -98,6 +98,21 @@ pub(crate) fn first_message(bytes: &[u8], limit: usize) -> io::Result<Option<&[u
     }
 }
 
+/// Reads a message of one frame and at most `limit` bytes, and not a byte more of what may follow it.
+pub(crate) async fn read_small<R: AsyncRead + Unpin>(io: &mut R, limit: usize) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; HEADER_BYTES];
+    io.read_exact(&mut frame).await?;
+    let word = u32::from_le_bytes(frame[..4].try_into().expect("four bytes"));
+    let len = (word & !LAST) as usize;
+    if word & LAST == 0 || len > limit {
+        return Err(bad(format!("no message of one frame and at most {limit} bytes")));
+    }
+    frame.resize(HEADER_BYTES + len, 0);
+    io.read_exact(&mut frame[HEADER_BYTES..]).await?;
+    first_message(&frame, limit)?;
+    Ok(frame.split_off(HEADER_BYTES))
+}
+
 /// Writes messages; flushes when told, so that what gathered goes out in one write.
 pub(crate) struct MessageWriter<W> {
     io: W,

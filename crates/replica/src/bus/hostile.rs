@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use super::frame::{MessageReader, append_message};
+use super::handshake::{Challenge, Proof, Welcome};
 use super::*;
 use crate::storage::{decode, encode};
 
@@ -64,12 +65,16 @@ fn messages_of_every_kind() {
         cluster: 7,
         from: 2,
         to: 3,
-        caller: Credentials::default(),
         class: Class::Log,
+        nonce: [9; 32],
     };
+    let answer = Err("a reason".to_owned().into());
     let good: Vec<Bytes> = vec![
         encode(&hello),
-        encode(&Welcome::Refused("a reason".to_owned().into())),
+        encode(&Challenge::Nonce([9; 32])),
+        encode(&Challenge::Refused("a reason".to_owned().into())),
+        encode(&Proof { caller: Credentials::default(), tag: [7; 32] }),
+        encode(&Welcome::Proven { answer, tag: [7; 32] }),
         encode(&Request::Join(JoinRequest { id: 0, member: member.clone(), pace: Pace::default() })),
         encode(&Request::Admin(Admin::Readdress(3, member.clone()))),
         encode(&Response::Probe(probe)),
@@ -89,6 +94,8 @@ fn messages_of_every_kind() {
         rng.mutate(&mut bytes);
         let takes = [
             take::<Hello>(&bytes),
+            take::<Challenge>(&bytes),
+            take::<Proof>(&bytes),
             take::<Welcome>(&bytes),
             take::<Request>(&bytes),
             take::<Response>(&bytes),

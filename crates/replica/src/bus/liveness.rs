@@ -28,7 +28,7 @@ impl Class {
             // As `network::STALL_TIMEOUT`.
             Self::Log => Duration::from_secs(10),
             // Left unread for as long as there is no memory (R21); the origin looks after it.
-            Self::Forward => Duration::ZERO,
+            Self::Forward | Self::Messages => Duration::ZERO,
             Self::Snapshot => Duration::from_secs(30),
         })
     }

@@ -2,15 +2,20 @@
 //!
 //! Between two nodes each class of traffic has a connection of its own, so that neither a large entry nor a
 //! snapshot ever delays a heartbeat: [`Class::Control`] (votes, heartbeats, read-index, joins),
-//! [`Class::Log`] (entries), [`Class::Forward`] (batches on their way to the leader) and
-//! [`Class::Snapshot`]. A connection begins with a [`Hello`] and its answer: only members talk (R5).
+//! [`Class::Log`] (entries), [`Class::Forward`] (batches on their way to the leader), [`Class::Snapshot`] and
+//! [`Class::Messages`] (what clients publish). A connection begins with a [`handshake`]: both ends know the secret of the
+//! cluster ([`crate::secret`]), and both are who the membership says (R5). Until then few bytes of few strangers are read
+//! ([`door`]).
 
 mod append;
 mod client;
+pub(crate) mod door;
 pub(crate) mod frame;
+pub(crate) mod handshake;
 #[cfg(test)]
 mod hostile;
 mod liveness;
+mod publish;
 mod server;
 
 use std::collections::BTreeMap;
@@ -25,7 +30,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) use append::{decode_append, decode_append_reply, encode_append, encode_append_reply};
 pub(crate) use client::{Connection, Dialer, Forwarder, Peers, join_rpc};
 pub(crate) use frame::Message;
+pub(crate) use handshake::HANDSHAKE_BYTES_MAX;
 pub use liveness::listening;
+pub use publish::Publication;
+pub(crate) use publish::{Held, Inbox, Publisher};
 pub(crate) use server::{Server, serve};
 
 use crate::timing::Pace;
@@ -33,11 +41,11 @@ use crate::types::{Member, NodeId, SnapshotMeta, TypeConfig, Vote};
 use crate::unsure::Standing;
 
 /// Changes with every incompatible change of the messages; nodes of different versions refuse each other.
-pub(crate) const PROTOCOL_VERSION: u16 = 3;
+pub(crate) const PROTOCOL_VERSION: u16 = 5;
 /// What a bus connection begins with, so that a stray client is noticed.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"QUORATE\x01");
-/// The largest message before the peer is known to be a member.
-pub(crate) const HELLO_BYTES_MAX: usize = 64 << 10;
+/// The largest message of a node that is not a member yet.
+pub(crate) const JOIN_BYTES_MAX: usize = 64 << 10;
 
 /// What a connection carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +56,8 @@ pub(crate) enum Class {
     Snapshot,
     /// A node that is not a member yet asks to become one.
     Join,
+    /// What clients publish.
+    Messages,
 }
 
 /// The first message on a connection.
@@ -60,14 +70,15 @@ pub(crate) struct Hello {
     pub(crate) from: NodeId,
     /// Who the caller thinks it calls.
     pub(crate) to: NodeId,
-    pub(crate) caller: Credentials,
     pub(crate) class: Class,
+    /// What the other end has to prove something about.
+    pub(crate) nonce: handshake::Nonce,
 }
 
 /// Who calls whom on a connection of the bus, from the first bytes that the caller sent: for whatever stands between
 /// nodes. `None`: more bytes are needed. A node that has no number yet calls as 0. The error: this is no such connection.
 pub fn caller(bytes: &[u8]) -> io::Result<Option<(NodeId, NodeId)>> {
-    let Some(message) = frame::first_message(bytes, HELLO_BYTES_MAX)? else { return Ok(None) };
+    let Some(message) = frame::first_message(bytes, HANDSHAKE_BYTES_MAX)? else { return Ok(None) };
     let hello: Hello = crate::storage::decode(message)?;
     if hello.magic != MAGIC {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting of a node"));
@@ -105,14 +116,44 @@ impl From<String> for Refusal {
     }
 }
 
-/// The answer to a [`Hello`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Welcome {
-    /// The caller may go on; it checks the credentials in turn.
-    Ok(Credentials),
-    /// The caller may not.
-    Refused(Refusal),
+/// The other end does not let this node in, and would not do so a moment later.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    why: String,
+    /// It has proven that it knows the secret: what it says counts. Anybody may say anything.
+    proven: bool,
 }
+
+impl Denied {
+    /// By a member.
+    pub(crate) fn proven(why: String) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, Self { why, proven: true })
+    }
+
+    /// By whoever is there.
+    pub(crate) fn unproven(why: String) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, Self { why, proven: false })
+    }
+
+    /// Whether this is why a connection did not come about.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+
+    /// The same, and a member says so.
+    pub(crate) fn is_proven(error: &io::Error) -> bool {
+        let denied = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>());
+        denied.is_some_and(|denied| denied.proven)
+    }
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Denied {}
 
 /// Requests on a control connection, each with a number that its answer repeats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -227,8 +268,8 @@ mod tests {
             cluster: 7,
             from: 2,
             to: 3,
-            caller: Credentials::default(),
             class: Class::Log,
+            nonce: [9; 32],
         };
         let wire = |hello: &Hello| {
             let mut wire = Vec::new();

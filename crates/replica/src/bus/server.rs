@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -18,13 +19,16 @@ use quorate_planted::{Bug, is_planted};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
+use super::door::{Door, Place};
 use super::frame::{MESSAGE_BYTES_MAX, MessageReader, MessageWriter};
+use super::handshake::{self, Heard};
 use super::{
-    Class, HELLO_BYTES_MAX, Hello, MAGIC, PROTOCOL_VERSION, Peers, Probe, ReadIndex, Refusal, Request,
-    Response, SnapshotHeader, Welcome, decode_append, encode_append_reply,
+    Class, Credentials, Hello, Inbox, JOIN_BYTES_MAX, Peers, Probe, ReadIndex, Refusal, Request, Response,
+    SnapshotHeader, decode_append, encode_append_reply,
 };
 use crate::consensus::{Clock, Handler, Proposals, matched};
 use crate::identity::{Identity, Run};
+use crate::secret::Secret;
 use crate::snapshot::SnapshotStore;
 use crate::storage::{decode, encode};
 use crate::types::{NodeId, Raft, Snapshot, TypeConfig, log_id};
@@ -43,6 +47,9 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     pub(crate) shard: ShardId,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) secret: Secret,
+    /// Callers that have not proven yet that they know it.
+    pub(crate) door: Arc<Door>,
     pub(crate) peers: Peers,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) proposals: Proposals,
@@ -57,6 +64,8 @@ pub(crate) struct Server {
     /// The only voter has nobody to promise to.
     pub(crate) alone: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) probe: Arc<std::sync::Mutex<Probe>>,
+    /// Where published messages go.
+    pub(crate) inbox: Inbox,
     /// Why nodes were refused last, by their number.
     pub(crate) refused: std::sync::Mutex<BTreeMap<NodeId, String>>,
 }
@@ -74,41 +83,41 @@ pub(crate) async fn serve(server: Arc<Server>, mut listener: Box<dyn Listener>) 
         match listener.accept().await {
             Ok((stream, from)) => {
                 let server = server.clone();
+                let place = server.door.enter(from);
                 tokio::spawn(async move {
-                    if let Err(error) = server.connection(stream).await {
+                    if let Err(error) = server.connection(stream, place).await {
                         tracing::debug!(%from, %error, "bus connection ended");
                     }
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "the bus cannot accept a connection");
-                quorate_env::sleep(std::time::Duration::from_millis(50)).await;
+                quorate_env::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: Stream) -> io::Result<()> {
-        let (r, w) = tokio::io::split(stream);
-        let (mut reader, mut writer) = (MessageReader::new(r, HELLO_BYTES_MAX), MessageWriter::new(w));
-        let hello = quorate_env::timeout(std::time::Duration::from_secs(5), reader.next());
-        let hello = hello.await.map_err(|_| io::ErrorKind::TimedOut)??.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let hello: Hello = decode(&hello)?;
-        if let Err(refusal) = self.admit(&hello) {
+    async fn connection(self: Arc<Self>, mut stream: Stream, place: Place) -> io::Result<()> {
+        let nonce = handshake::nonce(&*self.proposals.env.random);
+        let Some(heard) = place.hear(&mut stream, &self.secret, nonce).await? else { return Ok(()) };
+        let Heard { hello, caller, .. } = &heard;
+        if let Err(refusal) = self.admit(hello, caller) {
             self.report_refusal(hello.from, &refusal.why);
-            writer.push(&[&encode(&Welcome::Refused(refusal))]);
-            return writer.flush().await;
+            return heard.answer(&mut stream, &self.secret, Err(refusal)).await;
         }
-        writer.push(&[&encode(&Welcome::Ok(self.identity.credentials()))]);
-        writer.flush().await?;
-        let caller = Caller { id: hello.from, run: (hello.caller.start, hello.caller.nonce) };
+        heard.answer(&mut stream, &self.secret, Ok(self.identity.credentials())).await?;
+        let caller = Caller { id: hello.from, run: (caller.start, caller.nonce) };
+        let (r, w) = tokio::io::split(stream);
+        let (mut reader, writer) = (MessageReader::new(r, JOIN_BYTES_MAX), MessageWriter::new(w));
         match hello.class {
             Class::Join => self.control(Caller::default(), reader, writer).await,
             class => {
                 reader.set_limit(MESSAGE_BYTES_MAX);
                 // What the leader sends is needed to make room; what other nodes forward can wait.
-                reader.set_budget(self.proposals.env.memory.clone(), class == Class::Forward);
+                let can_wait = matches!(class, Class::Forward | Class::Messages);
+                reader.set_budget(self.proposals.env.memory.clone(), can_wait);
                 if matches!(class, Class::Log | Class::Snapshot) && !self.trust.knows_its_vote() {
                     return Err(io::Error::other(VOTE_LOST));
                 }
@@ -117,6 +126,7 @@ impl Server {
                     Class::Log => self.log(caller, reader, writer).await,
                     Class::Forward => self.forward(caller, reader, writer).await,
                     Class::Snapshot => self.snapshot(reader, writer).await,
+                    Class::Messages => self.inbox.receive(reader, || self.check_run(caller)).await,
                     Class::Join => unreachable!("handled above"),
                 }
             }
@@ -141,18 +151,8 @@ impl Server {
         }
     }
 
-    /// Whether a caller may talk to this node.
-    fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
-        if hello.magic != MAGIC {
-            return Err("this is the bus of a Quorate node, not a port for clients".to_owned().into());
-        }
-        if hello.version != PROTOCOL_VERSION {
-            return Err(format!(
-                "the bus of this node speaks version {PROTOCOL_VERSION}, the caller version {}",
-                hello.version
-            )
-            .into());
-        }
+    /// Whether a caller that knows the secret may talk to this node.
+    fn admit(&self, hello: &Hello, caller: &Credentials) -> Result<(), Refusal> {
         if hello.class == Class::Join {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl Server {
         if hello.to != self.identity.node_id() {
             return Err(format!("this is node {}, not node {}", self.identity.node_id(), hello.to).into());
         }
-        self.identity.check(hello.from, &hello.caller)
+        self.identity.check(hello.from, caller)
     }
 
     async fn control<R, W>(
@@ -190,6 +190,10 @@ impl Server {
                     let id = m.get(..8).ok_or(io::ErrorKind::InvalidData)?;
                     let id = u64::from_le_bytes(id.try_into().expect("eight bytes"));
                     let request = decode::<Request>(&m[8..])?;
+                    // Who has no number yet was not asked which folder it runs on (R5).
+                    if from.id == 0 && !matches!(request, Request::Join(_)) {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
                     if matches!(request, Request::ReadIndex) {
                         self.peers.note_waiting(from.id);
                     }

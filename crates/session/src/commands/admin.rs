@@ -22,7 +22,7 @@ fn timeout(arg: &[u8]) -> Result<Option<Duration>, CommandError> {
     Ok((ms > 0).then(|| Duration::from_millis(ms)))
 }
 
-fn number(arg: &[u8]) -> Result<i64, CommandError> {
+pub(super) fn number(arg: &[u8]) -> Result<i64, CommandError> {
     let n = quorate_resp::parse_integer(arg).ok_or(CommandError::NOT_AN_INTEGER)?;
     if n < 0 { Err(CommandError::fixed("ERR value is out of range, must be positive")) } else { Ok(n) }
 }

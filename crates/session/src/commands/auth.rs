@@ -1,10 +1,14 @@
 //! HELLO, AUTH, RESET, QUIT.
 
+use std::sync::Arc;
+
+use quorate_keyspace::acl::User;
 use quorate_keyspace::{CommandError, Reply};
 use quorate_resp::Protocol;
 use sha2::{Digest, Sha256};
 
 use super::{Answer, Cx, check_name};
+use crate::access::Context;
 use crate::connection::ReplyMode;
 use crate::dispatch::State;
 
@@ -21,7 +25,7 @@ const NO_PASSWORD: CommandError = CommandError::fixed(
 pub(super) fn auth(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let (user, password) = match args {
         [_, password] => {
-            if !cx.node.requires_password() {
+            if cx.node.access.users().default_user().takes_any_password() {
                 return Err(NO_PASSWORD);
             }
             (&b"default"[..], *password)
@@ -29,20 +33,30 @@ pub(super) fn auth(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
         [_, user, password] => (*user, *password),
         _ => return Err(CommandError::SYNTAX),
     };
-    authenticate(cx, user, password)?;
+    authenticate(cx, args[0], user, password)?;
     reply.ok();
     Ok(())
 }
 
-fn authenticate(cx: &Cx<'_>, user: &[u8], password: &[u8]) -> Answer {
-    let wanted = cx.node.config.requirepass();
-    // Comparing digests takes the same time wherever the passwords differ.
-    let matches = wanted.is_empty() || Sha256::digest(wanted.as_bytes()) == Sha256::digest(password);
-    if user != b"default" || !matches {
-        return Err(WRONG_PASSWORD);
+/// `word` is the command as it was sent.
+fn authenticate(cx: &Cx<'_>, word: &[u8], name: &[u8], password: &[u8]) -> Answer {
+    let users = cx.node.access.users();
+    // It takes as long if there is no such user.
+    let hash = Sha256::digest(password).into();
+    let fits =
+        |user: &&Arc<User>| user.is_enabled() && (user.has_password(&hash) || user.takes_any_password());
+    let c = cx.connection;
+    match users.get(name).filter(fits) {
+        Some(user) => {
+            c.log_in(user.number(), user.name());
+            Ok(())
+        }
+        None => {
+            let context = if c.queued.get().is_some() { Context::Multi } else { Context::TopLevel };
+            c.refused("auth", context, name, word);
+            Err(WRONG_PASSWORD)
+        }
     }
-    cx.connection.authenticated.set(true);
-    Ok(())
 }
 
 pub(super) fn hello(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
@@ -77,7 +91,7 @@ pub(super) fn hello(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answe
         };
     }
     if let Some((user, password)) = credentials {
-        authenticate(cx, user, password)?;
+        authenticate(cx, args[0], user, password)?;
     }
     if !cx.connection.authenticated.get() && cx.node.requires_password() {
         return Err(CommandError::fixed(
@@ -132,6 +146,6 @@ pub(crate) fn reset(state: &State) {
     c.no_evict.set(false);
     c.no_touch.set(false);
     c.name.borrow_mut().clear();
-    c.authenticated.set(state.node.lets_anyone_in());
+    c.log_out(state.node.lets_anyone_in());
     c.reply(&mut |reply| reply.simple("RESET"));
 }

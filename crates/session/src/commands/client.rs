@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
+use quorate_keyspace::acl::Acl;
 use quorate_keyspace::{CommandError, Release, Reply};
 use quorate_resp::Protocol;
 
+use super::acl::no_such_user;
 use super::{Answer, Cx, check_name, count, text};
+use crate::channels::Kind;
 use crate::connection::{Blocked, Connection, ReplyMode};
 
 pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
@@ -24,16 +27,10 @@ pub(super) fn info(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
 
 pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let mut ids: Option<Vec<u64>> = None;
-    let mut normal = true;
+    let mut class = None;
     match &args[2..] {
         [] => {}
-        [option, kind] if option.eq_ignore_ascii_case(b"type") => {
-            let kind = text(kind).to_ascii_lowercase();
-            if !matches!(kind.as_str(), "normal" | "master" | "replica" | "slave" | "pubsub") {
-                return Err(CommandError::new(format!("ERR Unknown client type '{kind}'")));
-            }
-            normal = kind == "normal";
-        }
+        [option, kind] if option.eq_ignore_ascii_case(b"type") => class = Some(Class::parse(kind)?),
         [option, rest @ ..] if option.eq_ignore_ascii_case(b"id") && !rest.is_empty() => {
             let parse = |a: &&[u8]| count(a).map_err(|_| CommandError::fixed("ERR Invalid client ID"));
             ids = Some(rest.iter().map(parse).collect::<Result<_, _>>()?);
@@ -42,7 +39,9 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     }
     let mut lines = String::new();
     for c in cx.node.clients() {
-        if normal && ids.as_ref().is_none_or(|ids| ids.contains(&c.id)) {
+        if class.is_none_or(|class| class == Class::of(&c))
+            && ids.as_ref().is_none_or(|ids| ids.contains(&c.id))
+        {
             let at_hand = if Rc::ptr_eq(&c, cx.connection) { args } else { &[] };
             lines.push_str(&describe(&c, at_hand));
             lines.push('\n');
@@ -52,10 +51,36 @@ pub(super) fn list(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
     Ok(())
 }
 
+/// What Redis calls the type of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Normal,
+    Pubsub,
+    /// Of servers, which are no clients here.
+    Server,
+}
+
+impl Class {
+    fn parse(word: &[u8]) -> Result<Self, CommandError> {
+        match text(word).to_ascii_lowercase().as_str() {
+            "normal" => Ok(Self::Normal),
+            "pubsub" => Ok(Self::Pubsub),
+            "master" | "replica" | "slave" => Ok(Self::Server),
+            kind => Err(CommandError::new(format!("ERR Unknown client type '{kind}'"))),
+        }
+    }
+
+    fn of(c: &Connection) -> Self {
+        if c.subscriptions.borrow().is_empty() { Self::Normal } else { Self::Pubsub }
+    }
+}
+
 /// `at_hand` is the command of that client that is being carried out: it counts as not yet read, as in Redis.
-fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
+pub(crate) fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
     let mut s = String::new();
     let marks = [
+        ('O', c.monitors.get()),
+        ('P', !c.subscriptions.borrow().is_empty()),
         ('b', c.is_blocked()),
         ('x', c.queued.get().is_some()),
         ('r', c.readonly.get()),
@@ -66,15 +91,16 @@ fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
     if flags.is_empty() {
         flags.push('N');
     }
+    let listens = |kind| c.subscriptions.borrow().len(kind);
     let out = c.output_bytes();
     let args_bytes: usize = at_hand.iter().map(|arg| arg.len()).sum();
     let input = c.buffered.get() + encoded_bytes(at_hand);
     // Writing to a String cannot fail.
     let _ = write!(
         s,
-        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
-         qbuf-free=0 argv-mem={} multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} \
+         qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+         user={} redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
         c.local_addr,
@@ -83,15 +109,21 @@ fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
         c.last_active.get().elapsed().as_secs(),
         flags,
         c.db.get(),
+        listens(Kind::Channel),
+        listens(Kind::Pattern),
+        listens(Kind::Shard),
         c.queued.get().map_or(-1, |n| n as i64),
         input,
+        c.held.input.get().saturating_sub(input),
         args_bytes,
+        c.held.queued.get(),
         out,
         out,
         out,
         out,
-        input + out,
+        c.memory_bytes().max(input + out),
         c.last_command.get(),
+        text(&c.user_name.borrow()),
         if c.protocol.get() == Protocol::Resp3 { 3 } else { 2 },
         text(&c.lib_name.borrow()),
         text(&c.lib_ver.borrow()),
@@ -143,23 +175,16 @@ struct Filter {
     id: Option<u64>,
     addr: Option<Vec<u8>>,
     laddr: Option<Vec<u8>>,
-    user: Option<Vec<u8>>,
-    normal: bool,
+    user: Option<u64>,
+    class: Option<Class>,
     skip_me: bool,
     max_age: Option<u64>,
 }
 
 impl Filter {
-    fn parse(options: &[&[u8]]) -> Result<Self, CommandError> {
-        let mut f = Self {
-            id: None,
-            addr: None,
-            laddr: None,
-            user: None,
-            normal: true,
-            skip_me: true,
-            max_age: None,
-        };
+    fn parse(options: &[&[u8]], users: &Acl) -> Result<Self, CommandError> {
+        let mut f =
+            Self { id: None, addr: None, laddr: None, user: None, class: None, skip_me: true, max_age: None };
         let (pairs, rest) = options.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(CommandError::SYNTAX);
@@ -172,15 +197,11 @@ impl Filter {
                 }
                 "addr" => f.addr = Some(value.to_vec()),
                 "laddr" => f.laddr = Some(value.to_vec()),
-                "user" if *value != b"default" => {
-                    return Err(CommandError::new(format!("ERR No such user '{}'", text(value))));
+                "user" => {
+                    let user = users.get(value).ok_or_else(|| no_such_user(value))?;
+                    f.user = Some(user.number());
                 }
-                "user" => f.user = Some(value.to_vec()),
-                "type" => match text(value).to_ascii_lowercase().as_str() {
-                    "normal" => f.normal = true,
-                    "master" | "replica" | "slave" | "pubsub" => f.normal = false,
-                    kind => return Err(CommandError::new(format!("ERR Unknown client type '{kind}'"))),
-                },
+                "type" => f.class = Some(Class::parse(value)?),
                 "skipme" => match text(value).to_ascii_lowercase().as_str() {
                     "yes" => f.skip_me = true,
                     "no" => f.skip_me = false,
@@ -194,12 +215,12 @@ impl Filter {
     }
 
     fn matches(&self, c: &Rc<Connection>, me: &Rc<Connection>) -> bool {
-        self.normal
+        self.class.is_none_or(|class| class == Class::of(c))
             && !(self.skip_me && Rc::ptr_eq(c, me))
             && self.id.is_none_or(|id| c.id == id)
             && self.addr.as_ref().is_none_or(|a| c.addr.as_bytes() == a)
             && self.laddr.as_ref().is_none_or(|a| c.local_addr.as_bytes() == a)
-            && self.user.as_ref().is_none_or(|_| c.authenticated.get())
+            && self.user.is_none_or(|user| c.user.get() == user)
             && self.max_age.is_none_or(|s| c.since.elapsed().as_secs() >= s)
     }
 }
@@ -213,7 +234,7 @@ pub(super) fn kill(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer
         reply.ok();
         return Ok(());
     }
-    let filter = Filter::parse(&args[2..])?;
+    let filter = Filter::parse(&args[2..], &cx.node.access.users())?;
     let doomed: Vec<_> = cx.node.clients().into_iter().filter(|c| filter.matches(c, me)).collect();
     reply.count(doomed.len());
     doomed.iter().for_each(|c| end(c, me));

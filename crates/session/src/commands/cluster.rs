@@ -54,30 +54,52 @@ pub(super) fn myid(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     Ok(())
 }
 
+/// The shard is the cluster.
+pub(super) fn myshardid(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
+    let cluster = cx.node.replica.consensus().identity().cluster();
+    reply.bulk(format!("{cluster:040x}").as_bytes());
+    Ok(())
+}
+
+/// A node as CLUSTER NODES describes it.
+fn describe(view: &View, me: NodeId, id: NodeId, m: &Member) -> String {
+    let leader = view.leader.and_then(|id| view.members.get(&id).map(|m| name(id, m)));
+    let (host, port) = host_port(&m.addr);
+    let leads = view.leader == Some(id);
+    let flags = match (id == me, leads) {
+        (true, true) => "myself,master",
+        (true, false) => "myself,slave",
+        (false, true) => "master",
+        (false, false) => "slave",
+    };
+    let of = if leads { "-" } else { leader.as_deref().unwrap_or("-") };
+    let slots = if leads { format!(" 0-{}", SLOTS - 1) } else { String::new() };
+    let bus = bus_port(m);
+    format!("{} {host}:{port}@{bus},{host} {flags} {of} 0 0 {} connected{slots}", name(id, m), view.term)
+}
+
 pub(super) fn nodes(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     let (view, me) = (cx.node.cluster.view(), cx.node.cluster.node_id());
-    let leader = view.leader.and_then(|id| view.members.get(&id).map(|m| name(id, m)));
     let mut text = String::new();
     for (id, m) in ordered(&view) {
-        let (host, port) = host_port(&m.addr);
-        let leads = view.leader == Some(id);
-        let flags = match (id == me, leads) {
-            (true, true) => "myself,master",
-            (true, false) => "myself,slave",
-            (false, true) => "master",
-            (false, false) => "slave",
-        };
-        let of = if leads { "-" } else { leader.as_deref().unwrap_or("-") };
-        let slots = if leads { format!(" 0-{}", SLOTS - 1) } else { String::new() };
-        let bus = bus_port(m);
-        let _ = writeln!(
-            text,
-            "{} {host}:{port}@{bus},{host} {flags} {of} 0 0 {} connected{slots}",
-            name(id, m),
-            view.term
-        );
+        let _ = writeln!(text, "{}", describe(&view, me, id, m));
     }
     reply.verbatim(*b"txt", text.as_bytes());
+    Ok(())
+}
+
+/// `CLUSTER REPLICAS node-id`
+pub(super) fn replicas(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    let (view, me) = (cx.node.cluster.view(), cx.node.cluster.node_id());
+    let wanted = String::from_utf8_lossy(args[2]);
+    let found = view.members.iter().find(|(id, m)| name(**id, m) == wanted);
+    let (id, _) = found.ok_or_else(|| CommandError::new(format!("ERR Unknown node {wanted}")))?;
+    if view.leader != Some(*id) {
+        return Err(CommandError::fixed("ERR The specified node is not a master"));
+    }
+    let others: Vec<_> = ordered(&view).into_iter().filter(|(other, _)| other != id).collect();
+    reply.array(others.len());
+    others.iter().for_each(|(id, m)| reply.bulk(describe(&view, me, *id, m).as_bytes()));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use quorate_cluster::config::DebugAccess;
 use quorate_keyspace::{CommandError, Keyspace, Reply};
 
-use super::{Answer, save, text};
+use super::{Answer, Cx, save, text};
 use crate::connection::Connection;
 use crate::node::Node;
 
@@ -31,6 +31,13 @@ pub(crate) fn is_allowed(node: &Node, connection: &Connection) -> bool {
 /// `DEBUG LOG text`
 pub(super) fn log(args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     tracing::warn!("DEBUG LOG: {}", text(args[2]));
+    reply.ok();
+    Ok(())
+}
+
+/// `DEBUG PAUSE-CRON 0 | 1`: what this node does for its clients once a second, so that a test sees what happens without it.
+pub(super) fn pause_cron(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
+    cx.node.rests.set(super::admin::number(args[2])? != 0);
     reply.ok();
     Ok(())
 }

@@ -8,33 +8,48 @@ use quorate_env::Part;
 use quorate_keyspace::{Keyspace, Reply};
 
 use super::auth::REDIS_VERSION;
-use super::{Answer, Cx, text};
+use super::memory::{Usage, percent};
+use super::{Answer, Cx, info_stats, text};
+use crate::channels::Kind;
 use crate::connection::Connection;
 
-/// The sections, in order; those behind `default` appear without being asked for.
-const SECTIONS: [(&str, Section); 11] = [
-    ("server", server),
-    ("clients", clients),
-    ("memory", memory),
-    ("persistence", persistence),
-    ("stats", stats),
-    ("replication", replication),
-    ("cpu", cpu),
-    ("modules", |_, _| ()),
-    ("errorstats", |_, _| ()),
-    ("cluster", cluster),
-    ("keyspace", keyspace),
+/// When a section is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Unless others are asked for.
+    ByDefault,
+    /// When all are asked for.
+    OfAll,
+}
+use Shown::{ByDefault, OfAll};
+
+/// The sections, in order.
+const SECTIONS: [(&str, Shown, Section); 13] = [
+    ("server", ByDefault, server),
+    ("clients", ByDefault, clients),
+    ("memory", ByDefault, memory),
+    ("persistence", ByDefault, persistence),
+    ("stats", ByDefault, stats),
+    ("replication", ByDefault, replication),
+    ("cpu", ByDefault, cpu),
+    ("modules", ByDefault, |_, _| ()),
+    ("commandstats", OfAll, info_stats::commands),
+    ("errorstats", ByDefault, info_stats::errors),
+    ("latencystats", OfAll, info_stats::latencies),
+    ("cluster", ByDefault, cluster),
+    ("keyspace", ByDefault, keyspace),
 ];
 
 type Section = fn(&Cx<'_>, &mut String);
 
 pub(super) fn info(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let wanted: Vec<String> = args[1..].iter().map(|a| text(a).to_ascii_lowercase()).collect();
-    let all =
-        wanted.is_empty() || wanted.iter().any(|w| matches!(w.as_str(), "all" | "default" | "everything"));
+    let asks_for = |words: &[&str]| wanted.iter().any(|w| words.contains(&w.as_str()));
+    let all = asks_for(&["all", "everything"]);
+    let by_default = all || wanted.is_empty() || asks_for(&["default"]);
     let mut out = String::new();
-    for (name, section) in SECTIONS {
-        if all || wanted.iter().any(|w| w == name) {
+    for (name, shown, section) in SECTIONS {
+        if all || by_default && shown == ByDefault || asks_for(&[name]) {
             if !out.is_empty() {
                 out.push_str("\r\n");
             }
@@ -67,7 +82,10 @@ fn server(cx: &Cx<'_>, out: &mut String) {
         "arch_bits": usize::BITS,
         "monotonic_clock": "boottime",
         "multiplexing_api": "epoll",
+        "atomicvar_api": "rust",
+        "gcc_version": "0.0.0",
         "process_id": std::process::id(),
+        "process_supervised": "no",
         "run_id": cx.node.run_id,
         "tcp_port": cx.node.config.port(),
         "server_time_usec": cx.node.now_ms() * 1000,
@@ -78,6 +96,8 @@ fn server(cx: &Cx<'_>, out: &mut String) {
         "lru_clock": (cx.node.now_ms() / 1000) & 0xff_ffff,
         "executable": "quorate",
         "config_file": "",
+        "io_threads_active": 0,
+        "listener0": format!("name=tcp,bind={},port={}", cx.node.config.bind(), cx.node.config.port()),
         "quorate_version": env!("CARGO_PKG_VERSION"),
         "quorate_node_id": cx.node.cluster.node_id(),
     );
@@ -96,7 +116,7 @@ fn clients(cx: &Cx<'_>, out: &mut String) {
         "client_recent_max_input_buffer": clients.iter().map(|c| c.buffered.get()).max().unwrap_or(0),
         "client_recent_max_output_buffer": clients.iter().map(|c| c.output_bytes()).max().unwrap_or(0),
         "blocked_clients": clients.iter().filter(|c| c.is_blocked()).count(),
-        "tracking_clients": 0,
+        "tracking_clients": cx.node.tracking.counts().clients,
         "clients_in_timeout_table": in_timeout_table,
         "total_blocking_keys": keys,
         "total_blocking_keys_on_nokey": keys_on_nokey,
@@ -104,30 +124,64 @@ fn clients(cx: &Cx<'_>, out: &mut String) {
 }
 
 fn memory(cx: &Cx<'_>, out: &mut String) {
-    let used = cx.node.memory.used();
-    let peak = cx.node.memory.peak();
+    let usage = Usage::of(cx);
+    let (used, peak, limit) = (usage.used, usage.peak, cx.node.config.maxmemory());
+    let queues = cx.node.replica.memory();
+    let pending = cx.node.replica.with_keyspace(Keyspace::garbage_len);
     let (scripts, libraries, functions) = cx.node.replica.with_keyspace(|k| k.script_counts());
     lines!(out,
         "used_memory": used,
         "used_memory_human": human(used),
-        "used_memory_rss": used,
-        "used_memory_rss_human": human(used),
+        "used_memory_rss": usage.resident,
+        "used_memory_rss_human": human(usage.resident),
         "used_memory_peak": peak,
         "used_memory_peak_human": human(peak),
-        "used_memory_peak_perc": format!("{:.2}%", 100.0 * used as f64 / peak.max(1) as f64),
+        "used_memory_peak_perc": format!("{:.2}%", percent(used, peak)),
+        "used_memory_overhead": usage.overhead,
+        "used_memory_startup": usage.startup,
+        "used_memory_dataset": usage.dataset,
+        "used_memory_dataset_perc": format!("{:.2}%", usage.dataset_percent()),
+        "allocator_allocated": used,
+        "allocator_active": usage.resident,
+        "allocator_resident": usage.resident,
+        "total_system_memory": 0,
+        "total_system_memory_human": human(0),
         "used_memory_lua": 0,
+        "used_memory_vm_eval": 0,
+        "used_memory_lua_human": human(0),
+        "used_memory_scripts_eval": 0,
         "number_of_cached_scripts": scripts,
         "number_of_functions": functions,
         "number_of_libraries": libraries,
-        "maxmemory": cx.node.config.maxmemory(),
-        "maxmemory_human": human(cx.node.config.maxmemory()),
-        "maxmemory_policy": "noeviction",
-        "mem_fragmentation_ratio": "1.00",
+        "used_memory_vm_functions": 0,
+        "used_memory_vm_total": 0,
+        "used_memory_vm_total_human": human(0),
+        "used_memory_functions": 0,
+        "used_memory_scripts": 0,
+        "used_memory_scripts_human": human(0),
+        "maxmemory": limit,
+        "maxmemory_human": human(limit),
+        "maxmemory_policy": cx.node.config.get("maxmemory-policy").unwrap_or_default(),
+        "allocator_frag_ratio": "1.00",
+        "allocator_frag_bytes": 0,
+        "allocator_rss_ratio": "1.00",
+        "allocator_rss_bytes": 0,
+        "rss_overhead_ratio": "1.00",
+        "rss_overhead_bytes": 0,
+        "mem_fragmentation_ratio": format!("{:.2}", usage.fragmentation()),
+        "mem_fragmentation_bytes": usage.resident.cast_signed() - used.cast_signed(),
+        "mem_not_counted_for_evict": crate::memory::not_counted(queues, cx.node.replica.consensus()),
+        "mem_replication_backlog": 0,
+        "mem_total_replication_buffers": 0,
+        "mem_clients_slaves": 0,
+        "mem_clients_normal": usage.clients,
+        "mem_cluster_links": queues.used_by(Part::Bus),
+        "mem_aof_buffer": cx.node.replica.consensus().log().stats().bytes_pending,
         "mem_allocator": cx.node.memory.allocator,
+        "active_defrag_running": 0,
+        "lazyfree_pending_objects": pending,
+        "lazyfreed_objects": cx.node.tally().usage.freed,
         "quorate_pending_writes_bytes": cx.node.replica.pending_bytes(),
-    );
-    let queues = cx.node.replica.memory();
-    lines!(out,
         "quorate_queue_limit": queues.limit(),
         "quorate_queue_bytes": queues.used(),
     );
@@ -153,18 +207,40 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
     lines!(out,
         "loading": u8::from(!cx.node.replica.is_ready()),
         "async_loading": 0,
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": "0.00",
+        "current_save_keys_processed": 0,
+        "current_save_keys_total": 0,
         "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": u8::from(cx.node.replica.is_snapshotting()),
         "rdb_last_save_time": cx.node.replica.last_snapshot_ms() / 1000,
         "rdb_last_bgsave_status": "ok",
         "rdb_last_bgsave_time_sec": -1,
+        "rdb_current_bgsave_time_sec": -1,
         "rdb_saves": stats.snapshots,
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": 0,
         "aof_enabled": 1,
         "aof_rewrite_in_progress": 0,
+        "aof_rewrite_scheduled": 0,
         "aof_last_rewrite_time_sec": -1,
+        "aof_current_rewrite_time_sec": -1,
         "aof_last_bgrewrite_status": "ok",
+        "aof_rewrites": stats.snapshots,
+        "aof_rewrites_consecutive_failures": 0,
         "aof_last_write_status": if cx.node.replica.consensus().log().failed().is_some() { "err" } else { "ok" },
+        "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
         "aof_current_size": log.bytes_on_disk,
+        "aof_base_size": 0,
+        "aof_pending_rewrite": 0,
+        "aof_buffer_length": log.bytes_pending,
+        "aof_pending_bio_fsync": 0,
+        "aof_delayed_fsync": 0,
         "quorate_log_fsyncs": log.fsyncs,
         "quorate_log_entries_appended": log.appends,
         "quorate_log_bytes_written": log.bytes_written,
@@ -175,29 +251,72 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
 }
 
 fn stats(cx: &Cx<'_>, out: &mut String) {
+    let tracking = cx.node.tracking.counts();
     let c = cx.node.tally();
     let stats = c.stats;
+    let [auth, command, key, channel] = cx.node.access.refusals.counts();
     lines!(out,
         "total_connections_received": c.accepted,
         "total_commands_processed": c.commands,
         "instantaneous_ops_per_sec": cx.node.counters.ops_per_second.get(),
         "total_net_input_bytes": c.bytes_in,
         "total_net_output_bytes": c.bytes_out,
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
         "instantaneous_input_kbps": kbps(&cx.node.counters.bytes_in_per_second),
         "instantaneous_output_kbps": kbps(&cx.node.counters.bytes_out_per_second),
-        "total_error_replies": c.errors,
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
+        "rejected_connections": c.rejected,
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
-        "rejected_connections": c.rejected,
         "expired_keys": c.usage.expired,
-        "evicted_keys": 0,
+        "expired_stale_perc": "0.00",
+        "expired_time_cap_reached_count": 0,
+        "expire_cycle_cpu_milliseconds": 0,
+        "evicted_keys": c.usage.evicted,
+        "evicted_clients": cx.node.client_memory.evicted.get() + cx.node.channels.registered.evicted(),
+        "total_eviction_exceeded_time": 0,
+        "current_eviction_exceeded_time": 0,
         "keyspace_hits": c.usage.hits,
         "keyspace_misses": c.usage.misses,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
+        "pubsub_channels": cx.node.channels.len(Kind::Channel),
+        "pubsub_patterns": cx.node.channels.len(Kind::Pattern),
+        "pubsubshard_channels": cx.node.channels.len(Kind::Shard),
+        "quorate_messages_dropped_to_nodes": cx.node.replica.publications_dropped(),
+        "quorate_messages_dropped_of_entries": cx.node.replica.with_keyspace(Keyspace::news_dropped),
         "latest_fork_usec": 0,
+        "total_forks": 0,
         "migrate_cached_sockets": 0,
+        "slave_expires_tracked_keys": 0,
+        "active_defrag_hits": 0,
+        "active_defrag_misses": 0,
+        "active_defrag_key_hits": 0,
+        "active_defrag_key_misses": 0,
+        "total_active_defrag_time": 0,
+        "current_active_defrag_time": 0,
+        "tracking_total_keys": tracking.keys,
+        "tracking_total_items": tracking.items,
+        "tracking_total_prefixes": tracking.prefixes,
+        "unexpected_error_replies": 0,
+        "total_error_replies": c.errors,
+        "dump_payload_sanitizations": 0,
+        "total_reads_processed": 0,
+        "total_writes_processed": 0,
+        "io_threaded_reads_processed": 0,
+        "io_threaded_writes_processed": 0,
+        "reply_buffer_shrinks": 0,
+        "reply_buffer_expands": 0,
+        "eventloop_cycles": 0,
+        "eventloop_duration_sum": 0,
+        "eventloop_duration_cmd_sum": 0,
+        "instantaneous_eventloop_cycles_per_sec": 0,
+        "instantaneous_eventloop_duration_usec": 0,
+        "acl_access_denied_auth": auth,
+        "acl_access_denied_cmd": command,
+        "acl_access_denied_key": key,
+        "acl_access_denied_channel": channel,
         "quorate_entries_applied": stats.entries,
         "quorate_writes": stats.writes,
         "quorate_reads": stats.reads,
@@ -241,6 +360,7 @@ fn replication(cx: &Cx<'_>, out: &mut String) {
             "master_link_status": if leader.is_some() { "up" } else { "down" },
             "master_last_io_seconds_ago": 0,
             "master_sync_in_progress": 0,
+            "slave_read_repl_offset": view.last,
             "slave_repl_offset": view.last,
             "slave_priority": 100,
             "slave_read_only": 0,

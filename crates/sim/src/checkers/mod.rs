@@ -47,6 +47,12 @@ pub enum Promise {
     EqualDigests,
     /// A term has one leader.
     OneLeader,
+    /// A client that caches values and is told of changes never holds one that is older than what it was told (R18).
+    FreshCaches,
+    /// Published messages come in the order of their publisher, at most once, and not before its writes (R18).
+    Messages,
+    /// Users' rights hold on every node from one entry of the log on.
+    Users,
     /// After the faults end the cluster takes writes and reads again.
     Heals,
     /// The code's own assertions hold.
@@ -66,6 +72,9 @@ impl fmt::Display for Promise {
             Self::ExpiryStays => "expiry-stays",
             Self::EqualDigests => "equal-digests",
             Self::OneLeader => "one-leader",
+            Self::FreshCaches => "fresh-caches",
+            Self::Messages => "messages",
+            Self::Users => "users",
             Self::Heals => "heals",
             Self::Assertions => "assertions",
         })

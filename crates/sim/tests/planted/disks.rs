@@ -246,7 +246,7 @@ pub(crate) fn apply_waits(seed: u64) -> Vec<Violation> {
 pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::AcknowledgeBeforeMajority, cut_off_leader_dies, 2),
     (Bug::SkipFsync, power_is_gone, 3),
-    (Bug::GoOnAfterFailedFsync, syncs_fail, 3),
+    (Bug::GoOnAfterFailedFsync, syncs_fail, 30),
     (Bug::ReusedIdentity, older_copy, 2),
     (Bug::TailCutTooFar, rotten_log, 2),
     (Bug::CutSuffixReturns, suffix_was_cut, 2),

@@ -122,9 +122,10 @@ pub(crate) struct Op {
 
 /// Errors that say that nothing was applied. A node that is loading does not know its password yet, and takes no large
 /// argument. Groups and functions are missing until somebody makes them, and a power loss may take them.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: [&str; 10] = [
     "NOQUORUM ",
     "OVERLOADED ",
+    "OOM ",
     "LOADING ",
     "ERR Protocol error: unauthenticated",
     "UNBLOCKED ",

@@ -5,11 +5,14 @@ mod commands;
 mod damage;
 mod effects;
 mod faults;
+mod guests;
 mod operator;
 mod types;
+mod users;
 mod verdict;
 mod workers;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use quorate_sim::{Options, Settings, SimCluster};
@@ -17,6 +20,8 @@ use quorate_sim::{Options, Settings, SimCluster};
 use commands::{Op, last_reads};
 use faults::Faults;
 pub(crate) use faults::{FaultKind, LEASES};
+use guests::Guests;
+use users::Users;
 pub(crate) use workers::{Load, MIXED, REGISTERS};
 use workers::{Mix, STRINGS, Workers};
 
@@ -59,6 +64,8 @@ pub(crate) struct Report {
     pub(crate) acknowledged: usize,
     pub(crate) not_applied: usize,
     pub(crate) unknown: usize,
+    /// How many commands of guests were answered, and of users.
+    pub(crate) beside: [u64; 2],
     /// How long it took after everything was mended until each node had taken a write.
     pub(crate) recovery: Duration,
     pub(crate) simulated: Duration,
@@ -70,10 +77,31 @@ struct Storm {
     cluster: SimCluster,
     faults: Faults,
     workers: Workers,
+    /// Only where there is a bit of everything.
+    beside: Option<(Guests, Users)>,
     write_timeout: Duration,
 }
 
+thread_local! {
+    /// Whether memory may be short, in storms in which it is now and then.
+    static IS_SHORT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The limit of storms in which memory is short now and then.
+const MEMORY_MAX: u64 = 1 << 20;
+
+/// Above the limit by a few kilobytes for a fifth of a second out of every two. Only keys with a deadline may go, and of those the
+/// workers have none: then commands are refused.
+fn memory() -> u64 {
+    if IS_SHORT.get() && quorate_env::wall_ms() / 200 % 10 == 7 { MEMORY_MAX + 3000 } else { MEMORY_MAX / 2 }
+}
+
 impl Plan {
+    /// Whether memory is short now and then.
+    fn is_short_of_memory(&self) -> bool {
+        self.load.mix == Mix::Everything && self.seed % 3 == 1
+    }
+
     /// Three nodes under a mix of faults and commands.
     pub(crate) fn everything(seed: u64) -> Self {
         let faults = faults::drawn(seed);
@@ -122,15 +150,29 @@ pub(crate) fn log_if_asked() {
 pub(crate) fn run(plan: Plan) -> Report {
     log_if_asked();
     let write_timeout = [1000, 2000, 5000][plan.seed as usize % 3] * MS;
-    let settings = Settings { world: world(plan.seed), ..Settings::default() }
-        .with("write-timeout", &write_timeout.as_millis().to_string())
-        .with("snapshot-log-size", "1mb")
-        .with("log-keep-size", "64kb")
-        .with("appendfsync", if plan.everysec { "everysec" } else { "always" });
+    IS_SHORT.set(true);
+    let has_all = plan.load.mix == Mix::Everything;
+    let short = plan.is_short_of_memory();
+    let mut settings =
+        Settings { world: world(plan.seed), memory: short.then_some(memory), ..Settings::default() }
+            .with("write-timeout", &write_timeout.as_millis().to_string())
+            .with("snapshot-log-size", "1mb")
+            .with("log-keep-size", "64kb")
+            .with("appendfsync", if plan.everysec { "everysec" } else { "always" });
+    if short {
+        let policy =
+            ["volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"][plan.seed as usize / 3 % 4];
+        settings = settings.with("maxmemory", &MEMORY_MAX.to_string()).with("maxmemory-policy", policy);
+    }
+    if has_all && plan.seed.is_multiple_of(5) {
+        // What is cached of more keys is given up.
+        settings = settings.with("tracking-table-max-keys", "5");
+    }
     let cluster = SimCluster::with(plan.seed, plan.nodes, settings);
     let faults = Faults::new(&plan.faults, plan.nodes, plan.everysec, world(plan.seed).disk);
     let workers = Workers::new(plan.load, plan.nodes);
-    let mut storm = Storm { plan, cluster, faults, workers, write_timeout };
+    let beside = has_all.then(|| (Guests::new(), Users::new()));
+    let mut storm = Storm { plan, cluster, faults, workers, beside, write_timeout };
     storm.blow();
     let recovery = storm.mend();
     storm.judge();
@@ -165,6 +207,10 @@ impl Storm {
             self.workers.disconnect(&mut self.cluster);
         }
         self.workers.step(&mut self.cluster, &self.faults, more, self.write_timeout);
+        if let Some((guests, users)) = &mut self.beside {
+            guests.step(&mut self.cluster, &self.faults, more);
+            users.step(&mut self.cluster, &self.faults, more);
+        }
         self.cluster.run_for(MS);
         for n in self.cluster.numbers() {
             if let Some(ended) = self.cluster.exit(n) {
@@ -175,6 +221,7 @@ impl Storm {
 
     /// Mends everything and waits until all nodes take writes again; how long that took.
     fn mend(&mut self) -> Duration {
+        IS_SHORT.set(false);
         self.faults.mend_disks(&mut self.cluster);
         let end = self.cluster.now() + DISK_MAX;
         while self.cluster.now() < end {
@@ -245,6 +292,10 @@ impl Storm {
         let leaders: Vec<_> =
             self.cluster.numbers().map(|n| self.cluster.view(n).and_then(|v| v.leader)).collect();
         assert!(leaders[0].is_some() && leaders.iter().all(|l| *l == leaders[0]), "who leads? {leaders:?}");
+        if let Some((guests, users)) = &mut self.beside {
+            guests.judge(&mut self.cluster);
+            users.judge(&mut self.cluster);
+        }
         let keys = self.workers.keys();
         let values = self.read_everything(&keys);
         verdict::judge(self.workers.ops(), &values, self.cluster.now(), self.faults.lost_second());
@@ -288,6 +339,10 @@ impl Storm {
             acknowledged: count(Op::is_acknowledged),
             not_applied: count(Op::is_not_applied),
             unknown: count(Op::is_unknown),
+            beside: self
+                .beside
+                .as_ref()
+                .map_or([0; 2], |(guests, users)| [guests.answered(), users.answered()]),
             recovery,
             simulated: self.cluster.now(),
             trace_digest: self.cluster.world().trace_digest(),

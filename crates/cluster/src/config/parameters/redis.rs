@@ -53,12 +53,10 @@ const AOF: &str = "Without effect: the log is not rewritten, snapshots replace i
 const REPLICATION: &str = "Without effect: replicas follow the log, see ARCHITECTURE.md.";
 const DEFRAG: &str =
     "Without effect: there is no defragmentation to tune, the allocator uses its pages again.";
-const EVICTION: &str = "Without effect: keys are never evicted.";
+const EVICTION: &str = "Without effect: the leader evicts, and every node follows.";
 const CLUSTER: &str = "Without effect: one group of nodes holds all slots.";
 const QUORUM: &str = "Without effect: each write waits for a majority, see appendfsync.";
 const SCRIPTS: &str = "Without effect: scripts end by themselves, see script-steps-max.";
-const SLOWLOG: &str = "Without effect: there is no slow log yet.";
-const LATENCY: &str = "Without effect: latencies are not tracked yet.";
 const CRASH: &str = "Without effect: a crash is reported by the operating system.";
 const PROCESS: &str = "Fixed: the process is left to whoever starts it, such as a service manager.";
 const NO_PROCESS: &str = "can't set immutable config: the process is left to whoever starts it";
@@ -77,20 +75,13 @@ pub(in crate::config) const HIDDEN: &[&str] = &[
 ];
 
 pub(super) const REDIS: &[Parameter] = &[
-    idle(
-        "acl-pubsub-default",
-        Kind::Enum(&["resetchannels", "allchannels"]),
-        "resetchannels",
-        "Without effect: there are no users yet.",
-    ),
     fixed(
         "aclfile",
         Kind::Text,
         "",
-        "can't set immutable config: there are no users yet",
-        "Fixed: there are no users yet.",
+        "can't set immutable config: users are kept in the log of the cluster, ACL SETUSER makes them",
+        "Fixed: users are kept in the log of the cluster, and each ACL SETUSER is durable when it is answered.",
     ),
-    idle("acllog-max-len", count(0, i64::MAX), "128", "Without effect: there are no users yet."),
     idle("active-defrag-cycle-max", count(1, 99), "25", DEFRAG),
     idle("active-defrag-cycle-min", count(1, 99), "1", DEFRAG),
     idle("active-defrag-ignore-bytes", bytes(1, i64::MAX), "104857600", DEFRAG),
@@ -226,16 +217,11 @@ pub(super) const REDIS: &[Parameter] = &[
     ),
     switch("jemalloc-bg-thread", "yes", DEFRAG),
     idle("key-load-delay", count(-INT_MAX - 1, INT_MAX), "0", TESTS),
-    idle("latency-monitor-threshold", milliseconds(0, i64::MAX), "0", LATENCY),
-    switch("latency-tracking", "yes", LATENCY),
-    idle("latency-tracking-info-percentiles", Kind::Text, "50 99 99.9", LATENCY),
     switch("lazyfree-lazy-eviction", "no", LAZY),
     switch("lazyfree-lazy-expire", "no", LAZY),
     switch("lazyfree-lazy-server-del", "no", LAZY),
     switch("lazyfree-lazy-user-del", "no", LAZY),
     switch("lazyfree-lazy-user-flush", "no", LAZY),
-    idle("lfu-decay-time", count(0, INT_MAX), "1", EVICTION),
-    idle("lfu-log-factor", count(0, INT_MAX), "10", EVICTION),
     idle(
         "list-compress-depth",
         count(0, INT_MAX),
@@ -275,24 +261,8 @@ pub(super) const REDIS: &[Parameter] = &[
         "1",
         "Without effect: connections are accepted as they come.",
     ),
-    fixed(
-        "maxmemory-clients",
-        Kind::Text,
-        "0",
-        "a limit of the memory of clients is not enforced, see queue-memory-limit",
-        "Fixed: see queue-memory-limit.",
-    ),
-    idle("maxmemory-eviction-tenacity", count(0, 100), "10", EVICTION),
-    idle("maxmemory-samples", count(1, INT_MAX), "5", EVICTION),
     idle("min-replicas-max-lag", seconds(0, INT_MAX), "10", QUORUM),
     switch("no-appendfsync-on-rewrite", "no", AOF),
-    fixed(
-        "notify-keyspace-events",
-        Kind::Text,
-        "",
-        "keyspace notifications are not there yet",
-        "Fixed: keyspace notifications are not there yet.",
-    ),
     fixed("oom-score-adj", Kind::Enum(&["no", "yes", "relative", "absolute"]), "no", NO_PROCESS, PROCESS),
     fixed("oom-score-adj-values", Kind::Text, "0 200 800", NO_PROCESS, PROCESS),
     fixed("pidfile", Kind::Text, "", NO_PROCESS, PROCESS),
@@ -367,8 +337,6 @@ pub(super) const REDIS: &[Parameter] = &[
     idle("shutdown-on-sigint", Kind::Text, "default", SHUTDOWN),
     idle("shutdown-on-sigterm", Kind::Text, "default", SHUTDOWN),
     idle("shutdown-timeout", seconds(0, INT_MAX), "10", SHUTDOWN),
-    idle("slowlog-log-slower-than", count(-1, i64::MAX), "10000", SLOWLOG),
-    idle("slowlog-max-len", count(0, i64::MAX), "128", SLOWLOG),
     fixed(
         "socket-mark-id",
         count(0, u32::MAX as i64),
@@ -419,12 +387,6 @@ pub(super) const REDIS: &[Parameter] = &[
     tls("tls-session-cache-size", count(0, INT_MAX), "20480"),
     tls("tls-session-cache-timeout", seconds(0, INT_MAX), "300"),
     tls("tls-session-caching", Kind::Bool, "yes"),
-    idle(
-        "tracking-table-max-keys",
-        count(0, i64::MAX),
-        "1000000",
-        "Without effect: there is no tracking yet.",
-    ),
     fixed(
         "unixsocket",
         Kind::Text,

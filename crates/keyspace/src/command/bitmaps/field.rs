@@ -4,6 +4,7 @@ use super::{BIT_OFFSET, Outcome, STRING_BYTES_MAX, bytes_of, change};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
+    news::Events,
     number::parse_i64,
     reply::Reply,
 };
@@ -218,15 +219,22 @@ pub(in super::super) fn bitfield(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
     if done == steps.len() {
         return Ok(());
     }
+    let mut has_written = false;
     change(ctx, key, len, |bytes| {
         for (field, action) in &steps[done..] {
             let (new, answer) = evaluate(*field, *action, bytes);
             if let Some(new) = new {
                 field.write(bytes, new);
+                has_written = true;
             }
             reply_number(answer, reply);
         }
-    })
+    })?;
+    // A string that has only become longer, because all overflows failed, is not told.
+    if has_written {
+        ctx.notify(Events::STRING, "setbit", key);
+    }
+    Ok(())
 }
 
 /// `BITFIELD_RO key [GET encoding offset ...]`

@@ -35,7 +35,7 @@ fn row<'a>(out: &mut String, name: &str, entries: impl Iterator<Item = &'a Entry
         match entry.state {
             State::Complete => complete += 1,
             State::Partial => partial += 1,
-            State::Later | State::Absent => absent += 1,
+            State::Absent => absent += 1,
         }
     }
     // Writing to a String cannot fail.
@@ -48,7 +48,6 @@ fn family(out: &mut String, group: Group, entries: &[Entry]) {
         let state = match entry.state {
             State::Complete => "complete",
             State::Partial => "partial",
-            State::Later => "not yet",
             State::Absent => "absent",
         };
         let _ = writeln!(out, "| `{}` | {state} | {} |", shown(entry.name), sentence(entry.note));

@@ -1,17 +1,12 @@
 //! Commands on keys, connections and the server.
 
-use super::{Entry, absent, complete, later, partial, with_note};
+use super::{Entry, absent, complete, partial, with_note};
 
-const ACL: &str =
-    "it comes with access control; until then there is one user, `default`, whose password is `requirepass`";
-const CHANNELS: &str = "it comes with publish/subscribe";
-const TRACKING: &str = "it comes with client-side caching";
-const LATENCY: &str = "it comes with what watches over latency";
+const NO_ACL_FILE: &str = "It fails as in a Redis without an ACL file: users are in the log, and durable when ACL SETUSER is answered.";
+const OF_NODE: &str = "Subscribers of this node.";
 const MODULES: &str = "there are no modules: no JSON, search, time series or Bloom filters";
 const SLOTS: &str = "slots are not assigned by hand: one shard has all of them, and nodes join with `--join`";
 const REPLICATION: &str = "replication is the log that all nodes share, not a stream from a primary";
-const TOOLS: &str = "it comes with what else tools expect of a server";
-const MEMORY: &str = "it comes with the limits of memory; INFO memory tells what there is";
 
 pub(super) static GENERIC: &[Entry] = &[
     complete("copy"),
@@ -30,10 +25,17 @@ pub(super) static GENERIC: &[Entry] = &[
     complete("move"),
     complete("object"),
     complete("object|encoding"),
-    with_note("object|freq", "There is no LFU policy yet, and the command says so."),
+    with_note(
+        "object|freq",
+        "As the node that executes it has noted (an LFU policy must be chosen); 5 within transactions and scripts.",
+    ),
     complete("object|help"),
-    with_note("object|idletime", "Always 0: how long a key was idle is not tracked yet."),
-    with_note("object|refcount", "Always 1: values of different keys are not shared."),
+    with_note(
+        "object|idletime",
+        "As the node that executes it has noted: writes count on every node, reads on the node that executes them. 0 within \
+         transactions and scripts.",
+    ),
+    with_note("object|refcount", "As Redis answers; nothing is shared."),
     complete("persist"),
     complete("pexpire"),
     complete("pexpireat"),
@@ -44,7 +46,7 @@ pub(super) static GENERIC: &[Entry] = &[
     complete("renamenx"),
     with_note(
         "restore",
-        "IDLETIME and FREQ are checked and have no effect. Values of modules and zipmaps (before Redis 2.6) \
+        "Each node notes IDLETIME and FREQ by its own clock. Values of modules and zipmaps (before Redis 2.6) \
          are refused.",
     ),
     with_note(
@@ -57,7 +59,7 @@ pub(super) static GENERIC: &[Entry] = &[
         "The order of equal weights, and of what is not sorted, is each server's own; Redis promises none.",
     ),
     with_note("sort_ro", "As SORT."),
-    with_note("touch", "It counts keys; there is no idle time to set back yet."),
+    with_note("touch", "A use on the node that executes it; within transactions and scripts on every node."),
     complete("ttl"),
     complete("type"),
     with_note("unlink", "DEL and UNLINK are the same: what was held is freed bit by bit."),
@@ -116,28 +118,32 @@ pub(super) static TRANSACTIONS: &[Entry] = &[
 ];
 
 pub(super) static CONNECTION: &[Entry] = &[
-    with_note("auth", "There is one user, `default`. On a node that has not caught up it answers LOADING."),
+    with_note("auth", "On a node that has not caught up it answers LOADING."),
     complete("client"),
-    later("client|caching", TRACKING),
+    complete("client|caching"),
     complete("client|getname"),
-    later("client|getredir", TRACKING),
+    complete("client|getredir"),
     complete("client|help"),
     complete("client|id"),
     with_note("client|info", "As CLIENT LIST."),
-    with_note("client|kill", "Connections of this node. There are no other types than `normal` yet."),
+    with_note("client|kill", "Connections of this node, of the types `normal` and `pubsub`."),
     with_note(
         "client|list",
         "Connections of this node. Ids are unique in the cluster. What Quorate does not have is 0: `fd`, \
-         subscriptions, buffers that it does not keep.",
+         buffers that it does not keep.",
     ),
-    with_note("client|no-evict", "Accepted; no connection is closed for its memory yet."),
-    with_note("client|no-touch", "Accepted; usage is not tracked yet."),
+    complete("client|no-evict"),
+    with_note("client|no-touch", "Of reads outside of transactions. What writes is a use on every node."),
     with_note("client|pause", "Clients of this node."),
     complete("client|reply"),
     complete("client|setinfo"),
     complete("client|setname"),
-    later("client|tracking", TRACKING),
-    later("client|trackinginfo", TRACKING),
+    with_note(
+        "client|tracking",
+        "The keys that a script is told of count as read by it. After a change of leader, and when a node takes over a snapshot, clients \
+         are told to drop everything. Who turns tracking off and on again begins anew.",
+    ),
+    complete("client|trackinginfo"),
     with_note("client|unblock", "Connections of this node. What it would have waited for may come first."),
     with_note("client|unpause", "Clients of this node."),
     complete("echo"),
@@ -149,38 +155,46 @@ pub(super) static CONNECTION: &[Entry] = &[
 ];
 
 pub(super) static PUBSUB: &[Entry] = &[
-    later("psubscribe", CHANNELS),
-    later("publish", CHANNELS),
-    later("pubsub", CHANNELS),
-    later("pubsub|channels", CHANNELS),
-    later("pubsub|help", CHANNELS),
-    later("pubsub|numpat", CHANNELS),
-    later("pubsub|numsub", CHANNELS),
-    later("pubsub|shardchannels", CHANNELS),
-    later("pubsub|shardnumsub", CHANNELS),
-    later("punsubscribe", CHANNELS),
-    later("spublish", CHANNELS),
-    later("ssubscribe", CHANNELS),
-    later("subscribe", CHANNELS),
-    later("sunsubscribe", CHANNELS),
-    later("unsubscribe", CHANNELS),
+    complete("psubscribe"),
+    with_note(
+        "publish",
+        "Answers how many subscribers of this node get the message; those of other nodes get it, too. Within a transaction or a \
+         script it answers 0: each node delivers it when it carries the entry out.",
+    ),
+    complete("pubsub"),
+    with_note("pubsub|channels", OF_NODE),
+    complete("pubsub|help"),
+    with_note("pubsub|numpat", OF_NODE),
+    with_note("pubsub|numsub", OF_NODE),
+    with_note("pubsub|shardchannels", OF_NODE),
+    with_note("pubsub|shardnumsub", OF_NODE),
+    complete("punsubscribe"),
+    with_note("spublish", "As PUBLISH. Every node takes every channel: there is one shard."),
+    with_note("ssubscribe", "Every node takes every channel: there is one shard."),
+    complete("subscribe"),
+    complete("sunsubscribe"),
+    complete("unsubscribe"),
 ];
 
 pub(super) static SERVER: &[Entry] = &[
-    later("acl", ACL),
-    later("acl|cat", ACL),
-    later("acl|deluser", ACL),
-    later("acl|dryrun", ACL),
-    later("acl|genpass", ACL),
-    later("acl|getuser", ACL),
-    later("acl|help", ACL),
-    later("acl|list", ACL),
-    later("acl|load", ACL),
-    later("acl|log", ACL),
-    later("acl|save", ACL),
-    later("acl|setuser", ACL),
-    later("acl|users", ACL),
-    later("acl|whoami", ACL),
+    complete("acl"),
+    with_note("acl|cat", "Commands come in the order of the table."),
+    with_note("acl|deluser", "The user is out on every node as soon as the node applies this."),
+    complete("acl|dryrun"),
+    complete("acl|genpass"),
+    complete("acl|getuser"),
+    complete("acl|help"),
+    complete("acl|list"),
+    with_note("acl|load", NO_ACL_FILE),
+    with_note("acl|log", "What this node has refused. Names and keys are cut at 1024 bytes."),
+    with_note("acl|save", NO_ACL_FILE),
+    with_note(
+        "acl|setuser",
+        "In force on every node from one entry of the log on, in which passwords stand as SHA-256 only. The rules of a user \
+         may have 1 MiB; rules may name commands of Redis that are not there yet.",
+    ),
+    complete("acl|users"),
+    complete("acl|whoami"),
     with_note("bgrewriteaof", "As BGSAVE: a snapshot replaces the beginning of the log."),
     with_note(
         "bgsave",
@@ -218,42 +232,54 @@ pub(super) static SERVER: &[Entry] = &[
         "The words in the list [below](#what-may-follow-debug), for tests of clients and servers; those \
          that make a server fail are refused. `enable-debug-command` must allow it.",
     ),
-    later("failover", "QUORATE FAILOVER hands leadership over"),
+    with_note(
+        "failover",
+        "As QUORATE FAILOVER. It answers when it is done; TIMEOUT and FORCE make no difference.",
+    ),
     with_note("flushall", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
     with_note("flushdb", "ASYNC and SYNC are the same: what was held is freed bit by bit."),
-    partial(
+    with_note(
         "info",
-        "Sections `server`, `clients`, `memory`, `persistence`, `stats`, `replication`, `cpu`, `modules`, \
-         `errorstats` (empty), `cluster` and `keyspace`; `commandstats` and `latencystats` are missing, and \
-         some fields.",
+        "The sections and fields of Redis 7.2; what Quorate does not have is 0. Fields of its own begin with \
+         `quorate_`.",
     ),
     with_note("lastsave", "When this node has last written a snapshot."),
-    later("latency", LATENCY),
-    later("latency|doctor", LATENCY),
-    later("latency|graph", LATENCY),
-    later("latency|help", LATENCY),
-    later("latency|histogram", LATENCY),
-    later("latency|history", LATENCY),
-    later("latency|latest", LATENCY),
-    later("latency|reset", LATENCY),
-    later("lolwut", TOOLS),
+    complete("latency"),
+    with_note("latency|doctor", "In words of its own."),
+    complete("latency|graph"),
+    complete("latency|help"),
+    with_note(
+        "latency|histogram",
+        "The time of a command is its execution at the node that its client is connected to: the log is not in it.",
+    ),
+    complete("latency|history"),
+    with_note(
+        "latency|latest",
+        "Events: `command`, `fast-command`, `apply` (an entry of the log), `expire-cycle`, `fsync` (from a second on).",
+    ),
+    complete("latency|reset"),
+    with_note("lolwut", "A picture of its own, whatever the version."),
     complete("memory"),
-    later("memory|doctor", MEMORY),
+    with_note("memory|doctor", "In words of its own."),
     complete("memory|help"),
-    later("memory|malloc-stats", MEMORY),
-    later("memory|purge", MEMORY),
-    later("memory|stats", MEMORY),
+    with_note("memory|malloc-stats", "In words of its own."),
+    with_note("memory|purge", "Accepted: the allocator gives pages back by itself."),
+    with_note("memory|stats", "What is not counted is 0."),
     with_note("memory|usage", "An estimate that follows from the contents, alike on every node."),
-    later("module", "MODULE LIST, which will be empty, comes with what else tools expect of a server"),
-    later("module|help", TOOLS),
-    later("module|list", TOOLS),
+    complete("module"),
+    complete("module|help"),
+    complete("module|list"),
     absent("module|load", MODULES),
     absent("module|loadex", MODULES),
     absent("module|unload", MODULES),
-    later("monitor", TOOLS),
+    with_note(
+        "monitor",
+        "Clients of this node. Of an argument of more than 1 MiB the beginning is shown. A connection in MONITOR takes no \
+         commands on data.",
+    ),
     absent("psync", REPLICATION),
     absent("replconf", REPLICATION),
-    later("replicaof", REPLICATION),
+    with_note("replicaof", "NO ONE; anything else is refused with the way to go."),
     with_note("restore-asking", "As RESTORE."),
     with_note("role", "The leader is the master; others are its slaves. Offsets are indexes of the log."),
     with_note("save", "As BGSAVE, and waits for the end."),
@@ -262,12 +288,12 @@ pub(super) static SERVER: &[Entry] = &[
         "Leadership is handed over first. SAVE, NOSAVE, NOW and FORCE make no difference; there is nothing \
          to ABORT. Not within MULTI.",
     ),
-    later("slaveof", REPLICATION),
-    later("slowlog", LATENCY),
-    later("slowlog|get", LATENCY),
-    later("slowlog|help", LATENCY),
-    later("slowlog|len", LATENCY),
-    later("slowlog|reset", LATENCY),
+    with_note("slaveof", "As REPLICAOF."),
+    complete("slowlog"),
+    with_note("slowlog|get", "Commands of this node's clients; as LATENCY HISTOGRAM, without the log."),
+    complete("slowlog|help"),
+    complete("slowlog|len"),
+    complete("slowlog|reset"),
     complete("swapdb"),
     absent("sync", REPLICATION),
     with_note("time", "The clock of the node. Within a transaction or a script it is the log's time."),
@@ -283,29 +309,36 @@ pub(super) static CLUSTER: &[Entry] = &[
     with_note("cluster|countkeysinslot", "It goes through all keys."),
     absent("cluster|delslots", SLOTS),
     absent("cluster|delslotsrange", SLOTS),
-    later("cluster|failover", "QUORATE FAILOVER hands leadership over"),
+    with_note(
+        "cluster|failover",
+        "Leadership is handed over to the node that is asked. FORCE and TAKEOVER make no difference: nobody leads without a \
+         majority.",
+    ),
     absent("cluster|flushslots", SLOTS),
     absent("cluster|forget", "QUORATE NODE REMOVE removes a member"),
     with_note("cluster|getkeysinslot", "It goes through all keys."),
     complete("cluster|help"),
     with_note("cluster|info", "One shard: `cluster_size` is 1."),
     complete("cluster|keyslot"),
-    later("cluster|links", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
+    absent(
+        "cluster|links",
+        "nodes have a connection for each class of traffic; QUORATE NODE LIST tells who answers",
+    ),
     absent("cluster|meet", "nodes join with `--join`"),
     complete("cluster|myid"),
-    later("cluster|myshardid", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
+    complete("cluster|myshardid"),
     with_note(
         "cluster|nodes",
         "The leader has all slots; every node takes every command, so there are no redirections.",
     ),
-    later("cluster|replicas", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
+    complete("cluster|replicas"),
     absent("cluster|replicate", REPLICATION),
     absent("cluster|reset", SLOTS),
     absent("cluster|saveconfig", SLOTS),
     absent("cluster|set-config-epoch", SLOTS),
     absent("cluster|setslot", SLOTS),
     with_note("cluster|shards", "One shard has all slots."),
-    later("cluster|slaves", "CLUSTER NODES and QUORATE NODE LIST tell the same"),
+    complete("cluster|slaves"),
     with_note(
         "cluster|slots",
         "The leader has all slots; every node takes every command, so there are no redirections.",

@@ -48,7 +48,7 @@ impl Digest {
             }
             Value::Stream(stream) => self.stream(stream),
         }
-        if record.expire_at_ms != 0 {
+        if record.expire_at_ms() != 0 {
             self.toggle(b"!!expire!!");
         }
     }

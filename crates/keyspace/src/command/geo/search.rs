@@ -340,7 +340,8 @@ fn write(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, form: Form) -> Outcome {
         None => query.reply(reply, &found),
         Some(key) => {
             let all = query.scored(&found);
-            sorted_sets::store(ctx, reply, key, all);
+            let event = if form.is_search() { "geosearchstore" } else { "georadiusstore" };
+            sorted_sets::store(ctx, reply, event, key, all);
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Commands that take an element from one list and give it to another.
 
-use super::{Outcome, drop_elements, popping::wait_or};
+use super::{Outcome, drop_elements, popping::wait_or, tell_popped, tell_pushed};
 use crate::{
     command::waiting::seconds,
     context::WriteCtx,
@@ -74,6 +74,8 @@ fn move_element(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, from: End, to: En
             list.push(to, &element);
             list.encode_after_shrinking(limit);
         }
+        tell_pushed(ctx, source, to);
+        tell_popped(ctx, source, from);
         return Ok(());
     }
     match ctx.modify_list(destination)? {
@@ -88,5 +90,6 @@ fn move_element(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, from: End, to: En
             ctx.set(destination, list, Expiry::Clear);
         }
     }
+    tell_pushed(ctx, destination, to);
     drop_elements(ctx, source, from, 1, len)
 }

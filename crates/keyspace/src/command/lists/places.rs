@@ -4,6 +4,7 @@ use super::{Outcome, index_range};
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
+    news::Events,
     number::parse_i64,
     reply::Reply,
     types::list::List,
@@ -40,6 +41,7 @@ pub(in crate::command) fn lset(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) ->
         list.set(index, element);
         list.encode_after_shrinking(limit);
     }
+    ctx.notify(Events::LIST, "lset", key);
     reply.ok();
     Ok(())
 }
@@ -65,6 +67,7 @@ pub(in crate::command) fn linsert(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>)
         list.insert(index + offset, element);
         reply.count(list.len());
     }
+    ctx.notify(Events::LIST, "linsert", key);
     Ok(())
 }
 
@@ -83,8 +86,12 @@ pub(in crate::command) fn lrem(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) ->
         found.reverse();
     }
     reply.count(found.len());
-    if found.len() == list.len() {
-        ctx.remove(key);
+    let leaves_none = found.len() == list.len();
+    if !found.is_empty() {
+        ctx.notify(Events::LIST, "lrem", key);
+    }
+    if leaves_none {
+        ctx.delete(key);
     } else if !found.is_empty()
         && let Some(list) = ctx.modify_list(key)?
     {
@@ -111,11 +118,12 @@ pub(in crate::command) fn ltrim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -
     if let Some(list) = ctx.get_list(key)? {
         let len = list.len();
         let (start, count) = index_range(start, stop, len);
+        let changes = count < len || list.shrinks(limit);
+        // Even if nothing goes, as in Redis.
+        ctx.notify(Events::LIST, "ltrim", key);
         if count == 0 {
-            ctx.remove(key);
-        } else if (count < len || list.shrinks(limit))
-            && let Some(list) = ctx.modify_list(key)?
-        {
+            ctx.delete(key);
+        } else if changes && let Some(list) = ctx.modify_list(key)? {
             list.keep(start, count);
             list.encode_after_shrinking(limit);
         }

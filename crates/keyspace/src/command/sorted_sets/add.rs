@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::Outcome;
 use crate::{
-    context::WriteCtx, error::CommandError, keyspace::Expiry, number::parse_f64, reply::Reply, rules::Rules,
-    types::sorted_set::SortedSet,
+    context::WriteCtx, error::CommandError, keyspace::Expiry, news::Events, number::parse_f64, reply::Reply,
+    rules::Rules, types::sorted_set::SortedSet,
 };
 
 /// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]`
@@ -184,6 +184,9 @@ pub(in crate::command) fn add(
                 }
             }
         }
+    }
+    if summary.added + summary.updated > 0 {
+        ctx.notify(Events::SORTED_SET, if options.incr { "zincr" } else { "zadd" }, key);
     }
     summary.reply(reply, &options);
     Ok(())

@@ -200,14 +200,14 @@ fn reply_combination(
 fn store_combination(
     ctx: &mut WriteCtx<'_>,
     reply: &mut Reply<'_>,
-    command: &str,
+    command: &'static str,
     operation: Operation,
 ) -> Outcome {
     let get = |key: &[u8]| ctx.get(key);
     let combination = Combination::parse(command, operation, Kind::Store, &ctx.args[2..], get)?;
     let members = combination.members(&ctx.rules());
     let all = members.iter().map(|(member, score)| Scored::from((&**member, *score))).collect();
-    store(ctx, reply, ctx.arg(1), all);
+    store(ctx, reply, command, ctx.arg(1), all);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(in crate::command) fn pop(
     let (len, taken) = (set.len(), count.min(set.len()));
     let ranks = if end == End::Min { 0..taken } else { len - taken..len };
     set.range(ranks.clone(), end == End::Max).for_each(|(member, score)| tell(member, score));
-    remove_ranks(ctx, key, ranks, len)
+    remove_ranks(ctx, if end == End::Min { "zpopmin" } else { "zpopmax" }, key, ranks, len)
 }
 
 /// `ZPOPMIN key [count]`

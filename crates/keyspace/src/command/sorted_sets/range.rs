@@ -9,6 +9,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     number::parse_i64,
     reply::Reply,
     rules::Rules,
@@ -147,7 +148,7 @@ pub(in crate::command) fn zrangestore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<
         None => Vec::new(),
     };
     lose_negative_zeros(&ctx.rules(), &mut all, matches!(selection.bounds, Bounds::Rank(..)));
-    store(ctx, reply, ctx.arg(1), all);
+    store(ctx, reply, "zrangestore", ctx.arg(1), all);
     Ok(())
 }
 
@@ -163,14 +164,21 @@ fn lose_negative_zeros(rules: &Rules, all: &mut [Scored], is_number_known: bool)
     }
 }
 
-/// Puts these in the place of what a key holds, nothing if there are none, and answers their number.
-pub(in crate::command) fn store(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, key: &[u8], all: Vec<Scored>) {
+/// Puts these in the place of what a key holds, nothing if there are none, tells so, and answers their number.
+pub(in crate::command) fn store(
+    ctx: &mut WriteCtx<'_>,
+    reply: &mut Reply<'_>,
+    event: &'static str,
+    key: &[u8],
+    all: Vec<Scored>,
+) {
     reply.count(all.len());
     if all.is_empty() {
-        ctx.remove(key);
+        ctx.delete(key);
     } else {
         let set = SortedSet::of(&ctx.rules(), all);
         ctx.set(key, set, Expiry::Clear);
+        ctx.notify(Events::SORTED_SET, event, key);
     }
 }
 
@@ -197,7 +205,7 @@ pub(in crate::command) fn zlexcount(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) ->
     reply_count(ctx, reply, By::Lex)
 }
 
-fn remove_range(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, by: By) -> Outcome {
+fn remove_range(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, event: &'static str, by: By) -> Outcome {
     let bounds = Bounds::parse(by, ctx.arg(2), ctx.arg(3))?;
     let Some(set) = ctx.get_sorted_set(ctx.arg(1))? else {
         reply.int(0);
@@ -205,12 +213,13 @@ fn remove_range(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>, by: By) -> Outcom
     };
     let (ranks, len) = (bounds.ranks(set, false), set.len());
     reply.count(ranks.len());
-    remove_ranks(ctx, ctx.arg(1), ranks, len)
+    remove_ranks(ctx, event, ctx.arg(1), ranks, len)
 }
 
-/// Removes the members at these ranks, of `len` altogether, and the key with the last one.
+/// Removes the members at these ranks, of `len` altogether, and the key with the last one, and tells so.
 pub(super) fn remove_ranks(
     ctx: &mut WriteCtx<'_>,
+    event: &'static str,
     key: &[u8],
     ranks: std::ops::Range<usize>,
     len: usize,
@@ -219,8 +228,9 @@ pub(super) fn remove_ranks(
     if ranks.is_empty() {
         return Ok(());
     }
+    ctx.notify(Events::SORTED_SET, event, key);
     if ranks.len() == len {
-        ctx.remove(key);
+        ctx.delete(key);
     } else if let Some(set) = ctx.modify_sorted_set(key)? {
         set.remove_range(&rules, ranks);
     }
@@ -229,15 +239,15 @@ pub(super) fn remove_ranks(
 
 /// `ZREMRANGEBYRANK key start stop`
 pub(in crate::command) fn zremrangebyrank(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    remove_range(ctx, reply, By::Rank)
+    remove_range(ctx, reply, "zremrangebyrank", By::Rank)
 }
 
 /// `ZREMRANGEBYSCORE key min max`
 pub(in crate::command) fn zremrangebyscore(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    remove_range(ctx, reply, By::Score)
+    remove_range(ctx, reply, "zremrangebyscore", By::Score)
 }
 
 /// `ZREMRANGEBYLEX key min max`
 pub(in crate::command) fn zremrangebylex(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    remove_range(ctx, reply, By::Lex)
+    remove_range(ctx, reply, "zremrangebylex", By::Lex)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Outcome, exact_id,
-    groups::{idle_ms, no_such_key_or_group},
+    groups::{idle_ms, no_such_key_or_group, tell_consumer},
     interval_start, reply_entry, reply_id, shown,
 };
 use crate::{
@@ -98,8 +98,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn carry_out(&self, group: &mut Group, consumer: &[u8], now_ms: u64, change: impl Fn(&mut Pending)) {
-        group.see_consumer(consumer, now_ms);
+    /// Whether the consumer is new.
+    fn carry_out(
+        &self,
+        group: &mut Group,
+        consumer: &[u8],
+        now_ms: u64,
+        change: impl Fn(&mut Pending),
+    ) -> bool {
+        let is_new = group.see_consumer(consumer, now_ms);
         for &id in &self.gone {
             group.acknowledge(id);
         }
@@ -109,6 +116,7 @@ impl Plan {
         if !self.claimed.is_empty() {
             group.mark_active(consumer, now_ms);
         }
+        is_new
     }
 }
 
@@ -137,12 +145,15 @@ pub(in crate::command) fn xclaim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
         };
     };
     let Some(stream) = ctx.modify_groups(key) else { return Ok(()) };
-    stream.modify_group(name, |group| {
+    let is_new = stream.modify_group(name, |group| {
         if args.last_id > group.last_id() {
             group.set_last_id(args.last_id, group.entries_read());
         }
-        plan.carry_out(group, consumer, now_ms, change);
+        plan.carry_out(group, consumer, now_ms, change)
     });
+    if is_new == Some(true) {
+        tell_consumer(ctx, key);
+    }
     Ok(())
 }
 
@@ -220,7 +231,10 @@ pub(in crate::command) fn xautoclaim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'
         pending.deliveries = pending.deliveries.wrapping_add(u64::from(!args.just_id));
     };
     let Some(stream) = ctx.modify_groups(key) else { return Ok(()) };
-    stream.modify_group(name, |group| plan.carry_out(group, consumer, now_ms, change));
+    let is_new = stream.modify_group(name, |group| plan.carry_out(group, consumer, now_ms, change));
+    if is_new == Some(true) {
+        tell_consumer(ctx, key);
+    }
     Ok(())
 }
 

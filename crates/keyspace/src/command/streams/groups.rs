@@ -6,6 +6,7 @@ use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Expiry,
+    news::Events,
     reply::Reply,
     types::stream::{Group, Pending, Stream, StreamId},
 };
@@ -114,6 +115,7 @@ pub(in crate::command) fn create(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
             ctx.set(key, stream, Expiry::Clear);
         }
     }
+    ctx.notify(Events::STREAM, "xgroup-create", key);
     reply.ok();
     Ok(())
 }
@@ -134,6 +136,7 @@ pub(in crate::command) fn set_id(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) 
     if let Some(stream) = ctx.modify_groups_and_tell(key) {
         stream.modify_group(name, |group| group.set_last_id(id, options.entries_read));
     }
+    ctx.notify(Events::STREAM, "xgroup-setid", key);
     reply.ok();
     Ok(())
 }
@@ -144,8 +147,16 @@ pub(in crate::command) fn destroy(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>)
     let exists = stream_of(ctx)?.group(name).is_some();
     let destroyed =
         exists && ctx.modify_groups_and_tell(key).is_some_and(|stream| stream.destroy_group(name));
+    if destroyed {
+        ctx.notify(Events::STREAM, "xgroup-destroy", key);
+    }
     reply.int(i64::from(destroyed));
     Ok(())
+}
+
+/// Tells that a group has a consumer more.
+pub(super) fn tell_consumer(ctx: &mut WriteCtx<'_>, key: &[u8]) {
+    ctx.notify(Events::STREAM, "xgroup-createconsumer", key);
 }
 
 /// `XGROUP CREATECONSUMER key group consumer`
@@ -154,6 +165,7 @@ pub(in crate::command) fn create_consumer(ctx: &mut WriteCtx<'_>, reply: &mut Re
     let is_new = group_of(ctx)?.consumer(consumer).is_none();
     if is_new {
         modify_group(ctx, key, name, |group| group.create_consumer(consumer, now_ms));
+        tell_consumer(ctx, key);
     }
     reply.int(i64::from(is_new));
     Ok(())
@@ -167,6 +179,9 @@ pub(in crate::command) fn delete_consumer(ctx: &mut WriteCtx<'_>, reply: &mut Re
         true => modify_group(ctx, key, name, |group| group.delete_consumer(consumer)).flatten(),
         false => None,
     };
+    if exists {
+        ctx.notify(Events::STREAM, "xgroup-delconsumer", key);
+    }
     reply.count(pending.unwrap_or(0));
     Ok(())
 }

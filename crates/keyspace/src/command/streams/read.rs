@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Outcome, exact_id, integer, reply_entries, reply_entry, reply_id, shown};
+use super::{Outcome, exact_id, groups::tell_consumer, integer, reply_entries, reply_entry, reply_id, shown};
 use crate::{
     command::waiting,
     context::{ReadCtx, WriteCtx},
@@ -268,8 +268,8 @@ pub(in crate::command) fn read_in_group(
                 From::Behind(id) => give_history(stream, group, id, args.count, reply),
             };
         }
-        if let Some(stream) = ctx.modify_groups(key) {
-            given.note(stream, group, now_ms);
+        if ctx.modify_groups(key).is_some_and(|stream| given.note(stream, group, now_ms)) {
+            tell_consumer(ctx, key);
         }
     }
     match served {
@@ -289,9 +289,10 @@ struct Given {
 }
 
 impl Given {
-    fn note(&self, stream: &mut Stream, args: GroupArgs<'_>, now_ms: u64) {
-        stream.modify_group(args.group, |group| {
-            group.see_consumer(args.consumer, now_ms);
+    /// Notes it in the group. Whether the consumer is new.
+    fn note(&self, stream: &mut Stream, args: GroupArgs<'_>, now_ms: u64) -> bool {
+        let is_new = stream.modify_group(args.group, |group| {
+            let is_new = group.see_consumer(args.consumer, now_ms);
             group.deliver_again(&self.again, now_ms);
             if let Some(&last) = self.new.last() {
                 group.set_last_id(last, self.entries_read);
@@ -299,7 +300,9 @@ impl Given {
                     group.deliver(args.consumer, &self.new, now_ms);
                 }
             }
+            is_new
         });
+        is_new.unwrap_or(false)
     }
 }
 

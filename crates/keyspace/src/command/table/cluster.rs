@@ -1,6 +1,6 @@
 //! The cluster.
 
-use super::{BASE, arg, categories, flags};
+use super::{BASE, arg, categories, flags, one_of, token};
 use crate::command::{Command, Group, Handler};
 
 pub(super) static CLUSTER: &[Command] = &[
@@ -31,6 +31,19 @@ pub(super) static CLUSTER: &[Command] = &[
                 summary: "Counts the keys of a slot.",
                 group: Group::Cluster,
                 arguments: &[arg("slot", "integer")],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
+                name: "cluster|failover",
+                arity: -2,
+                flags: flags!(ADMIN STALE NO_ASYNC_LOADING),
+                since: "3.0.0",
+                summary: "Hands leadership over to this node.",
+                group: Group::Cluster,
+                arguments: &[
+                    one_of("options", &[token("force", "FORCE"), token("takeover", "TAKEOVER")]).optional()
+                ],
                 handler: Handler::Session,
                 ..BASE
             },
@@ -91,6 +104,17 @@ pub(super) static CLUSTER: &[Command] = &[
                 ..BASE
             },
             Command {
+                name: "cluster|myshardid",
+                arity: 2,
+                flags: flags!(STALE),
+                since: "7.2.0",
+                summary: "Tells the id of the shard, which is the cluster's.",
+                group: Group::Cluster,
+                tips: &["nondeterministic_output"],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
                 name: "cluster|nodes",
                 arity: 2,
                 flags: flags!(STALE),
@@ -103,6 +127,18 @@ pub(super) static CLUSTER: &[Command] = &[
                 ..BASE
             },
             Command {
+                name: "cluster|replicas",
+                arity: 3,
+                flags: flags!(ADMIN STALE),
+                since: "5.0.0",
+                summary: "Describes the nodes that follow the leader.",
+                group: Group::Cluster,
+                tips: &["nondeterministic_output"],
+                arguments: &[arg("node-id", "string")],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
                 name: "cluster|shards",
                 arity: 2,
                 flags: flags!(STALE),
@@ -111,6 +147,18 @@ pub(super) static CLUSTER: &[Command] = &[
                 summary: "Describes the shards and their nodes.",
                 group: Group::Cluster,
                 tips: &["nondeterministic_output"],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
+                name: "cluster|slaves",
+                arity: 3,
+                flags: flags!(ADMIN STALE),
+                since: "3.0.0",
+                summary: "Describes the nodes that follow the leader.",
+                group: Group::Cluster,
+                tips: &["nondeterministic_output"],
+                arguments: &[arg("node-id", "string")],
                 handler: Handler::Session,
                 ..BASE
             },

@@ -109,6 +109,14 @@ pub(super) static DEBUG: &[Command] = &[Command {
             ..DEBUG_BASE
         },
         Command {
+            name: "debug|pause-cron",
+            arity: 3,
+            summary: "Stops or resumes what this node does for its clients once a second.",
+            arguments: SWITCH,
+            handler: Handler::Session,
+            ..DEBUG_BASE
+        },
+        Command {
             name: "debug|populate",
             arity: -3,
             complexity: "O(N) in the number of keys",
@@ -157,6 +165,14 @@ pub(super) static DEBUG: &[Command] = &[Command {
                 token("nosave", "NOSAVE").optional(),
             ],
             handler: Handler::Session,
+            ..DEBUG_BASE
+        },
+        Command {
+            name: "debug|replybuffer",
+            arity: 4,
+            summary: "Does nothing: no buffer is kept for answers, they take what they need.",
+            arguments: &[arg("what", "string"), arg("value", "string")],
+            handler: Handler::Connection(debug::nothing_to_do),
             ..DEBUG_BASE
         },
         Command {

@@ -55,6 +55,16 @@ pub(super) static INTERNAL: &[Command] = &[
         ..BASE
     },
     Command {
+        name: "\0evict",
+        arity: -2,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Drops keys because the leader is short of memory.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::evict),
+        ..BASE
+    },
+    Command {
         name: "\0extract",
         arity: -4,
         flags: flags!(READONLY INTERNAL),

@@ -3,7 +3,7 @@
 use super::{BASE, arg, block, categories, flags, key, key_flags, one_of, range, token};
 use crate::command::{
     Argument, Begin, Command, Find, Group, Handler, KeyFlags, KeySpec, ScriptPolicy, databases, dump, keys,
-    migrate,
+    migrate, object,
 };
 
 /// The key in its own place, or those behind `KEYS`.
@@ -194,6 +194,16 @@ pub(super) static KEYS: &[Command] = &[
         group: Group::Server,
         subcommands: &[
             Command {
+                name: "memory|doctor",
+                arity: 2,
+                since: "4.0.0",
+                summary: "Says in words how the node fares with its memory.",
+                group: Group::Server,
+                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
                 name: "memory|help",
                 arity: 2,
                 flags: flags!(LOADING STALE),
@@ -201,6 +211,36 @@ pub(super) static KEYS: &[Command] = &[
                 summary: "Lists the subcommands.",
                 group: Group::Server,
                 handler: Handler::Read(keys::memory_help),
+                ..BASE
+            },
+            Command {
+                name: "memory|malloc-stats",
+                arity: 2,
+                since: "4.0.0",
+                summary: "Tells what is known of the allocator.",
+                group: Group::Server,
+                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
+                name: "memory|purge",
+                arity: 2,
+                since: "4.0.0",
+                summary: "Does nothing: the allocator gives pages back by itself.",
+                group: Group::Server,
+                tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+                handler: Handler::Session,
+                ..BASE
+            },
+            Command {
+                name: "memory|stats",
+                arity: 2,
+                since: "4.0.0",
+                summary: "Tells what the node's memory is used for.",
+                group: Group::Server,
+                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+                handler: Handler::Session,
                 ..BASE
             },
             Command {
@@ -281,7 +321,7 @@ pub(super) static KEYS: &[Command] = &[
                 group: Group::Generic,
                 tips: &["nondeterministic_output"],
                 arguments: &[key("key", 0)],
-                handler: Handler::Read(keys::object_freq),
+                handler: Handler::Read(object::freq),
                 ..BASE
             },
             Command {
@@ -306,7 +346,7 @@ pub(super) static KEYS: &[Command] = &[
                 group: Group::Generic,
                 tips: &["nondeterministic_output"],
                 arguments: &[key("key", 0)],
-                handler: Handler::Read(keys::object_idletime),
+                handler: Handler::Read(object::idletime),
                 ..BASE
             },
             Command {

@@ -188,11 +188,13 @@ impl Group {
         }
     }
 
-    /// Notes that a consumer wants entries; it is made if there is none of this name.
-    pub(crate) fn see_consumer(&mut self, name: &[u8], now_ms: u64) {
-        if !self.create_consumer(name, now_ms) {
+    /// Notes that a consumer wants entries; it is made if there is none of this name. Whether it was made.
+    pub(crate) fn see_consumer(&mut self, name: &[u8], now_ms: u64) -> bool {
+        let is_new = self.create_consumer(name, now_ms);
+        if !is_new {
             self.modify_consumer(name, |consumer| consumer.seen_ms = now_ms);
         }
+        is_new
     }
 
     fn modify_consumer<R>(&mut self, name: &[u8], change: impl FnOnce(&mut Consumer) -> R) -> Option<R> {

@@ -1,0 +1,425 @@
+//! Client-side caching: which of this node's clients may hold copies of which keys, and tells them when those change
+//! (<https://redis.io/docs/latest/develop/reference/client-side-caching/>).
+//!
+//! A client registers a key when the *answer* with its value is made, not when its command arrives: a change between the two
+//! would otherwise use up the registration before the client has the new value. What an entry changed is told right after it
+//! was applied here, whoever wrote it and on whatever node; and answers of later states come later. So a client that has read
+//! everything it was sent never holds a value older than what it was told. After a change of leader, or when the state
+//! jumps to a snapshot, everybody is told to drop everything (R18).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::rc::{Rc, Weak};
+
+use quorate_keyspace::{CommandError, Interest, Reply};
+use quorate_resp::Protocol;
+use tokio::sync::Notify;
+
+use crate::channels::Kind;
+use crate::connection::Connection;
+use crate::registered::Registered;
+
+/// Where a client of RESP2 hears of invalidations.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// What CLIENT TRACKING ON asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Every key with one of the prefixes, read or not.
+    pub(crate) bcast: bool,
+    /// Of `bcast`; none is every key.
+    pub(crate) prefixes: Vec<Vec<u8>>,
+    /// Only what is read behind CLIENT CACHING YES.
+    pub(crate) optin: bool,
+    /// All but what is read behind CLIENT CACHING NO.
+    pub(crate) optout: bool,
+    /// Not what this client itself changes.
+    pub(crate) noloop: bool,
+    /// Tell this client instead; 0 is none.
+    pub(crate) redirect: u64,
+}
+
+/// The keys of commands that are not answered yet, and the number of each of these commands.
+pub(crate) type Awaited = VecDeque<(u64, Vec<Box<[u8]>>)>;
+
+/// What a connection that caches values has asked for.
+#[derive(Default)]
+pub(crate) struct Tracked {
+    pub(crate) options: Options,
+    /// CLIENT CACHING, for the command or transaction that follows.
+    pub(crate) caching: Cell<Option<bool>>,
+    /// The client to be told is gone.
+    pub(crate) is_broken: Cell<bool>,
+    awaited: RefCell<Awaited>,
+}
+
+impl Tracked {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Whether the keys of a read are to be registered.
+    pub(crate) fn wants(&self) -> bool {
+        let Options { bcast, optin, optout, .. } = self.options;
+        !bcast
+            && (!optin || self.caching.get() == Some(true))
+            && (!optout || self.caching.get() != Some(false))
+    }
+
+    /// These keys are read by the command of that number.
+    pub(crate) fn await_answer(&self, number: u64, keys: Vec<Box<[u8]>>) {
+        self.awaited.borrow_mut().push_back((number, keys));
+    }
+
+    /// The keys of commands up to this one, which is answered.
+    pub(crate) fn answered(&self, number: u64) -> Vec<Box<[u8]>> {
+        let mut awaited = self.awaited.borrow_mut();
+        let mut keys = Vec::new();
+        while awaited.front().is_some_and(|(n, _)| *n <= number) {
+            keys.extend(awaited.pop_front().into_iter().flat_map(|(_, keys)| keys));
+        }
+        keys
+    }
+}
+
+/// Who may hold a copy of a key, by client id.
+type Table = BTreeMap<Box<[u8]>, BTreeSet<u64>>;
+
+/// The table may take so many bytes: beyond, keys are given up.
+const TABLE_BYTES_MAX: usize = 256 << 20;
+/// What a key in it takes beside its name, and each of its clients.
+const KEY_BYTES: usize = 160;
+const CLIENT_BYTES: usize = 16;
+/// What a prefix takes beside its bytes.
+const PREFIX_BYTES: usize = 64;
+/// A table that is not needed any more is freed in steps of so many keys.
+const FREE_STEP: usize = 1024;
+/// So many prefixes of all clients are compared to say how many different ones there are.
+const PREFIXES_COMPARED: usize = 10_000;
+
+/// See the module.
+pub(crate) struct Tracking {
+    /// Who may hold a copy of a key, by client id.
+    keys: RefCell<Table>,
+    /// Beyond so many keys others are given up, whose clients are told; 0 is any number (`tracking-table-max-keys`).
+    keys_max: Cell<usize>,
+    /// The key that was given up last: the next one is the one behind it.
+    hand: RefCell<Vec<u8>>,
+    /// Entries in all sets of `keys`.
+    items: Cell<usize>,
+    /// What `keys` takes, about.
+    bytes: Cell<usize>,
+    /// Tables that nobody needs any more, and who frees them.
+    discarded: RefCell<Vec<Table>>,
+    discarding: Notify,
+    /// What prefixes take is counted here.
+    registered: Rc<Registered>,
+    /// Clients that have tracking on, but for those with BCAST.
+    readers: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    /// Those with BCAST.
+    listeners: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    /// What they are to be told of: keys, and the client that changed each last.
+    gathered: RefCell<BTreeMap<Box<[u8]>, Option<u64>>>,
+    /// All clients of the node: one may be told instead of another.
+    connections: Rc<Connections>,
+    interest: Rc<Cell<Interest>>,
+}
+
+/// The empty one stands for every key.
+fn own_or_every(prefixes: &[Vec<u8>]) -> Vec<&[u8]> {
+    if prefixes.is_empty() { vec![b""] } else { prefixes.iter().map(Vec::as_slice).collect() }
+}
+
+/// What prefixes take.
+fn bytes_of(prefixes: &[Vec<u8>]) -> usize {
+    prefixes.iter().map(|prefix| PREFIX_BYTES + prefix.len()).sum()
+}
+
+/// How much is tracked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Keys that clients may have copies of.
+    pub(crate) keys: usize,
+    /// The same, each counted for each of its clients.
+    pub(crate) items: usize,
+    /// Different prefixes of BCAST.
+    pub(crate) prefixes: usize,
+    /// Clients with tracking on.
+    pub(crate) clients: usize,
+}
+
+/// The clients of a node by id.
+pub(crate) type Connections = RefCell<BTreeMap<u64, Weak<Connection>>>;
+
+impl Tracking {
+    /// `interest` is what the replica looks at.
+    pub(crate) fn new(
+        connections: Rc<Connections>,
+        interest: Rc<Cell<Interest>>,
+        registered: Rc<Registered>,
+    ) -> Self {
+        Self {
+            keys: RefCell::default(),
+            keys_max: Cell::new(0),
+            hand: RefCell::default(),
+            items: Cell::new(0),
+            bytes: Cell::new(0),
+            discarded: RefCell::default(),
+            discarding: Notify::new(),
+            registered,
+            readers: RefCell::default(),
+            listeners: RefCell::default(),
+            gathered: RefCell::default(),
+            connections,
+            interest,
+        }
+    }
+
+    /// CLIENT TRACKING ON.
+    ///
+    /// # Errors
+    /// If its prefixes would take too much memory.
+    pub(crate) fn begin(&self, c: &Rc<Connection>, options: Options) -> Result<(), CommandError> {
+        let before: usize =
+            c.tracked.borrow().as_ref().map_or(0, |tracked| bytes_of(&tracked.options.prefixes));
+        self.registered.take(c, bytes_of(&options.prefixes).saturating_sub(before))?;
+        let clients = if options.bcast { &self.listeners } else { &self.readers };
+        clients.borrow_mut().insert(c.id, Rc::downgrade(c));
+        *c.tracked.borrow_mut() = Some(Rc::new(Tracked::new(options)));
+        self.interest.set(Interest { keys: true, ..self.interest.get() });
+        Ok(())
+    }
+
+    /// CLIENT TRACKING OFF, or the end of the connection. What it had registered goes when it changes.
+    pub(crate) fn end(&self, c: &Connection) {
+        let Some(tracked) = c.tracked.take() else { return };
+        self.registered.give(c, bytes_of(&tracked.options.prefixes));
+        let (mut readers, mut listeners) = (self.readers.borrow_mut(), self.listeners.borrow_mut());
+        readers.remove(&c.id);
+        listeners.remove(&c.id);
+        if readers.is_empty() {
+            self.forget_all();
+        }
+        let keys = !readers.is_empty() || !listeners.is_empty();
+        self.interest.set(Interest { keys, ..self.interest.get() });
+    }
+
+    /// A client got the values of these keys.
+    pub(crate) fn register(&self, c: &Connection, keys: Vec<Box<[u8]>>) {
+        keys.into_iter().for_each(|key| self.insert(c, key));
+        self.give_up_keys();
+    }
+
+    fn insert(&self, c: &Connection, key: Box<[u8]>) {
+        let mut table = self.keys.borrow_mut();
+        let (len, had) = (key.len(), table.len());
+        if table.entry(key).or_default().insert(c.id) {
+            self.items.set(self.items.get() + 1);
+            let of_key = (table.len() - had) * (KEY_BYTES + len);
+            self.bytes.set(self.bytes.get() + of_key + CLIENT_BYTES);
+        }
+    }
+
+    /// What this client has cached it may not trust, if it has tracking on.
+    pub(crate) fn tell_to_drop_all(&self, c: &Rc<Connection>) {
+        if let Some(tracked) = c.tracked.borrow().clone() {
+            self.tell(c, &tracked, None);
+        }
+    }
+
+    /// From now on no more keys than this are kept.
+    pub(crate) fn limit_keys(&self, max: usize) {
+        self.keys_max.set(max);
+        self.give_up_keys();
+    }
+
+    /// No key is registered any more.
+    fn forget_all(&self) {
+        let table = self.keys.take();
+        self.items.set(0);
+        self.bytes.set(0);
+        if table.len() > FREE_STEP {
+            self.discarded.borrow_mut().push(table);
+            self.discarding.notify_one();
+        }
+    }
+
+    /// Frees, in short steps and for ever, what is not needed any more.
+    pub(crate) async fn tidy(&self) {
+        loop {
+            let table = self.discarded.borrow_mut().pop();
+            let Some(mut table) = table else {
+                self.discarding.notified().await;
+                continue;
+            };
+            while !table.is_empty() {
+                (0..FREE_STEP).map_while(|_| table.pop_first()).for_each(drop);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Keys beyond the limit, whose clients are told.
+    fn give_up_keys(&self) {
+        let is_full = || {
+            let (keys, max) = (self.keys.borrow().len(), self.keys_max.get());
+            max > 0 && keys > max || self.bytes.get() > TABLE_BYTES_MAX
+        };
+        while is_full() {
+            let key = self.next_to_give_up();
+            self.tell_readers(&key, None);
+        }
+    }
+
+    /// The key behind the one that was given up last.
+    fn next_to_give_up(&self) -> Box<[u8]> {
+        let (keys, mut hand) = (self.keys.borrow(), self.hand.borrow_mut());
+        let after = keys.range::<[u8], _>((Bound::Excluded(&hand[..]), Bound::Unbounded)).next();
+        let (key, _) = after.or_else(|| keys.first_key_value()).expect("there are too many");
+        hand.clear();
+        hand.extend_from_slice(key);
+        key.clone()
+    }
+
+    /// A key has changed, by a command of the client `by`. Clients with BCAST hear of it by [`Self::broadcast`].
+    pub(crate) fn changed(&self, key: &[u8], by: Option<u64>) {
+        self.tell_readers(key, by);
+        if !self.listeners.borrow().is_empty() {
+            self.gathered.borrow_mut().insert(key.into(), by);
+        }
+    }
+
+    /// An entry was applied: clients with BCAST are told at once of all keys that it changed, a message for each prefix.
+    pub(crate) fn broadcast(&self) {
+        let gathered = self.gathered.take();
+        if gathered.is_empty() {
+            return;
+        }
+        let listeners: Vec<_> = self.listeners.borrow().values().filter_map(Weak::upgrade).collect();
+        for c in listeners {
+            let Some(tracked) = c.tracked.borrow().clone() else { continue };
+            let Options { prefixes, noloop, .. } = &tracked.options;
+            for prefix in meant(prefixes, &gathered) {
+                let keys: Vec<&[u8]> = gathered
+                    .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
+                    .take_while(|(key, _)| key.starts_with(prefix))
+                    .filter(|(_, by)| !(*noloop && **by == Some(c.id)))
+                    .map(|(key, _)| &key[..])
+                    .collect();
+                if !keys.is_empty() {
+                    self.tell(&c, &tracked, Some(&keys));
+                }
+            }
+        }
+    }
+
+    /// Tells those who may hold a copy of a key.
+    fn tell_readers(&self, key: &[u8], by: Option<u64>) {
+        let Some(registered) = self.keys.borrow_mut().remove(key) else { return };
+        self.items.set(self.items.get() - registered.len());
+        self.bytes.set(self.bytes.get() - KEY_BYTES - key.len() - registered.len() * CLIENT_BYTES);
+        for id in registered {
+            let Some(c) = self.readers.borrow().get(&id).and_then(Weak::upgrade) else { continue };
+            let Some(tracked) = c.tracked.borrow().clone() else { continue };
+            if tracked.options.noloop && by == Some(id) {
+                // It may have read the key behind its own change, in the same entry: somebody else's change it must hear of.
+                self.insert(&c, key.into());
+            } else {
+                self.tell(&c, &tracked, Some(&[key]));
+            }
+        }
+    }
+
+    /// Any key may have changed: everybody is told to drop everything.
+    pub(crate) fn all_changed(&self) {
+        self.forget_all();
+        self.gathered.borrow_mut().clear();
+        for clients in [&self.readers, &self.listeners] {
+            let clients: Vec<_> = clients.borrow().values().filter_map(Weak::upgrade).collect();
+            for c in clients {
+                if let Some(tracked) = c.tracked.borrow().clone() {
+                    self.tell(&c, &tracked, None);
+                }
+            }
+        }
+    }
+
+    /// Tells a client, or the one that is told instead, of some keys or of all.
+    fn tell(&self, c: &Rc<Connection>, tracked: &Tracked, keys: Option<&[&[u8]]>) {
+        let redirect = tracked.options.redirect;
+        let target = match redirect {
+            0 => Some(c.clone()),
+            id => self.connections.borrow().get(&id).and_then(Weak::upgrade),
+        };
+        let Some(target) = target else {
+            tracked.is_broken.set(true);
+            if c.protocol.get() == Protocol::Resp3 {
+                feed(c, &mut |reply| {
+                    reply.push(2);
+                    reply.bulk(b"tracking-redir-broken");
+                    reply.int(redirect as i64);
+                });
+            }
+            return;
+        };
+        let keys = |reply: &mut Reply<'_>| match keys {
+            Some(keys) => {
+                reply.array(keys.len());
+                keys.iter().for_each(|key| reply.bulk(key));
+            }
+            None => reply.null_array(),
+        };
+        if target.protocol.get() == Protocol::Resp3 {
+            feed(&target, &mut |reply| {
+                reply.push(2);
+                reply.bulk(b"invalidate");
+                keys(reply);
+            });
+        } else if redirect != 0 && target.subscriptions.borrow().has(Kind::Channel, CHANNEL) {
+            feed(&target, &mut |reply| {
+                reply.array(3);
+                reply.bulk(b"message");
+                reply.bulk(CHANNEL);
+                keys(reply);
+            });
+        }
+    }
+
+    /// For INFO.
+    pub(crate) fn counts(&self) -> Counts {
+        let listeners = self.listeners.borrow();
+        let tracked: Vec<Rc<Tracked>> =
+            listeners.values().filter_map(Weak::upgrade).filter_map(|c| c.tracked.borrow().clone()).collect();
+        let all = || tracked.iter().map(|tracked| tracked.options.prefixes.len().max(1)).sum();
+        // When there are very many, which are the same is not worth the time.
+        let prefixes = match all() {
+            0..=PREFIXES_COMPARED => {
+                tracked.iter().flat_map(|t| own_or_every(&t.options.prefixes)).collect::<BTreeSet<_>>().len()
+            }
+            many => many,
+        };
+        let clients = self.readers.borrow().len() + listeners.len();
+        Counts { keys: self.keys.borrow().len(), items: self.items.get(), prefixes, clients }
+    }
+}
+
+/// Of prefixes in order, of which none begins with another, those that may have something among these keys. None stands for all.
+fn meant<'a>(prefixes: &'a [Vec<u8>], keys: &BTreeMap<Box<[u8]>, Option<u64>>) -> Vec<&'a [u8]> {
+    if prefixes.is_empty() {
+        return vec![b""];
+    }
+    if prefixes.len() <= keys.len() {
+        return prefixes.iter().map(Vec::as_slice).collect();
+    }
+    let of_key = |key: &[u8]| prefixes[..prefixes.partition_point(|prefix| prefix[..] <= *key)].last();
+    let mut meant: Vec<&[u8]> = keys.keys().filter_map(|key| of_key(key)).map(Vec::as_slice).collect();
+    meant.dedup();
+    meant
+}
+
+fn feed(c: &Connection, run: &mut dyn FnMut(&mut Reply<'_>)) {
+    let mut bytes = Vec::new();
+    run(&mut Reply::new(&mut bytes, c.protocol.get()));
+    c.feed(&bytes);
+}
