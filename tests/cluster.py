@@ -127,9 +127,17 @@ class Node:
         assert code == 0, f"{self} ended with {code} after SIGTERM"
 
     def stop(self):
-        """SIGSTOP."""
+        """SIGSTOP. It stands still when this returns: what is sent now, it does not read."""
         self.process.send_signal(signal.SIGSTOP)
         self.stopped = True
+        eventually(self.stands_still, f"{self} stands still")
+
+    def stands_still(self):
+        try:
+            stats = [(task / "stat").read_text() for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
+        except FileNotFoundError:
+            return False
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def cont(self):
         """SIGCONT."""
