@@ -1026,8 +1026,8 @@ impl Replica {
         }
     }
 
-    /// The leader ends what waits for clients of nodes that have ended, that it has not heard of for long, or that are members no more:
-    /// they must not take elements that nobody will ever see.
+    /// The leader ends what waits for clients of nodes that have ended, that it has not heard of for long, or that are members no
+    /// more: they must not take elements that nobody will ever see.
     fn drop_waiters(&self, inner: &mut Inner) {
         let consensus = &self.shared.consensus;
         let waiting = inner.keyspace.waiting_origins();

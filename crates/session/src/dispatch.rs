@@ -176,7 +176,7 @@ impl State {
 
     /// What this client may not send: it has to log in first, only listens, its user lacks the right, or the node is not ready.
     fn refused_to_client(&mut self, command: &'static Command, args: &[&[u8]]) -> Option<Dispatch> {
-        let c = self.connection.clone();
+        let c = &self.connection;
         c.last_command.set(command.name);
         if !c.authenticated.get() && !command.flags.contains(Flags::NO_AUTH) {
             if self.node.requires_password() {

@@ -360,7 +360,7 @@ impl Node {
     /// Users have changed. Who belongs to one that is gone, or listens to what its user may not hear any more, is out at once; what
     /// is left of the rights of others is judged with each command. It is called while entries are applied: it must not ask the
     /// replica.
-    pub(crate) fn users_changed(&self, _before: &Acl, now: &Acl) {
+    pub(crate) fn users_changed(&self, now: &Acl) {
         for connection in self.clients() {
             let user = now.by_number(connection.user.get());
             let may_hear =

@@ -94,9 +94,9 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         access.clone(),
     );
     let told = Rc::downgrade(&node);
-    access.on_change(move |before, now| {
+    access.on_change(move |now| {
         if let Some(node) = told.upgrade() {
-            node.users_changed(before, now);
+            node.users_changed(now);
         }
     });
     let main = async {
