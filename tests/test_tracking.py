@@ -337,6 +337,43 @@ def test_noloop_spares_a_client_its_own_changes_only(cluster, steps):
     assert client.push() == [b"invalidate", [b"k"]]
 
 
+GET_SECOND = "redis.call('SET', KEYS[1], 1) return redis.call('GET', KEYS[2])"
+LIBRARY = f"#!lua name=cached\nredis.register_function('second', function(KEYS) {GET_SECOND} end)"
+
+
+@pytest.mark.parametrize("transacted", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize(
+    "script",
+    [("EVAL", GET_SECOND), ("FCALL", "second"), ("EVAL_RO", "return redis.call('GET', KEYS[2])")],
+    ids=lambda script: script[0],
+)
+def test_a_script_registers_what_it_reads_and_nothing_else(cluster, script, transacted):
+    writer = cluster.nodes[0]
+    writer.call("FUNCTION", "LOAD", "REPLACE", LIBRARY)
+    client = Resp3(cluster.nodes[1])
+    client.call("CLIENT", "TRACKING", "ON")
+    drained(client)
+    command = (*script, 3, "written", "read", "not-touched")
+    if transacted:
+        assert transaction(client, command) == [None]
+    else:
+        assert client.call(*command) is None
+    drained(client)
+    for key in ("written", "not-touched", "read"):
+        writer.call("SET", key, 2)
+    assert client.push() == [b"invalidate", [b"read"]]
+    # What the client did not ask to be told of is not registered either.
+    client.call("CLIENT", "TRACKING", "OFF")
+    client.call("CLIENT", "TRACKING", "ON", "OPTIN")
+    client.call(*command)
+    writer.call("SET", "read", 3)
+    assert client.silent() == []
+    client.call("CLIENT", "CACHING", "YES")
+    client.call(*command)
+    writer.call("SET", "read", 4)
+    assert client.push() == [b"invalidate", [b"read"]]
+
+
 def transaction(client, *steps):
     client.call("MULTI")
     for step in steps:

@@ -1,6 +1,7 @@
 //! A connection as the rest of the node sees it: where its answers go.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use quorate_env::budget::STEP_BYTES;
@@ -141,6 +142,8 @@ pub struct Connection {
     /// Commands given to the replica, and answered, since the connection began.
     pub(crate) begun: Cell<u64>,
     finished: Cell<u64>,
+    /// The numbers of those between whose reads are to be registered for client-side caching.
+    tracked_commands: RefCell<VecDeque<u64>>,
     /// What it listens to.
     pub(crate) subscriptions: RefCell<Subscriptions>,
     /// What it is to be told behind the answer that is being composed.
@@ -219,6 +222,7 @@ impl Connection {
             tracking,
             begun: Cell::new(0),
             finished: Cell::new(0),
+            tracked_commands: RefCell::default(),
             subscriptions: RefCell::default(),
             late: RefCell::default(),
             largest_answer: Cell::new(0),
@@ -291,26 +295,32 @@ impl Connection {
         self.reply_mode.set(if mode == ReplyMode::Skip { ReplyMode::On } else { mode });
     }
 
-    /// It may hold copies of these keys once the last command that it has begun is answered.
-    pub(crate) fn will_have(&self, keys: Vec<Box<[u8]>>) {
-        let Some(tracked) = self.tracked.borrow().clone() else { return };
-        if is_planted(Bug::TrackedAtArrival) {
-            return self.tracking.register(self, keys);
-        }
-        if !keys.is_empty() {
-            tracked.await_answer(self.begun.get(), keys);
-            self.register_answered();
+    /// A command begins, which is to be finished.
+    pub(crate) fn begin_command(&self) {
+        self.begun.set(self.begun.get() + 1);
+        if self.tracked.borrow().as_ref().is_some_and(|tracked| tracked.wants()) {
+            self.track_command();
         }
     }
 
-    /// Registers the keys of answers that are made: from then on it is told of changes.
-    fn register_answered(&self) {
-        let tracked = self.tracked.borrow();
-        if let Some(tracked) = &*tracked {
-            let keys = tracked.answered(self.finished.get());
-            if !keys.is_empty() {
-                self.tracking.register(self, keys);
-            }
+    /// What the command that has just begun reads is to be registered, if the client has tracking on by then.
+    pub(crate) fn track_command(&self) {
+        self.tracked_commands.borrow_mut().push_back(self.begun.get());
+    }
+
+    /// The first command of those that are not finished is.
+    pub(crate) fn finish_command(&self) {
+        let finished = self.finished.get() + 1;
+        self.finished.set(finished);
+        let mut tracked = self.tracked_commands.borrow_mut();
+        while tracked.pop_front_if(|number| *number <= finished).is_some() {}
+    }
+
+    /// Registers what was read for the answer at hand: from then on the client is told of changes.
+    fn register(&self, command: &Command, args: &[&[u8]]) {
+        let is_tracked = || self.tracked_commands.borrow().front() == Some(&(self.finished.get() + 1));
+        if self.tracked.borrow().is_some() && is_tracked() && !is_planted(Bug::TrackedAtArrival) {
+            self.tracking.register(self, command, args);
         }
     }
 
@@ -427,6 +437,7 @@ impl Meter for Connection {
 
     fn end(&self, metered: &Metered<'_>) {
         self.stats.ended(self, metered);
+        self.register(metered.command, metered.args);
     }
 }
 
@@ -464,8 +475,7 @@ impl Client for Connection {
         if self.lane.get() == Lane::Writes {
             self.written.set(index);
         }
-        self.finished.set(self.finished.get() + 1);
-        self.register_answered();
+        self.finish_command();
         let pending = self.pending.get() - 1;
         self.pending.set(pending);
         if pending == 0 {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use quorate_keyspace::acl::Denied;
 use quorate_keyspace::command::{self, Command, Flags, Handler};
 use quorate_keyspace::{CommandError, Keyspace, Meter, Metered, Place, Reply};
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Client;
 
 use crate::commands::{self, Action};
@@ -234,8 +235,8 @@ impl State {
             _ => {}
         }
         let dispatched = match command.handler {
-            Handler::ReadOrWait { waits, .. } if waits(args) => self.write_and_track(command, args),
-            Handler::Write(_) => self.write_and_track(command, args),
+            Handler::ReadOrWait { waits, .. } if waits(args) => self.write(args),
+            Handler::Write(_) => self.write(args),
             Handler::Read(_) | Handler::ReadOrWait { .. } => self.read(command, args),
             Handler::Connection(_) if self.connection.only_listens() => self.session_command(command, args),
             Handler::Connection(_) => self.connection_command(command, args),
@@ -315,21 +316,6 @@ impl State {
         self.node.replica.write_large(&self.client, self.connection.db.get(), args).await;
     }
 
-    /// Scripts read, too: the keys that they are told of.
-    fn write_and_track(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
-        let dispatched = self.write(args);
-        if matches!(dispatched, Dispatch::Done | Dispatch::Large) {
-            self.connection.will_have(self.keys_to_track(command, args));
-        }
-        dispatched
-    }
-
-    /// The keys whose values the client may keep once it has the answer.
-    fn keys_to_track(&self, command: &Command, args: &[&[u8]]) -> Vec<Box<[u8]>> {
-        let wants = self.connection.tracked.borrow().as_ref().is_some_and(|tracked| tracked.wants());
-        if wants { keys_read(command, args) } else { Vec::new() }
-    }
-
     fn read(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
         let (c, db) = (&self.connection, self.connection.db.get());
         if c.pending.get() == 0 && c.readonly.get() && !self.node.leads() {
@@ -339,12 +325,14 @@ impl State {
             return Dispatch::WhenFewer;
         }
         let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
+        if is_planted(Bug::TrackedAtArrival) && c.tracked.borrow().is_some() {
+            self.node.tracking.register(c, command, args);
+        }
         self.enter(lane);
         match lane {
             Lane::Writes => self.node.replica.read_behind_writes(&self.client, db, args),
             Lane::Reads => self.node.replica.read(&self.client, db, args),
         }
-        c.will_have(self.keys_to_track(command, args));
         Dispatch::Done
     }
 
@@ -352,7 +340,7 @@ impl State {
     /// written or read (session-reads).
     fn read_here(&self, command: &Command, args: &[&[u8]]) -> Dispatch {
         let (seed, c) = (self.node.replica.seed(), self.connection.clone());
-        let keys = self.keys_to_track(command, args);
+        c.begin_command();
         let read = move |k: &Keyspace, args: &[&[u8]]| {
             let read = || {
                 c.reply(&mut |reply| {
@@ -364,7 +352,7 @@ impl State {
                 false => read(),
             }
             c.seen.set(k.index());
-            c.will_have(keys);
+            c.finish_command();
         };
         if command.flags.contains(Flags::FAST) {
             self.node.replica.with_keyspace(|k| read(k, args));
@@ -384,7 +372,7 @@ impl State {
             return false;
         }
         c.lane.set(lane);
-        c.begun.set(c.begun.get() + 1);
+        c.begin_command();
         c.pending.set(c.pending.get() + 1);
         true
     }
@@ -533,15 +521,6 @@ impl State {
         });
         Dispatch::Done
     }
-}
-
-/// The keys whose values a client gets from a command.
-fn keys_read(command: &Command, args: &[&[u8]]) -> Vec<Box<[u8]>> {
-    if command.flags.intersects(Flags::WRITE | Flags::PUBSUB) {
-        return Vec::new();
-    }
-    let positions = command.key_positions(args).unwrap_or_default();
-    positions.iter().map(|&i| args[i].into()).collect()
 }
 
 fn owned(args: &[&[u8]]) -> Vec<Vec<u8>> {

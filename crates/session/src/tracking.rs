@@ -1,17 +1,19 @@
 //! Client-side caching: which of this node's clients may hold copies of which keys, and tells them when those change
 //! (<https://redis.io/docs/latest/develop/reference/client-side-caching/>).
 //!
-//! A client registers a key when the *answer* with its value is made, not when its command arrives: a change between the two
-//! would otherwise use up the registration before the client has the new value. What an entry changed is told right after it
-//! was applied here, whoever wrote it and on whatever node; and answers of later states come later. So a client that has read
-//! everything it was sent never holds a value older than what it was told. After a change of leader, or when the state
-//! jumps to a snapshot, everybody is told to drop everything (R18).
+//! A client registers a key when a command *reads* it for the client's answer, be it one that the client has sent, a step of
+//! its transaction or a call of its script; not when the command arrives: a change between the two would otherwise use up
+//! the registration before the client has the new value. What an entry changed is told right after it was applied here,
+//! whoever wrote it and on whatever node; and answers of later states come later. So a client that has read everything it
+//! was sent never holds a value older than what it was told. After a change of leader, or when the state jumps to a
+//! snapshot, everybody is told to drop everything (R18).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::{Rc, Weak};
 
+use quorate_keyspace::command::{Categories, Command, Flags};
 use quorate_keyspace::{CommandError, Interest, Reply};
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
@@ -40,9 +42,6 @@ pub(crate) struct Options {
     pub(crate) redirect: u64,
 }
 
-/// The keys of commands that are not answered yet, and the number of each of these commands.
-pub(crate) type Awaited = VecDeque<(u64, Vec<Box<[u8]>>)>;
-
 /// What a connection that caches values has asked for.
 #[derive(Default)]
 pub(crate) struct Tracked {
@@ -51,7 +50,6 @@ pub(crate) struct Tracked {
     pub(crate) caching: Cell<Option<bool>>,
     /// The client to be told is gone.
     pub(crate) is_broken: Cell<bool>,
-    awaited: RefCell<Awaited>,
 }
 
 impl Tracked {
@@ -59,27 +57,12 @@ impl Tracked {
         Self { options, ..Self::default() }
     }
 
-    /// Whether the keys of a read are to be registered.
+    /// Whether what the next command reads is to be registered.
     pub(crate) fn wants(&self) -> bool {
         let Options { bcast, optin, optout, .. } = self.options;
         !bcast
             && (!optin || self.caching.get() == Some(true))
             && (!optout || self.caching.get() != Some(false))
-    }
-
-    /// These keys are read by the command of that number.
-    pub(crate) fn await_answer(&self, number: u64, keys: Vec<Box<[u8]>>) {
-        self.awaited.borrow_mut().push_back((number, keys));
-    }
-
-    /// The keys of commands up to this one, which is answered.
-    pub(crate) fn answered(&self, number: u64) -> Vec<Box<[u8]>> {
-        let mut awaited = self.awaited.borrow_mut();
-        let mut keys = Vec::new();
-        while awaited.front().is_some_and(|(n, _)| *n <= number) {
-            keys.extend(awaited.pop_front().into_iter().flat_map(|(_, keys)| keys));
-        }
-        keys
     }
 }
 
@@ -205,9 +188,15 @@ impl Tracking {
         self.interest.set(Interest { keys, ..self.interest.get() });
     }
 
-    /// A client got the values of these keys.
-    pub(crate) fn register(&self, c: &Connection, keys: Vec<Box<[u8]>>) {
-        keys.into_iter().for_each(|key| self.insert(c, key));
+    /// A command has read for a client's answer.
+    pub(crate) fn register(&self, c: &Connection, command: &Command, args: &[&[u8]]) {
+        // A script registers what it reads by its calls.
+        let is_script = command.categories.contains(Categories::SCRIPTING);
+        if !command.flags.contains(Flags::READONLY) || is_script {
+            return;
+        }
+        let positions = command.key_positions(args).unwrap_or_default();
+        positions.iter().for_each(|&i| self.insert(c, args[i].into()));
         self.give_up_keys();
     }
 

@@ -33,8 +33,6 @@ pub(crate) struct Queue {
     pub(crate) tracks: bool,
     /// Whether a command in it may write.
     pub(crate) writes: bool,
-    /// Keys that it reads and the client may want to cache.
-    pub(crate) reads: Vec<Box<[u8]>>,
     /// Bytes of arguments.
     pub(crate) bytes: usize,
     /// What MONITOR is told of the commands when they are carried out.

@@ -7,7 +7,7 @@ use quorate_keyspace::command::{Command, Flags, Handler};
 use quorate_keyspace::{CommandError, Keyspace, Place};
 use quorate_replica::Client as _;
 
-use super::{Dispatch, State, authenticates, keys_read, owned, parse_db};
+use super::{Dispatch, State, authenticates, owned, parse_db};
 use crate::commands;
 use crate::connection::{Connection, Lane};
 use crate::node::Node;
@@ -113,10 +113,6 @@ impl State {
             return self.refuse(&AUTH_IN_MULTI);
         }
         let writes = self.may_change(command, args);
-        let keys = match self.connection.tracked.borrow().is_some() {
-            true => keys_read(command, args),
-            false => Vec::new(),
-        };
         let bytes = COMMAND_BYTES + args.iter().map(|a| a.len() + ARG_BYTES).sum::<usize>();
         let bytes_max = self.node.config.client_query_buffer_limit().min(QUEUED_BYTES_MAX);
         let Some(queue) = &mut self.queue else { unreachable!("the caller checked") };
@@ -131,7 +127,6 @@ impl State {
         }
         queue.bytes += bytes;
         queue.writes |= writes;
-        queue.reads.extend(keys);
         put(queue, &self.node, &self.connection, command, args);
         self.connection.queued.set(Some(queue.transaction.len()));
         self.connection.held.queued.set(queue.bytes);
@@ -169,11 +164,11 @@ impl State {
         // Now they are carried out; those that were only queued do not count.
         self.count_commands(queue.transaction.len());
         self.enter(Lane::Writes);
-        self.node.replica.transaction(&self.client, queue.transaction);
-        // CLIENT CACHING and CLIENT TRACKING among its steps may want less than all of them: a key too many does no harm.
-        if queue.tracks || c.tracked.borrow().as_ref().is_some_and(|tracked| tracked.wants()) {
-            self.connection.will_have(queue.reads);
+        if queue.tracks {
+            // CLIENT CACHING and CLIENT TRACKING among its steps may want less than all of them: a key too many does no harm.
+            c.track_command();
         }
+        self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done
     }
 }

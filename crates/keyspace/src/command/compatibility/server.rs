@@ -140,7 +140,7 @@ pub(super) static CONNECTION: &[Entry] = &[
     complete("client|setname"),
     with_note(
         "client|tracking",
-        "The keys that a script is told of count as read by it. After a change of leader, and when a node takes over a snapshot, clients \
+        "After a change of leader, and when a node takes over a snapshot, clients \
          are told to drop everything. Who turns tracking off and on again begins anew.",
     ),
     complete("client|trackinginfo"),
