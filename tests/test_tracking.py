@@ -381,6 +381,20 @@ def transaction(client, *steps):
     return client.call("EXEC")
 
 
+def test_what_was_read_behind_a_change_is_not_told_of_it(cluster):
+    client = Resp3(cluster.nodes[1])
+    client.call("CLIENT", "TRACKING", "ON")
+    drained(client)
+    assert transaction(client, ("SET", "k", 1), ("GET", "k")) == [b"OK", b"1"]
+    assert client.silent() == []
+    # A copy from before it is stale, although the same transaction has read another.
+    transaction(client, ("GET", "k"), ("SET", "k", 2), ("GET", "k"))
+    assert client.push() == [b"invalidate", [b"k"]]
+    client.call("GET", "k")
+    cluster.nodes[2].call("SET", "k", 3)
+    assert client.push() == [b"invalidate", [b"k"]]
+
+
 def test_tracking_that_begins_or_is_asked_for_within_a_transaction(cluster):
     writer = cluster.nodes[0]
     # What is read in a transaction that turns tracking on must be dropped: changes of the same entry were not told.
@@ -427,3 +441,22 @@ def test_reset_ends_tracking(cluster):
     client.call("HELLO", 3)
     cluster.nodes[0].call("SET", "k", 1)
     assert client.silent() == []
+
+
+def test_a_key_that_expires_when_it_is_looked_up_is_told_behind_the_answer(make_cluster):
+    """DEBUG SET-ACTIVE-EXPIRE 0: what tests of clients rely on."""
+    node = make_cluster(["enable-debug-command=yes"]).start(1).nodes[0]
+    client = Resp3(node)
+    client.call("CLIENT", "TRACKING", "ON")
+    drained(client)
+    node.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    assert transaction(client, ("MSET", "x", 1, "y", 2), ("PEXPIRE", "y", 50), ("GET", "y"))[2] == b"2"
+    time.sleep(0.3)
+    assert client.silent() == []
+    assert client.call("MGET", "x", "y") == [b"1", None]
+    assert client.push() == [b"invalidate", [b"y"]]
+    assert node.call("DBSIZE") == 1
+    node.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    client.call("GET", "x")
+    node.call("PEXPIRE", "x", 50)
+    assert client.push() == [b"invalidate", [b"x"]]

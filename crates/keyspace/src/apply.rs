@@ -185,7 +185,9 @@ impl Keyspace {
         self.meta.index = index;
         self.meta.term = entry_term;
         self.meta.time_ms = self.meta.time_ms.max(time_ms);
-        self.reclaim();
+        if !self.rules.reclaims_lazily {
+            self.reclaim();
+        }
     }
 
     /// Whether this is the next batch of its origin, sent for the term it got into (R15). Notes it if so.

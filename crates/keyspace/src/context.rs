@@ -284,6 +284,9 @@ impl<'a> ReadCtx<'a> {
     pub(crate) fn peek_in(&self, db: usize, key: &[u8]) -> Option<&'a Record> {
         let record = self.keyspace.live(db, self.hash(key), key);
         self.looked_up.note(key, record.is_some());
+        if record.is_none() {
+            self.keyspace.missed(db, self.hash(key), key);
+        }
         if is_planted(Bug::ExpiryOutsideTheLog) {
             return record.filter(|record| !is_past(record.expire_at_ms(), self.now_ms));
         }

@@ -1,6 +1,6 @@
 //! What a node counts of its own work on the data. Not part of the state: no entry and no reply can see it (R11).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counters since the keyspace was made, or since those that it took over were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     expired: AtomicU64,
     evicted: AtomicU64,
     freed: AtomicU64,
+    met_expired: AtomicBool,
 }
 
 fn add(counter: &AtomicU64, n: u64) {
@@ -42,6 +43,14 @@ impl Counters {
 
     pub(crate) fn expired(&self) {
         add(&self.expired, 1);
+    }
+
+    pub(crate) fn met_expired(&self) {
+        self.met_expired.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_met_expired(&self) -> bool {
+        self.met_expired.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn evicted(&self) {

@@ -4,7 +4,7 @@ use quorate_planted::{Bug, is_planted};
 
 use crate::{
     acl::{DEFAULT_USER, Denied},
-    command::{self, Command, Handler},
+    command::{self, Categories, Command, Flags, Handler},
     context::{LookedUp, ReadCtx, WriteCtx},
     error::CommandError,
     keyspace::Keyspace,
@@ -122,6 +122,7 @@ impl Keyspace {
                 let begun = reply.begin();
                 let outcome = self.call_read(handler, (user, db), args, now_ms, seed, true, reply);
                 if outcome == ReadOutcome::Done {
+                    self.note_read(command, args, reply);
                     reply.end(begun, command, args, Place::Client, 0);
                 }
                 outcome
@@ -203,6 +204,7 @@ impl Keyspace {
         if self.refuses(self.caller, command, args, place, reply) {
             return Executed::default();
         }
+        self.note_read(command, args, reply);
         let begun = reply.begin();
         let mut executed = Executed::default();
         match command.handler {
@@ -223,6 +225,18 @@ impl Keyspace {
             reply.end(begun, command, args, place, executed.sleep_ms);
         }
         executed
+    }
+
+    /// Tells whoever gets the reply that it holds what a command reads.
+    pub(crate) fn note_read(&self, command: &'static Command, args: &[&[u8]], reply: &Reply<'_>) {
+        // A script reads by its calls.
+        let is_script = || command.categories.contains(Categories::SCRIPTING);
+        if let Some(meter) = reply.meter()
+            && command.flags.contains(Flags::READONLY)
+            && !is_script()
+        {
+            meter.reads(command, args, self.gazette.changes());
+        }
     }
 
     /// Counts what was looked up for a client of this node: other nodes discard the reply.

@@ -315,9 +315,13 @@ impl Keyspace {
     }
 
     /// The earliest deadline of all keys, in milliseconds of the log's time. Until an entry with that time or a later
-    /// one, the key exists; if it is not later than [`Keyspace::time_ms`], keys wait for being reclaimed.
+    /// one, the key exists; if it is not later than [`Keyspace::time_ms`], keys wait for being reclaimed. `None` if there is
+    /// no deadline, or if keys are not reclaimed before somebody looks for them (DEBUG SET-ACTIVE-EXPIRE 0).
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
+        if self.rules.reclaims_lazily {
+            return None;
+        }
         let first_ms = self.databases.iter().map(Database::first_deadline_ms).min()?;
         (first_ms != NEVER_MS).then_some(first_ms)
     }
@@ -326,6 +330,20 @@ impl Keyspace {
     #[must_use]
     pub fn expired_backlog(&self) -> usize {
         self.databases.iter().map(|database| database.overdue(self.meta.time_ms)).sum()
+    }
+
+    /// Whether a client of this node has looked for a key past its deadline since this was asked last, while such keys are
+    /// freed only then (DEBUG SET-ACTIVE-EXPIRE 0): a `\0reclaim` is due.
+    #[must_use]
+    pub fn take_met_expired(&self) -> bool {
+        self.counters.take_met_expired()
+    }
+
+    /// Notes that a key was looked for and not found.
+    pub(crate) fn missed(&self, db: usize, hash: u64, key: &[u8]) {
+        if self.rules.reclaims_lazily && self.databases[db].table.get(hash, key).is_some() {
+            self.counters.met_expired();
+        }
     }
 
     /// What WATCH remembers of a key: the present version, and whether the key exists at `now_ms`.

@@ -15,6 +15,12 @@ pub trait Meter {
         let _ = (db, command, args);
     }
 
+    /// A command has read, or is about to, for whoever gets the reply: a client, its transaction or its script. `at` changes
+    /// of keys were noted before it, ever: [`News::Changed`](crate::News::Changed).
+    fn reads(&self, command: &'static Command, args: &[&[u8]], at: u64) {
+        let _ = (command, args, at);
+    }
+
     /// A command was refused, because who has sent it may not do that.
     fn denied(&self, denial: &Denial<'_>, place: Place) {
         let _ = (denial, place);

@@ -133,6 +133,8 @@ pub enum News {
         key: Box<[u8]>,
         /// In which element of the entry, from 0; `None` if no element did it (expiry).
         by: Option<usize>,
+        /// How many changes of keys were noted before it, ever: [`Meter::reads`](crate::Meter::reads) says the same of a read.
+        at: u64,
     },
     /// Any key may have changed: FLUSHALL, FLUSHDB, SWAPDB.
     AnyChanged,
@@ -157,6 +159,8 @@ pub(crate) struct Gazette {
     told_bytes: usize,
     /// What changed keys in it take.
     changed_bytes: usize,
+    /// How many changes of keys were noted, ever.
+    changes: u64,
     /// Messages and events that there was no room for, ever.
     dropped: u64,
 }
@@ -175,6 +179,11 @@ impl Gazette {
     /// See the field.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// See the field.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What follows is done by this element of the entry.
@@ -204,7 +213,9 @@ impl Gazette {
                 self.news.retain(|news| !matches!(news, News::Changed { .. }));
                 self.news.push(News::AnyChanged);
             } else {
-                self.news.push(News::Changed { db, key: key.into(), by: self.element });
+                let (by, at) = (self.element, self.changes);
+                self.news.push(News::Changed { db, key: key.into(), by, at });
+                self.changes += 1;
             }
         }
     }

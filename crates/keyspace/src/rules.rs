@@ -10,6 +10,9 @@ pub(crate) const SCRIPTS_MAY_DEBUG: &str = "debug.disable-deny-scripts";
 /// Setting: RESTORE takes payloads whose checksum is wrong.
 pub(crate) const SKIPS_CHECKSUMS: &str = "debug.skip-checksum-validation";
 
+/// Setting: keys past their deadline are freed only after somebody has looked for one.
+pub(crate) const RECLAIMS_LAZILY: &str = "debug.lazy-expire";
+
 /// How values are kept. All of it follows from the log (R12): OBJECT ENCODING shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -54,6 +57,8 @@ pub struct Rules {
     pub(crate) scripts_may_debug: bool,
     /// [`SKIPS_CHECKSUMS`]
     pub(crate) skips_checksums: bool,
+    /// [`RECLAIMS_LAZILY`]
+    pub(crate) reclaims_lazily: bool,
 }
 
 impl Rules {
@@ -108,6 +113,7 @@ impl Rules {
             shares_integers: !(is_limited && policy.looks_at_uses()),
             scripts_may_debug: meta.directory.contains_key(SCRIPTS_MAY_DEBUG),
             skips_checksums: meta.directory.contains_key(SKIPS_CHECKSUMS),
+            reclaims_lazily: meta.directory.contains_key(RECLAIMS_LAZILY),
         }
     }
 

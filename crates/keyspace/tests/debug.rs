@@ -188,3 +188,32 @@ fn a_reload_finds_the_same_state() {
     run(&mut server, &format!("RPUSH l {}", ["element"; 3000].join(" ")));
     server.check_reload();
 }
+
+#[test]
+fn without_active_expiry_keys_are_freed_once_somebody_has_looked_for_one() {
+    let mut server = Server::new();
+    run(&mut server, "DEBUG SET-ACTIVE-EXPIRE 0");
+    for key in ["a", "b", "c"] {
+        run(&mut server, &format!("SET {key} v PX 10"));
+    }
+    assert_eq!(server.keyspace.next_deadline(), None, "nothing is to be done at any time");
+    server.time_ms += 10;
+    assert_eq!(run(&mut server, "DBSIZE"), "0", "they are gone as ever");
+    assert_eq!(server.keyspace.expired_backlog(), 3);
+    server.check_reload();
+    assert!(!server.keyspace.take_met_expired());
+    run(&mut server, "GET none");
+    assert!(!server.keyspace.take_met_expired());
+    assert_eq!(run(&mut server, "GET a"), "nil");
+    assert!(server.keyspace.take_met_expired());
+    assert!(!server.keyspace.take_met_expired(), "once");
+    assert_eq!(server.keyspace.usage().expired, 0);
+    run(&mut server, "\0reclaim");
+    assert_eq!((server.keyspace.usage().expired, server.keyspace.expired_backlog()), (3, 0));
+    run(&mut server, "SET d v PX 10");
+    run(&mut server, "DEBUG SET-ACTIVE-EXPIRE 1");
+    assert!(server.keyspace.next_deadline().is_some());
+    server.time_ms += 10;
+    run(&mut server, "PING");
+    assert_eq!(server.keyspace.usage().expired, 4);
+}

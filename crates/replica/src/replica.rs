@@ -967,6 +967,10 @@ impl Replica {
             self.record_starts(inner);
             self.drop_waiters(inner);
         }
+        if inner.keyspace.take_met_expired() {
+            // If it is lost, the key is looked for again.
+            let _ = inner.outbox.write(Rc::new(Waiter::default()), 0, &[b"\0reclaim"]);
+        }
         let identity = &self.shared.consensus.identity;
         inner.waiting.look_after_failed(inner.keyspace.index());
         if inner.keyspace.has_waiters_before(identity.node_id(), identity.start()) {

@@ -20,8 +20,8 @@ pub(crate) fn audience(channels: Rc<Channels>, tracking: Rc<Tracking>) -> Audien
                     channels.deliver(channel, message, *sharded);
                 }
                 News::Event { db, event, key, on } => channels.tell_event(*db, event, key, *on),
-                News::Changed { key, by, .. } => {
-                    tracking.changed(key, by.and_then(|n| authors.get(n)).copied());
+                News::Changed { key, by, at, .. } => {
+                    tracking.changed(key, by.and_then(|n| authors.get(n)).copied(), *at);
                 }
                 News::AnyChanged => tracking.all_changed(),
             }

@@ -316,14 +316,6 @@ impl Connection {
         while tracked.pop_front_if(|number| *number <= finished).is_some() {}
     }
 
-    /// Registers what was read for the answer at hand: from then on the client is told of changes.
-    fn register(&self, command: &Command, args: &[&[u8]]) {
-        let is_tracked = || self.tracked_commands.borrow().front() == Some(&(self.finished.get() + 1));
-        if self.tracked.borrow().is_some() && is_tracked() && !is_planted(Bug::TrackedAtArrival) {
-            self.tracking.register(self, command, args);
-        }
-    }
-
     /// Whether it may send nothing but what changes its subscriptions: RESP2 cannot tell messages from answers.
     pub(crate) fn only_listens(&self) -> bool {
         self.protocol.get() == Protocol::Resp2 && !self.subscriptions.borrow().is_empty()
@@ -424,6 +416,14 @@ impl Meter for Connection {
         }
     }
 
+    /// From then on the client is told of changes.
+    fn reads(&self, command: &'static Command, args: &[&[u8]], at: u64) {
+        let is_tracked = || self.tracked_commands.borrow().front() == Some(&(self.finished.get() + 1));
+        if self.tracked.borrow().is_some() && is_tracked() && !is_planted(Bug::TrackedAtArrival) {
+            self.tracking.register(self, command, args, at);
+        }
+    }
+
     fn denied(&self, denial: &Denial<'_>, place: Place) {
         self.refused(word_of(denial.reason), place.into(), denial.user, denial.object);
     }
@@ -437,7 +437,6 @@ impl Meter for Connection {
 
     fn end(&self, metered: &Metered<'_>) {
         self.stats.ended(self, metered);
-        self.register(metered.command, metered.args);
     }
 }
 

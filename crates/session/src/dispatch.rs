@@ -326,7 +326,7 @@ impl State {
         }
         let lane = if c.pending.get() == 0 { Lane::Reads } else { c.lane.get() };
         if is_planted(Bug::TrackedAtArrival) && c.tracked.borrow().is_some() {
-            self.node.tracking.register(c, command, args);
+            self.node.tracking.register(c, command, args, 0);
         }
         self.enter(lane);
         match lane {

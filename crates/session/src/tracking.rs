@@ -9,11 +9,12 @@
 //! snapshot, everybody is told to drop everything (R18).
 
 use std::cell::{Cell, RefCell};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::{Rc, Weak};
 
-use quorate_keyspace::command::{Categories, Command, Flags};
+use quorate_keyspace::command::Command;
 use quorate_keyspace::{CommandError, Interest, Reply};
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
@@ -66,14 +67,14 @@ impl Tracked {
     }
 }
 
-/// Who may hold a copy of a key, by client id.
-type Table = BTreeMap<Box<[u8]>, BTreeSet<u64>>;
+/// Who may hold a copy of a key, by client id, and how many changes of keys there had been when it got the first.
+type Table = BTreeMap<Box<[u8]>, BTreeMap<u64, u64>>;
 
 /// The table may take so many bytes: beyond, keys are given up.
 const TABLE_BYTES_MAX: usize = 256 << 20;
 /// What a key in it takes beside its name, and each of its clients.
 const KEY_BYTES: usize = 160;
-const CLIENT_BYTES: usize = 16;
+const CLIENT_BYTES: usize = 24;
 /// What a prefix takes beside its bytes.
 const PREFIX_BYTES: usize = 64;
 /// A table that is not needed any more is freed in steps of so many keys.
@@ -188,22 +189,22 @@ impl Tracking {
         self.interest.set(Interest { keys, ..self.interest.get() });
     }
 
-    /// A command has read for a client's answer.
-    pub(crate) fn register(&self, c: &Connection, command: &Command, args: &[&[u8]]) {
-        // A script registers what it reads by its calls.
-        let is_script = command.categories.contains(Categories::SCRIPTING);
-        if !command.flags.contains(Flags::READONLY) || is_script {
-            return;
-        }
+    /// A command has read for a client's answer, when so many changes of keys had been noted.
+    pub(crate) fn register(&self, c: &Connection, command: &Command, args: &[&[u8]], at: u64) {
         let positions = command.key_positions(args).unwrap_or_default();
-        positions.iter().for_each(|&i| self.insert(c, args[i].into()));
+        positions.iter().for_each(|&i| self.insert(c, args[i], at));
         self.give_up_keys();
     }
 
-    fn insert(&self, c: &Connection, key: Box<[u8]>) {
+    fn insert(&self, c: &Connection, key: &[u8], at: u64) {
         let mut table = self.keys.borrow_mut();
         let (len, had) = (key.len(), table.len());
-        if table.entry(key).or_default().insert(c.id) {
+        let clients = match table.get_mut(key) {
+            Some(clients) => clients,
+            None => table.entry(key.into()).or_default(),
+        };
+        if let Entry::Vacant(place) = clients.entry(c.id) {
+            place.insert(at);
             self.items.set(self.items.get() + 1);
             let of_key = (table.len() - had) * (KEY_BYTES + len);
             self.bytes.set(self.bytes.get() + of_key + CLIENT_BYTES);
@@ -257,7 +258,7 @@ impl Tracking {
         };
         while is_full() {
             let key = self.next_to_give_up();
-            self.tell_readers(&key, None);
+            self.tell_readers(&key, None, u64::MAX);
         }
     }
 
@@ -271,9 +272,10 @@ impl Tracking {
         key.clone()
     }
 
-    /// A key has changed, by a command of the client `by`. Clients with BCAST hear of it by [`Self::broadcast`].
-    pub(crate) fn changed(&self, key: &[u8], by: Option<u64>) {
-        self.tell_readers(key, by);
+    /// A key has changed, by a command of the client `by`, when `at` other changes had been noted. Clients with BCAST hear of
+    /// it by [`Self::broadcast`].
+    pub(crate) fn changed(&self, key: &[u8], by: Option<u64>, at: u64) {
+        self.tell_readers(key, by, at);
         if !self.listeners.borrow().is_empty() {
             self.gathered.borrow_mut().insert(key.into(), by);
         }
@@ -303,17 +305,17 @@ impl Tracking {
         }
     }
 
-    /// Tells those who may hold a copy of a key.
-    fn tell_readers(&self, key: &[u8], by: Option<u64>) {
+    /// Tells those who may hold a copy of a key from before a change.
+    fn tell_readers(&self, key: &[u8], by: Option<u64>, change: u64) {
         let Some(registered) = self.keys.borrow_mut().remove(key) else { return };
         self.items.set(self.items.get() - registered.len());
         self.bytes.set(self.bytes.get() - KEY_BYTES - key.len() - registered.len() * CLIENT_BYTES);
-        for id in registered {
+        for (id, at) in registered {
             let Some(c) = self.readers.borrow().get(&id).and_then(Weak::upgrade) else { continue };
             let Some(tracked) = c.tracked.borrow().clone() else { continue };
-            if tracked.options.noloop && by == Some(id) {
-                // It may have read the key behind its own change, in the same entry: somebody else's change it must hear of.
-                self.insert(&c, key.into());
+            if at > change || (tracked.options.noloop && by == Some(id)) {
+                // It has read the key behind the change, in the same entry, or may have: later ones it must hear of.
+                self.insert(&c, key, at);
             } else {
                 self.tell(&c, &tracked, Some(&[key]));
             }

@@ -1,6 +1,6 @@
 //! `DEBUG`: what tests of clients and of the server use. The session asks `enable-debug-command` first.
 //!
-//! What would change how commands answer is part of the state (R12): [`SCRIPTS_MAY_DEBUG`], [`SKIPS_CHECKSUMS`]. What tunes
+//! What would change how commands answer is part of the state (R12): [`SCRIPTS_MAY_DEBUG`] and its neighbours. What tunes
 //! a thing that Quorate does not have is accepted and does nothing.
 
 mod digest;
@@ -15,7 +15,7 @@ use crate::{
     number::parse_i64,
     rdb,
     reply::Reply,
-    rules::{SCRIPTS_MAY_DEBUG, SKIPS_CHECKSUMS},
+    rules::{RECLAIMS_LAZILY, SCRIPTS_MAY_DEBUG, SKIPS_CHECKSUMS},
     table::Record,
     types::string::Str,
     value::{Parts, Value},
@@ -85,16 +85,21 @@ pub(super) fn populate(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome
 
 /// `DEBUG SET-DISABLE-DENY-SCRIPTS 0 | 1`: whether scripts may call DEBUG.
 pub(super) fn set_disable_deny_scripts(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    switch(ctx, SCRIPTS_MAY_DEBUG, reply)
+    switch(ctx, SCRIPTS_MAY_DEBUG, is_on(ctx.arg(2)), reply)
 }
 
 /// `DEBUG SET-SKIP-CHECKSUM-VALIDATION 0 | 1`: whether RESTORE takes payloads whose checksum is wrong.
 pub(super) fn set_skip_checksum_validation(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    switch(ctx, SKIPS_CHECKSUMS, reply)
+    switch(ctx, SKIPS_CHECKSUMS, is_on(ctx.arg(2)), reply)
 }
 
-fn switch(ctx: &mut WriteCtx<'_>, setting: &str, reply: &mut Reply<'_>) -> Outcome {
-    let on = is_on(ctx.arg(2));
+/// `DEBUG SET-ACTIVE-EXPIRE 0 | 1`: with 0, keys past their deadline are gone for everybody as ever, but are freed, and told
+/// of, only after somebody has looked for one of them.
+pub(super) fn set_active_expire(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
+    switch(ctx, RECLAIMS_LAZILY, !is_on(ctx.arg(2)), reply)
+}
+
+fn switch(ctx: &mut WriteCtx<'_>, setting: &str, on: bool, reply: &mut Reply<'_>) -> Outcome {
     if on || ctx.keyspace.directory().contains_key(setting) {
         ctx.keyspace.set_directory(setting, on.then_some(b"1"));
     }
@@ -107,7 +112,6 @@ fn is_on(arg: &[u8]) -> bool {
     parse_i64(arg).is_some_and(|n| n != 0)
 }
 
-/// `DEBUG SET-ACTIVE-EXPIRE 0 | 1`: a key past its deadline is gone for everybody by the log's time, looked up or not. Also
 /// `DEBUG CHANGE-REPL-ID`: replicas follow a log, whose identity never changes.
 pub(super) fn nothing_to_do(_: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.ok();

@@ -87,6 +87,14 @@ pub(super) fn evict(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(),
     Ok(())
 }
 
+/// `\0reclaim`: somebody has looked for a key past its deadline, while such keys are not freed before (DEBUG
+/// SET-ACTIVE-EXPIRE 0).
+pub(super) fn reclaim(ctx: &mut WriteCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    ctx.keyspace.reclaim();
+    reply.ok();
+    Ok(())
+}
+
 /// Judges what is set as the password of the default user: a hash, or nothing.
 fn password([name, value]: &[&[u8]; 2]) -> Result<(), CommandError> {
     let is_hash = || value.strip_prefix(b"#").is_some_and(is_hash);

@@ -247,6 +247,7 @@ impl<'a> Calls<'a> {
                 if let Some(meter) = self.meter {
                     meter.called(self.db, command, args);
                 }
+                self.keyspace.note_read(command, args, &reply);
                 let (begun, slept) = (reply.begin(), self.sleep_ms);
                 self.carry_out(command, args, &mut reply);
                 reply.end(begun, command, args, Place::Script, self.sleep_ms - slept);

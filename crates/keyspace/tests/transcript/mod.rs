@@ -14,9 +14,9 @@ const TERM: u64 = 1;
 
 /// One keyspace with one client, each of whose commands is an entry of the log.
 pub(crate) struct Server {
-    keyspace: Keyspace,
+    pub(crate) keyspace: Keyspace,
     protocol: Protocol,
-    time_ms: u64,
+    pub(crate) time_ms: u64,
 }
 
 /// Runs a transcript: `command => reply` on each line, `@ time` to move the log's time, `HELLO 3` to change the

@@ -186,9 +186,9 @@ pub(super) static DEBUG: &[Command] = &[Command {
         Command {
             name: "debug|set-active-expire",
             arity: 3,
-            summary: "Does nothing: a key past its deadline is gone, looked up or not.",
+            summary: "Lets keys past their deadline be freed on their own, or only after they are looked up.",
             arguments: SWITCH,
-            handler: Handler::Connection(debug::nothing_to_do),
+            handler: Handler::Write(debug::set_active_expire),
             ..DEBUG_BASE
         },
         Command {

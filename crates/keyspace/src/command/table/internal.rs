@@ -65,6 +65,16 @@ pub(super) static INTERNAL: &[Command] = &[
         ..BASE
     },
     Command {
+        name: "\0reclaim",
+        arity: 1,
+        flags: flags!(WRITE INTERNAL),
+        summary: "Frees keys past their deadline because somebody has looked for one.",
+        group: Group::Server,
+        script: ScriptPolicy::Refused,
+        handler: Handler::Write(internal::reclaim),
+        ..BASE
+    },
+    Command {
         name: "\0extract",
         arity: -4,
         flags: flags!(READONLY INTERNAL),
