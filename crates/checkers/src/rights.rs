@@ -99,7 +99,7 @@ pub fn check_heard(mutes: u64, told: u64) -> Result<(), Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Line::{Deleted, Granted, Muted, Off, OfUser, On, Revoked, Unmuted};
+    use Line::{Deleted, Granted, Muted, OfUser, Off, On, Revoked, Unmuted};
 
     #[test]
     fn nobody_writes_without_the_right() {
@@ -112,7 +112,9 @@ mod tests {
         ] {
             check_journal(fine).unwrap();
         }
-        for wrong in [&[OfUser, Deleted, OfUser][..], &[Revoked, On, Unmuted, OfUser], &[Deleted, Granted, OfUser]] {
+        for wrong in
+            [&[OfUser, Deleted, OfUser][..], &[Revoked, On, Unmuted, OfUser], &[Deleted, Granted, OfUser]]
+        {
             assert_eq!(check_journal(wrong).unwrap_err().promise, Promise::Users, "{wrong:?}");
         }
     }

@@ -53,7 +53,8 @@ pub use cluster::{Settings, SimCluster};
 pub use disk::DiskFaults;
 pub use files::{FolderImage, OpKind};
 pub use listener::{
-    CHANGES, Caching, Habits, Listener, OF_EVENTS, OF_KEYS, Published, Record, Subscription, Wipe, key_changes,
+    CHANGES, Caching, Habits, Listener, OF_EVENTS, OF_KEYS, Published, Record, Subscription, Wipe,
+    key_changes,
 };
 pub use network::NetworkFaults;
 pub use node::{NodeId, Task, current_node};

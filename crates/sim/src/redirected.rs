@@ -72,13 +72,7 @@ pub struct Redirected {
 
 impl Redirected {
     /// A client with two connections to `node`. No other client has the same `id`.
-    pub fn new(
-        reader: SimClient,
-        beside: SimClient,
-        id: u64,
-        node: usize,
-        habits: RedirectedHabits,
-    ) -> Self {
+    pub fn new(reader: SimClient, beside: SimClient, id: u64, node: usize, habits: RedirectedHabits) -> Self {
         let mut this = Self {
             reader,
             beside,
