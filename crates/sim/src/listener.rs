@@ -21,7 +21,7 @@ pub const OF_KEYS: &str = "__keyspace@9__:*";
 /// See [`OF_KEYS`].
 pub const OF_EVENTS: &str = "__keyevent@9__:*";
 /// Where each change of a key says, in its entry, its number and what it did.
-pub const CHANGES: &str = "t:changes";
+pub const CHANGES: &str = "t:did";
 /// Counts the changes of all keys.
 const CLOCK: &[u8] = b"t:clock";
 /// Counts the messages that stand in the log.
@@ -29,13 +29,13 @@ const TOLD: &[u8] = b"t:told";
 /// Where these are published.
 const LOG_CHANNEL: &str = "t:log";
 const WRITE: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], n, unpack(ARGV)) \
-    redis.call('PUBLISH', 't:changes', n .. ' set ' .. KEYS[2]) return n";
+    redis.call('PUBLISH', 't:did', n .. ' set ' .. KEYS[2]) return n";
 const REMOVE: &str = "local n = redis.call('INCR', KEYS[1]) local removed = redis.call('DEL', KEYS[2]) == 1 \
-    redis.call('PUBLISH', 't:changes', n .. (removed and ' del ' or ' none ') .. KEYS[2]) return n";
+    redis.call('PUBLISH', 't:did', n .. (removed and ' del ' or ' none ') .. KEYS[2]) return n";
 /// Empties a database, or exchanges it. The counters go on; the values that there are afterwards are answered.
 const WIPE: &str = "local n = redis.call('INCR', KEYS[1]) local told = redis.call('GET', KEYS[2]) \
     redis.call(unpack(ARGV)) redis.call('SET', KEYS[1], n) if told then redis.call('SET', KEYS[2], told) end \
-    redis.call('PUBLISH', 't:changes', n .. ' wiped ') return {n, redis.call('MGET', unpack(KEYS, 3))}";
+    redis.call('PUBLISH', 't:did', n .. ' wiped ') return {n, redis.call('MGET', unpack(KEYS, 3))}";
 const READ: &str = "return redis.call('MGET', KEYS[1], KEYS[2])";
 const TELL: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('PUBLISH', ARGV[1], n) return n";
 /// How errors begin that a client may get while things break.

@@ -326,7 +326,7 @@ fn keys_change_and_expire(seed: u64) -> Vec<Violation> {
         room.run(30 * MS);
     }
     let heard = all.map(|at| room.listeners[at].record().notices.clone());
-    assert!(heard.iter().all(|heard| heard.len() > 40), "{heard:#?}");
+    assert!(heard.iter().all(|heard| heard.len() > 12), "{heard:#?}");
     room.judge()
 }
 
