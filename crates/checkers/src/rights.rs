@@ -92,7 +92,7 @@ pub fn check_heard(mutes: u64, told: u64) -> Result<(), Violation> {
     if told <= mutes {
         return Ok(());
     }
-    let what = format!("a subscriber from before the {told}. loss of its right heard a message behind it");
+    let what = format!("a subscriber from before loss {told} of its right heard a message behind it");
     Err(Violation::new(Promise::Users, what))
 }
 
