@@ -66,17 +66,22 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn happened(&mut self, event: &'a str, key: &'a str) -> Result<(), Violation> {
         match (event, key) {
-            ("expired" | "evicted", _) => {
-                if self.there.insert(key, false) == Some(false) && !self.had_gap {
-                    return Err(violation(format!(
-                        "{key} was said to be {event}, and is not there ({:?})",
-                        self.last
-                    )));
-                }
-            }
+            ("expired" | "evicted", _) => return self.gone(event, key),
             // A deadline comes behind `set`; the counters are put back when keys are wiped.
             ("incrby", COUNTER) | ("set" | "del", _) => self.events.push((event, key)),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Without a command.
+    fn gone(&mut self, event: &str, key: &'a str) -> Result<(), Violation> {
+        let was_there = self.there.insert(key, false);
+        if was_there == Some(false) && !self.had_gap {
+            let last = self.last;
+            return Err(violation(format!(
+                "{key} was said to be {event} behind {last:?}, and was not there"
+            )));
         }
         Ok(())
     }
