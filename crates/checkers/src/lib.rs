@@ -16,7 +16,9 @@
 //! - [`check_unique`]: what is there in the end (`no-lost-ack`, `honest-errors`).
 //! - [`check_held`]: values that clients keep and are told of (`fresh-caches`).
 //! - [`check_order`], [`check_unbroken`], [`check_complete`]: published messages (`messages`).
-//! - [`check_journal`], [`check_shown`]: what users did whose rights were taken away (`users`).
+//! - [`check_notices`]: keyspace notifications (`messages`).
+//! - [`check_journal`], [`check_shown`], [`check_let_in`], [`check_heard`]: what users did, saw and heard whose rights were taken away
+//!   (`users`).
 //! - [`check_session`]: followers' answers on one connection (`session-reads`).
 //! - [`Leaders`]: who said that it leads (`one-leader`).
 //! - [`Availability`]: pauses of writes (`fast-failover`).
@@ -31,6 +33,7 @@ mod group;
 mod leaders;
 mod list;
 mod messages;
+mod notices;
 mod pipeline;
 mod promise;
 mod queue;
@@ -50,10 +53,11 @@ pub use group::{GroupAct, GroupEnd, GroupOp, check_group};
 pub use leaders::Leaders;
 pub use list::{Append, Listing, check_list};
 pub use messages::{Message, check_complete, check_order, check_unbroken};
+pub use notices::{Did, Notice, check_notices};
 pub use pipeline::{Step as PipelineStep, check_pipeline};
 pub use promise::{Fate, Promise, Violation};
 pub use queue::{Queue, QueueAct, QueueOp, check_queue};
 pub use register::{Action, Op, check_register, has_order};
-pub use rights::{Line as JournalLine, check_journal, check_shown};
+pub use rights::{Line as JournalLine, check_heard, check_journal, check_let_in, check_shown, mutes};
 pub use session::{Step as SessionStep, check_session};
 pub use unique::check_unique;

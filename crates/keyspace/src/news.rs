@@ -5,6 +5,7 @@
 //! A node says what it wants to hear of; a node that wants nothing pays a branch for it.
 
 use bitflags::bitflags;
+use quorate_planted::{Bug, is_planted};
 
 bitflags! {
     /// Which keyspace notifications there are: the classes of `notify-keyspace-events`.
@@ -223,7 +224,8 @@ impl Gazette {
     /// To say so once is enough: FLUSHALL says it of each database.
     pub(crate) fn any_changed(&mut self) {
         let is_said = self.news.last() == Some(&News::AnyChanged);
-        if self.interest.keys && !is_said && self.changed_bytes <= NEWS_BYTES_MAX {
+        let is_silent = is_planted(Bug::WipeNotTold);
+        if self.interest.keys && !is_silent && !is_said && self.changed_bytes <= NEWS_BYTES_MAX {
             self.news.push(News::AnyChanged);
         }
     }

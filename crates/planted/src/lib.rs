@@ -87,10 +87,26 @@ bugs! {
     MessageSentAgain,
     /// A published message is delivered before this node has applied what its sender wrote before it (R18).
     MessageBeforeWrite,
+    /// Clients whose invalidations go to another connection are not told when any key may have changed (R18).
+    RedirectForgetsAll,
+    /// Nobody is told that all keys of a database have gone, or were exchanged (R18).
+    WipeNotTold,
+    /// A key that a script has read does not count as cached (R18).
+    ScriptNotTracked,
+    /// Keyspace notifications are told on the node alone through which the change came (R18).
+    EventToldAtOriginOnly,
     /// What a user may do is asked when a command arrives, and not again when it is carried out.
     UserJudgedAtArrival,
     /// The connections of a user that is deleted stay open.
     UserStaysConnected,
+    /// A user who may not hear a channel any more goes on hearing it.
+    ChannelRightStays,
+    /// An entry's messages, and those that waited for it, are told before who may hear them is known anew.
+    MessageBeforeRights,
+    /// A user that is made anew under the same name is taken for the one before.
+    UserKnownByName,
+    /// A user that is switched off is let in.
+    DisabledUserLetIn,
     /// A node evicts what the log says only if it was not used lately there (R12).
     EvictionJudgedHere,
 }

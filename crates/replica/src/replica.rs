@@ -1144,6 +1144,11 @@ impl Replica {
         inner.keyspace = keyspace;
         self.note_clock(&mut inner);
         let index = inner.keyspace.index();
+        inner.users_seen = None;
+        if !is_planted(Bug::MessageBeforeRights) {
+            let inner = &mut *inner;
+            follow_users(&inner.options, &inner.keyspace, &mut inner.users_seen);
+        }
         if !is_planted(Bug::CachesOutliveSnapshot) {
             inner.desk.gap();
         }
@@ -1152,7 +1157,7 @@ impl Replica {
         inner.membership = meta.last_membership;
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
         inner.stats.installs += 1;
-        (inner.directory_seen, inner.users_seen) = (None, None);
+        inner.directory_seen = None;
         inner.follow_directory()
     }
 }
@@ -1172,6 +1177,15 @@ fn load(store: &SnapshotStore, file: &SnapshotFile) -> io::Result<Keyspace> {
         restore.push(&piece).map_err(|e| invalid(&e))?;
     }
     restore.finish().map_err(|e| invalid(&e))
+}
+
+/// Tells whoever follows the users that they have changed.
+fn follow_users(options: &Options, keyspace: &Keyspace, seen: &mut Option<u64>) {
+    let users = Some(keyspace.users_changes());
+    if users != *seen {
+        *seen = users;
+        (options.on_users)(keyspace.users());
+    }
 }
 
 impl Inner {
@@ -1235,6 +1249,10 @@ impl Inner {
         host.names_authors = self.desk.before(&mut self.keyspace);
         let applied = self.keyspace.apply(entry.index, entry.term, &bytes, &mut host);
         host.finish(&self.keyspace);
+        // What the entry tells, and what has waited for it, is not for those who may not hear it behind the entry.
+        if !is_planted(Bug::MessageBeforeRights) {
+            follow_users(&self.options, &self.keyspace, &mut self.users_seen);
+        }
         self.desk.after(&mut self.keyspace, &host.authors);
         on_lap(Lap::Applied);
         self.keyspace.take_script_lines().iter().for_each(script_log::report);
@@ -1253,11 +1271,7 @@ impl Inner {
     /// Tells whoever follows the directory, or the users, that they have changed.
     /// Errors: this node's folder is a copy.
     fn follow_directory(&mut self) -> io::Result<()> {
-        let users = Some(self.keyspace.users_changes());
-        if users != self.users_seen {
-            self.users_seen = users;
-            (self.options.on_users)(self.keyspace.users());
-        }
+        follow_users(&self.options, &self.keyspace, &mut self.users_seen);
         let now = Some(self.keyspace.directory_changes());
         if now != self.directory_seen {
             self.directory_seen = now;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use quorate_keyspace::News;
+use quorate_planted::{Bug, is_planted};
 use quorate_replica::Audience;
 
 use crate::channels::Channels;
@@ -19,6 +20,8 @@ pub(crate) fn audience(channels: Rc<Channels>, tracking: Rc<Tracking>) -> Audien
                 News::Message { channel, message, sharded } => {
                     channels.deliver(channel, message, *sharded);
                 }
+                News::Event { .. }
+                    if is_planted(Bug::EventToldAtOriginOnly) && authors.iter().all(|id| *id == 0) => {}
                 News::Event { db, event, key, on } => channels.tell_event(*db, event, key, *on),
                 News::Changed { key, by, at, .. } => {
                     tracking.changed(key, by.and_then(|n| authors.get(n)).copied(), *at);

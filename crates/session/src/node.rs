@@ -368,7 +368,8 @@ impl Node {
             if user.is_none() && is_planted(Bug::UserStaysConnected) {
                 continue;
             }
-            if user.is_none() || !connection.subscriptions.borrow().all(may_hear) {
+            let hears = !is_planted(Bug::ChannelRightStays);
+            if user.is_none() || hears && !connection.subscriptions.borrow().all(may_hear) {
                 connection.close();
             }
         }

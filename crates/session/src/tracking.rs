@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 
 use quorate_keyspace::command::Command;
 use quorate_keyspace::{CommandError, Interest, Reply};
+use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
 use tokio::sync::Notify;
 
@@ -339,6 +340,9 @@ impl Tracking {
     /// Tells a client, or the one that is told instead, of some keys or of all.
     fn tell(&self, c: &Rc<Connection>, tracked: &Tracked, keys: Option<&[&[u8]]>) {
         let redirect = tracked.options.redirect;
+        if redirect != 0 && keys.is_none() && is_planted(Bug::RedirectForgetsAll) {
+            return;
+        }
         let target = match redirect {
             0 => Some(c.clone()),
             id => self.connections.borrow().get(&id).and_then(Weak::upgrade),

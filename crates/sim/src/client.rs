@@ -49,17 +49,25 @@ impl SimClient {
     /// # Panics
     /// If what arrives is not RESP: no client could live with that.
     pub fn heard(&mut self) -> Option<Heard> {
-        self.decoder.feed(&self.stream.received());
-        while let Some(value) = self.decoder.next().expect("the node speaks RESP") {
-            self.replies.push_back(value);
-        }
-        match self.replies.pop_front()? {
+        match self.value()? {
             Value::Push(parts) => Some(Heard::Push(parts)),
             reply => {
                 self.unanswered = self.unanswered.checked_sub(1).expect("a reply for each command");
                 Some(Heard::Reply(reply))
             }
         }
+    }
+
+    /// What has arrived next, whatever it is. For who keeps its own count of what it waits for: in RESP2 a message looks like a reply.
+    ///
+    /// # Panics
+    /// If what arrives is not RESP.
+    pub fn value(&mut self) -> Option<Value> {
+        self.decoder.feed(&self.stream.received());
+        while let Some(value) = self.decoder.next().expect("the node speaks RESP") {
+            self.replies.push_back(value);
+        }
+        self.replies.pop_front()
     }
 
     /// The next reply, if it has arrived. What comes unasked before it is passed over.

@@ -23,6 +23,7 @@
 //!
 //! - [`SimCluster`]: nodes of Quorate in a world, as the server runs them; `cluster.rs`. [`SimClient`] speaks to
 //!   them by bytes; `client.rs`. A [`Listener`] keeps copies of values and hears messages; `listener.rs`.
+//!   A [`Redirected`] one is told of them on a connection beside; `redirected.rs`.
 //! - [`history`]: checkers for what clients have seen; [`checkers`]: one for each promise.
 //!
 //! What the seed decides is the same on every run if the code that runs in a node keeps to its `Env`. tokio
@@ -41,6 +42,7 @@ mod memory;
 mod network;
 mod node;
 mod options;
+mod redirected;
 mod state;
 mod stream;
 mod timeline;
@@ -50,9 +52,13 @@ pub use client::{Heard, SimClient};
 pub use cluster::{Settings, SimCluster};
 pub use disk::DiskFaults;
 pub use files::{FolderImage, OpKind};
-pub use listener::{Caching, Habits, Listener, Published, Record, Subscription, key_changes};
+pub use listener::{
+    CHANGES, Caching, Habits, Listener, OF_EVENTS, OF_KEYS, Published, Record, Subscription, Wipe,
+    key_changes,
+};
 pub use network::NetworkFaults;
 pub use node::{NodeId, Task, current_node};
 pub use options::{DiskProfile, Link, Options};
+pub use redirected::{Redirected, RedirectedHabits};
 pub use stream::ClientStream;
 pub use world::World;

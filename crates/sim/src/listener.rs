@@ -4,113 +4,48 @@
 //! see [`check_held`](quorate_checkers::check_held). Of everything that arrives it follows how new the state is that its connection has
 //! told of. It sends nothing before all that it has sent is answered, but for what one step sends together.
 
+mod kinds;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use quorate_checkers::{Changes, Held, Message, Promise, Violation};
+use quorate_checkers::{Did, Held, Message, Notice, Promise, Violation};
 use quorate_resp::Value;
 
 use crate::client::{Heard, SimClient};
 
+pub(crate) use kinds::Kept;
+pub use kinds::{Caching, Habits, Published, Record, Subscription, Wipe, key_changes};
+
+/// The database of all keys: one of its own, which may be emptied and exchanged.
+pub(crate) const DB: &str = "9";
+/// The one that it is exchanged with.
+const OTHER_DB: &str = "10";
+/// Keyspace notifications of the database, by key and by event.
+pub const OF_KEYS: &str = "__keyspace@9__:*";
+/// See [`OF_KEYS`].
+pub const OF_EVENTS: &str = "__keyevent@9__:*";
+/// Where each change of a key says, in its entry, its number and what it did.
+pub const CHANGES: &str = "t:did";
 /// Counts the changes of all keys.
 const CLOCK: &[u8] = b"t:clock";
 /// Counts the messages that stand in the log.
 const TOLD: &[u8] = b"t:told";
 /// Where these are published.
 const LOG_CHANNEL: &str = "t:log";
-const WRITE: &str =
-    "local n = redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], n, unpack(ARGV)) return n";
-const REMOVE: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('DEL', KEYS[2]) return n";
+const WRITE: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], n, unpack(ARGV)) \
+    redis.call('PUBLISH', 't:did', n .. ' set ' .. KEYS[2]) return n";
+const REMOVE: &str = "local n = redis.call('INCR', KEYS[1]) local removed = redis.call('DEL', KEYS[2]) == 1 \
+    redis.call('PUBLISH', 't:did', n .. (removed and ' del ' or ' none ') .. KEYS[2]) return n";
+/// Empties a database, or exchanges it. The counters go on; the values that there are afterwards are answered.
+const WIPE: &str = "local n = redis.call('INCR', KEYS[1]) local told = redis.call('GET', KEYS[2]) \
+    redis.call(unpack(ARGV)) redis.call('SET', KEYS[1], n) if told then redis.call('SET', KEYS[2], told) end \
+    redis.call('PUBLISH', 't:did', n .. ' wiped ') return {n, redis.call('MGET', unpack(KEYS, 3))}";
+const READ: &str = "return redis.call('MGET', KEYS[1], KEYS[2])";
 const TELL: &str = "local n = redis.call('INCR', KEYS[1]) redis.call('PUBLISH', ARGV[1], n) return n";
 /// How errors begin that a client may get while things break.
-const ERRORS: [&str; 7] =
+pub(crate) const ERRORS: [&str; 7] =
     ["NOQUORUM ", "UNKNOWN ", "OVERLOADED ", "LOADING ", "OOM ", "EXECABORT ", "ERR Protocol error: unauth"];
-
-/// How a listener caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caching {
-    /// Not at all.
-    No,
-    /// What it reads.
-    Default,
-    /// What it reads, told of all keys.
-    Broadcast,
-    /// What it reads behind CLIENT CACHING YES.
-    OptIn,
-    /// What it reads, but not behind CLIENT CACHING NO.
-    OptOut,
-}
-
-/// What a listener listens to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subscription {
-    /// SUBSCRIBE.
-    Channel(&'static str),
-    /// PSUBSCRIBE.
-    Pattern(&'static str),
-    /// SSUBSCRIBE.
-    Shard(&'static str),
-}
-
-/// What kind of listener it is.
-#[derive(Debug, Clone)]
-pub struct Habits {
-    /// Its node answers its reads, leader or not.
-    pub readonly: bool,
-    /// How it caches.
-    pub caching: Caching,
-    /// It is not told of what it changes itself.
-    pub noloop: bool,
-    /// What it listens to. Messages of the log are always among it.
-    pub subscriptions: Vec<Subscription>,
-}
-
-/// A message that was published.
-#[derive(Debug, Clone)]
-pub struct Published {
-    /// The message; its channel is that of who has subscribed to it by name.
-    pub message: Message,
-    /// Through which node.
-    pub node: usize,
-    /// When it was sent.
-    pub at: Duration,
-    /// Whether the node has taken it.
-    pub is_answered: bool,
-}
-
-/// What a listener has lived through.
-#[derive(Debug, Clone, Default)]
-pub struct Record {
-    /// What it held for the value of a key, and what it was told when it asked.
-    pub held: Vec<Held>,
-    /// Changes of keys that certainly took place, and the values that they have left.
-    pub changes: Vec<(String, u64, Option<u64>)>,
-    /// The messages that it has heard, in their order.
-    pub heard: Vec<Message>,
-    /// The numbers of those that stand in the log.
-    pub of_log: Vec<u64>,
-    /// What it has published.
-    pub published: Vec<Published>,
-    /// How often it was told to drop everything.
-    pub dropped_all: u64,
-    /// How many commands were answered without an error.
-    pub answered: u64,
-}
-
-/// All changes in some records.
-pub fn key_changes<'a>(records: impl IntoIterator<Item = &'a Record>) -> Changes {
-    let mut changes = Changes::new();
-    for (key, n, left) in records.into_iter().flat_map(|record| &record.changes) {
-        changes.entry(key.clone()).or_default().insert(*n, *left);
-    }
-    changes
-}
-
-struct Copy {
-    value: Option<u64>,
-    since: u64,
-    at: Duration,
-}
 
 /// What an answer is to.
 enum Asked {
@@ -128,9 +63,16 @@ enum Asked {
     GetInLog {
         key: String,
     },
+    /// The same by a script.
+    GetByScript {
+        key: String,
+    },
     Change {
         key: String,
         removes: bool,
+    },
+    Wipe {
+        keys: Vec<String>,
     },
     Publish {
         at: usize,
@@ -149,7 +91,7 @@ pub struct Listener {
     /// They were asked for.
     has_subscribed: bool,
     asked: VecDeque<Asked>,
-    copies: BTreeMap<String, Copy>,
+    copies: BTreeMap<String, Kept>,
     /// The newest state that the connection has told of.
     known: u64,
     /// The newest change of its own that was answered.
@@ -174,6 +116,7 @@ impl Listener {
         begin(&["HELLO", "3"]);
         // A node that has just been started says so.
         begin(&["PING"]);
+        begin(&["SELECT", DB]);
         if habits.readonly {
             begin(&["READONLY"]);
         }
@@ -260,6 +203,7 @@ impl Listener {
     /// Entries were passed over on its node: of the log's messages some may be missing from now on.
     pub fn forget_log(&mut self) {
         self.record.of_log.clear();
+        self.note(Notice::Gap);
     }
 
     /// Messages of the log are not noted any more.
@@ -302,6 +246,28 @@ impl Listener {
         self.part(&["MULTI"]);
         self.part(&["MGET", "t:clock", key]);
         self.send(&["EXEC"], Asked::GetInLog { key: key.to_owned() });
+    }
+
+    /// The same by a script that only reads; `ro`: and says so.
+    pub fn get_by_script(&mut self, key: &str, ro: bool) {
+        if self.habits.caching == Caching::OptIn {
+            self.part(&["CLIENT", "CACHING", "YES"]);
+        }
+        let command = if ro { "EVAL_RO" } else { "EVAL" };
+        self.send(&[command, READ, "2", "t:clock", key], Asked::GetByScript { key: key.to_owned() });
+    }
+
+    /// Removes all keys, or puts others in their place; `keys` are those that are looked at.
+    pub fn wipe(&mut self, how: Wipe, keys: &[String]) {
+        let count = (keys.len() + 2).to_string();
+        let mut words = vec!["EVAL", WIPE, &count, "t:clock", "t:told"];
+        words.extend(keys.iter().map(String::as_str));
+        match how {
+            Wipe::Database => words.push("FLUSHDB"),
+            Wipe::All => words.push("FLUSHALL"),
+            Wipe::Swap => words.extend(["SWAPDB", DB, OTHER_DB]),
+        }
+        self.send(&words, Asked::Wipe { keys: keys.to_vec() });
     }
 
     /// Writes a key, which then lives for `ms` milliseconds, or for ever.
@@ -383,6 +349,21 @@ impl Listener {
                 }
             },
             (Some("subscribe" | "psubscribe" | "ssubscribe"), _) => self.unconfirmed -= 1,
+            (_, ["pmessage", OF_KEYS, channel, event]) => self.happened(event, channel),
+            (_, ["pmessage", OF_EVENTS, channel, key]) => self.happened(channel, key),
+            (_, ["message", CHANGES, body]) => {
+                let [n, did, key] = body.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                    panic!("a change says three things: {body}")
+                };
+                let did = match did {
+                    "set" => Did::Set,
+                    "del" => Did::Removed,
+                    "none" => Did::Nothing,
+                    _ => Did::Wiped,
+                };
+                let n = n.parse().expect("a number");
+                self.note(Notice::Change { n, key: key.to_owned(), did });
+            }
             (_, ["message", LOG_CHANNEL, number]) => {
                 if self.follows_log {
                     self.record.of_log.push(number.parse().expect("a number"));
@@ -392,6 +373,21 @@ impl Listener {
             // Told from the same message by its name.
             (_, ["pmessage", pattern, channel, body]) => self.told(&format!("{pattern} {channel}"), body),
             _ => panic!("listener {} hears {parts:?} at {now:?}", self.id),
+        }
+    }
+
+    /// A keyspace notification; of channels, the name behind the colon counts.
+    fn happened(&mut self, event: &str, key: &str) {
+        let last = |text: &str| text.split_once("__:").map_or(text, |(_, last)| last).to_owned();
+        let (event, key) = (last(event), last(key));
+        self.note(Notice::Event { event, key });
+    }
+
+    /// Before everything is confirmed, some of what belongs together may be missing.
+    fn note(&mut self, notice: Notice) {
+        let listens = self.habits.subscriptions.contains(&Subscription::Channel(CHANGES));
+        if listens && self.follows_log && self.has_subscribed && self.unconfirmed == 0 {
+            self.record.notices.push(notice);
         }
     }
 
@@ -422,18 +418,23 @@ impl Listener {
                 self.own = self.own.max(n);
                 // Only who is told of all keys hears of what others do to a key that it has not read.
                 if self.habits.noloop && self.habits.caching == Caching::Broadcast {
-                    self.copies.insert(key, Copy { value: (!removes).then_some(n), since: n, at: now });
+                    self.copies.insert(key, Kept { value: (!removes).then_some(n), since: n, at: now });
                 }
+            }
+            Asked::Wipe { keys } => {
+                let [n, left] = reply.as_array().unwrap_or_default() else { panic!("it answers two things") };
+                let n = number(n).expect("the script answers the number of the change");
+                let left = left.as_array().expect("MGET answers a list").iter().map(number);
+                self.record.changes.extend(keys.into_iter().zip(left).map(|(key, left)| (key, n, left)));
+                self.own = self.own.max(n);
             }
             Asked::GetInLog { key } => {
                 if let Some(answer) = reply.as_array().and_then(<[Value]>::first).and_then(Value::as_array) {
-                    let (since, value) = state_and_value(answer);
-                    self.note_value(&key, value);
-                    self.drop_copy(&key);
-                    if self.habits.caching != Caching::No {
-                        self.copies.insert(key, Copy { value, since, at: now });
-                    }
+                    self.got_in_log(key, answer, now);
                 }
+            }
+            Asked::GetByScript { key } => {
+                self.got_in_log(key, reply.as_array().expect("MGET answers a list"), now);
             }
             Asked::Get { key, own, keeps } => {
                 let (state, value) = state_and_value(reply.as_array().expect("MGET answers a list"));
@@ -441,6 +442,16 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// It may be older than a copy that was told of: nothing is asked of the moment within an entry.
+    fn got_in_log(&mut self, key: String, answer: &[Value], now: Duration) {
+        let (since, value) = state_and_value(answer);
+        self.note_value(&key, value);
+        self.drop_copy(&key);
+        if self.habits.caching != Caching::No {
+            self.copies.insert(key, Kept { value, since, at: now });
+        }
     }
 
     fn got(
@@ -472,7 +483,7 @@ impl Listener {
             return Err(Violation::new(Promise::FreshCaches, what));
         }
         if keeps {
-            self.copies.entry(key).or_insert(Copy { value, since: state, at: now });
+            self.copies.entry(key).or_insert(Kept { value, since: state, at: now });
         }
         Ok(())
     }
@@ -482,7 +493,7 @@ impl Listener {
     }
 
     fn drop_copy(&mut self, key: &str) {
-        if let Some(Copy { value, since, at }) = self.copies.remove(key) {
+        if let Some(Kept { value, since, at }) = self.copies.remove(key) {
             let (client, key, upto) = (self.id, key.to_owned(), self.known);
             self.record.held.push(Held { client, key, value, since, upto, at });
         }
@@ -498,7 +509,7 @@ impl Listener {
 }
 
 /// What the counter of changes was in an answer, and the value beside it.
-fn state_and_value(answer: &[Value]) -> (u64, Option<u64>) {
+pub(crate) fn state_and_value(answer: &[Value]) -> (u64, Option<u64>) {
     let [state, value] = answer else { panic!("two keys were asked for: {answer:?}") };
     (number(state).unwrap_or(0), number(value))
 }

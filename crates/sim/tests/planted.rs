@@ -110,7 +110,7 @@ fn bugs_of_commands_that_wait_are_caught() {
 #[test]
 fn bugs_of_what_clients_hear_unasked_are_caught() {
     prove(listeners::SCENARIOS, |bug| match bug {
-        Bug::MessageSentAgain => Promise::Messages,
+        Bug::MessageSentAgain | Bug::EventToldAtOriginOnly => Promise::Messages,
         _ => Promise::FreshCaches,
     });
 }

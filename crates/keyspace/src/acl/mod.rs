@@ -26,6 +26,8 @@ mod user;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use quorate_planted::{Bug, is_planted};
+
 pub use self::{
     check::{Denial, Denied, Reason},
     rules::{RuleError, is_hash},
@@ -128,6 +130,9 @@ impl Acl {
         rules::check_name(name)?;
         let mut user = match self.get(name) {
             Some(user) => User::clone(user),
+            None if is_planted(Bug::UserKnownByName) => {
+                User::new(name.iter().map(|byte| u64::from(*byte)).sum(), name.into(), all_channels)
+            }
             None => User::new(self.next, name.into(), all_channels),
         };
         user.change(rules, all_channels)?;

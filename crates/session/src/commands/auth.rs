@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_keyspace::acl::User;
 use quorate_keyspace::{CommandError, Reply};
+use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
 use sha2::{Digest, Sha256};
 
@@ -43,8 +44,9 @@ fn authenticate(cx: &Cx<'_>, word: &[u8], name: &[u8], password: &[u8]) -> Answe
     let users = cx.node.access.users();
     // It takes as long if there is no such user.
     let hash = Sha256::digest(password).into();
+    let is_enabled = |user: &User| user.is_enabled() || is_planted(Bug::DisabledUserLetIn);
     let fits =
-        |user: &&Arc<User>| user.is_enabled() && (user.has_password(&hash) || user.takes_any_password());
+        |user: &&Arc<User>| is_enabled(user) && (user.has_password(&hash) || user.takes_any_password());
     let c = cx.connection;
     match users.get(name).filter(fits) {
         Some(user) => {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use quorate_checkers::{JournalLine, check_held, check_journal, check_order};
+use quorate_checkers::{JournalLine, check_held, check_journal, check_let_in, check_notices, check_order};
 use quorate_planted::Bug;
 use quorate_resp::Value;
 use quorate_sim::checkers::{Promise, Violation};
-use quorate_sim::{Caching, Habits, Listener, Settings, SimClient, Subscription, key_changes};
+use quorate_sim::{
+    CHANGES, Caching, Habits, Listener, OF_KEYS, Redirected, RedirectedHabits, Settings, SimClient,
+    Subscription, Wipe, key_changes,
+};
 
 use super::lab::{Lab, MS, SECOND};
 
@@ -52,7 +55,11 @@ impl Room {
 
     /// A listener that is ready.
     fn enter(&mut self, node: usize, caching: Caching) -> usize {
-        let subscriptions = vec![Subscription::Channel(CHANNEL)];
+        self.enter_to_hear(node, caching, vec![Subscription::Channel(CHANNEL)])
+    }
+
+    /// The same with what it listens to.
+    fn enter_to_hear(&mut self, node: usize, caching: Caching, subscriptions: Vec<Subscription>) -> usize {
         let habits = Habits { readonly: true, caching, noloop: false, subscriptions };
         let at = self.listeners.len();
         self.listeners.push(Listener::new(self.lab.c.connect(node), at as u64 + 1, node, habits));
@@ -90,6 +97,7 @@ impl Room {
         for record in &records {
             note(&mut self.violations, check_held(&record.held, &changes));
             note(&mut self.violations, check_order(&record.heard));
+            note(&mut self.violations, check_notices(&record.notices));
         }
         self.violations.extend(self.lab.judge(&[1, 2, 3]));
         self.violations
@@ -225,6 +233,103 @@ fn a_message_overtakes_a_write(seed: u64) -> Vec<Violation> {
     room.judge()
 }
 
+/// All keys of a database go, or are exchanged, while a client holds copies.
+fn all_keys_go(seed: u64) -> Vec<Violation> {
+    let mut room = Room::new(seed, Settings::default());
+    let [leader, follower, _] = room.roles();
+    let (reader, writer) = (room.enter(follower, Caching::Default), room.enter(leader, Caching::No));
+    for how in [Wipe::Database, Wipe::Swap, Wipe::All] {
+        room.write(writer, None);
+        room.get(reader);
+        room.run(30 * MS);
+        room.listeners[writer].wipe(how, &[KEY.to_owned()]);
+        room.run(30 * MS);
+        room.get(reader);
+        room.run(30 * MS);
+    }
+    room.judge()
+}
+
+/// The same, with what is told going to a connection beside.
+fn all_keys_go_and_another_connection_is_told(seed: u64) -> Vec<Violation> {
+    let mut room = Room::new(seed, Settings::default());
+    let [leader, follower, _] = room.roles();
+    let writer = room.enter(leader, Caching::No);
+    let mut pairs: Vec<Redirected> = [false, true]
+        .into_iter()
+        .map(|told_in_resp3| {
+            let habits = RedirectedHabits { readonly: true, caching: Caching::Default, told_in_resp3 };
+            let connections = [room.lab.c.connect(follower), room.lab.c.connect(follower)];
+            let [reader, beside] = connections;
+            Redirected::new(reader, beside, 100 + u64::from(told_in_resp3), follower, habits)
+        })
+        .collect();
+    let run = |room: &mut Room, pairs: &mut [Redirected]| {
+        for _ in 0..30 {
+            room.run(MS);
+            let now = room.lab.c.now();
+            pairs.iter_mut().for_each(|pair| note(&mut room.violations, pair.take(now)));
+        }
+        assert!(pairs.iter().all(Redirected::is_idle), "a whole cluster answers");
+    };
+    run(&mut room, &mut pairs);
+    for step in 0..4 {
+        room.write(writer, None);
+        pairs.iter_mut().for_each(|pair| pair.get(KEY));
+        run(&mut room, &mut pairs);
+        match step % 2 {
+            0 => room.listeners[writer].wipe(Wipe::Database, &[KEY.to_owned()]),
+            _ => room.write(writer, None),
+        }
+        run(&mut room, &mut pairs);
+        pairs.iter_mut().for_each(|pair| pair.get(KEY));
+        run(&mut room, &mut pairs);
+        pairs.iter_mut().for_each(Redirected::sync);
+        run(&mut room, &mut pairs);
+    }
+    let held: Vec<_> = pairs.into_iter().flat_map(|pair| pair.finish().held).collect();
+    assert!(!held.is_empty(), "there were copies");
+    room.judge()
+}
+
+/// A key changes that a script has read.
+fn a_key_changes_that_a_script_has_read(seed: u64) -> Vec<Violation> {
+    let mut room = Room::new(seed, Settings::default());
+    let [leader, follower, _] = room.roles();
+    let (reader, writer) = (room.enter(follower, Caching::Default), room.enter(leader, Caching::No));
+    for ro in [false, true] {
+        room.write(writer, None);
+        room.listeners[reader].get_by_script(KEY, ro);
+        room.run(30 * MS);
+        room.write(writer, None);
+        room.get(reader);
+        room.run(30 * MS);
+    }
+    room.judge()
+}
+
+/// Who listens to keyspace notifications at each node hears the same.
+fn keys_change_and_expire(seed: u64) -> Vec<Violation> {
+    let mut room = Room::new(seed, Settings::default().with("notify-keyspace-events", "KEg$x"));
+    let roles = room.roles();
+    let subscriptions = vec![Subscription::Pattern(OF_KEYS), Subscription::Channel(CHANGES)];
+    let all = roles.map(|n| room.enter_to_hear(n, Caching::No, subscriptions.clone()));
+    for _ in 0..3 {
+        room.write(all[1], None);
+        room.listeners[all[0]].remove(KEY);
+        room.run(30 * MS);
+        room.listeners[all[0]].remove(KEY);
+        room.run(30 * MS);
+        room.write(all[1], Some(20));
+        room.run(500 * MS);
+        room.listeners[all[2]].wipe(Wipe::Database, &[KEY.to_owned()]);
+        room.run(30 * MS);
+    }
+    let heard = all.map(|at| room.listeners[at].record().notices.clone());
+    assert!(heard.iter().all(|heard| heard.len() > 12), "{heard:#?}");
+    room.judge()
+}
+
 fn send(client: &mut SimClient, line: &str) {
     client.send(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
 }
@@ -262,6 +367,10 @@ fn commands_of_a_deleted_user_are_on_their_way(seed: u64) -> Vec<Violation> {
     delete(&mut lab, admin);
     lab.run_for(300 * MS);
     lab.no_delays();
+    judge_journal(lab, admin)
+}
+
+fn judge_journal(mut lab: Lab, admin: usize) -> Vec<Violation> {
     let journal = lab.tell(admin, &[b"LRANGE", b"j", b"0", b"-1"]).expect("a whole cluster");
     let line = |value: &Value| match value.as_str() {
         Some("x") => JournalLine::OfUser,
@@ -284,6 +393,81 @@ fn a_deleted_user_is_connected(seed: u64) -> Vec<Violation> {
     if user.ended().is_none() {
         let what = "the user was deleted half a second ago and is still connected".to_owned();
         violations.push(Violation { promise: Promise::Users, what });
+    }
+    lab.no_delays();
+    violations.extend(lab.judge(&[1, 2, 3]));
+    violations
+}
+
+/// A user loses the right to hear the channel that it listens to, and messages are published behind that.
+fn a_channel_is_forbidden(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, Settings::default());
+    let (admin, mut user) = with_user(&mut lab);
+    lab.tell(admin, &[b"ACL", b"SETUSER", b"u", b"&c"]);
+    lab.run_for(100 * MS);
+    send(&mut user, "HELLO 3");
+    send(&mut user, "SUBSCRIBE c");
+    lab.run_for(100 * MS);
+    lab.tell(admin, &[b"MULTI"]);
+    lab.tell(admin, &[b"ACL", b"SETUSER", b"u", b"resetchannels"]);
+    lab.tell(admin, &[b"PUBLISH", b"c", b"behind"]);
+    lab.tell(admin, &[b"EXEC"]);
+    lab.run_for(100 * MS);
+    let mut violations = Vec::new();
+    let mut note = |what: &str| {
+        violations.push(Violation { promise: Promise::Users, what: what.to_owned() });
+    };
+    let mut is_subscribed = false;
+    while let Some(value) = user.value() {
+        let words: Vec<&str> =
+            value.as_array().unwrap_or_default().iter().filter_map(Value::as_str).collect();
+        is_subscribed |= words.contains(&"subscribe");
+        if words.contains(&"behind") {
+            note("a message was heard that was published behind the loss of the right to hear it");
+        }
+    }
+    assert!(is_subscribed, "it had the right");
+    if user.ended().is_none() {
+        note("who may not hear its channel any more is still connected");
+    }
+    lab.no_delays();
+    violations.extend(lab.judge(&[1, 2, 3]));
+    violations
+}
+
+/// A user is deleted and made anew in one step, with the right to do what the first one did.
+fn a_user_is_made_anew(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, Settings::default());
+    let (admin, mut user) = with_user(&mut lab);
+    send(&mut user, "RPUSH j x");
+    lab.run_for(100 * MS);
+    lab.tell(admin, &[b"MULTI"]);
+    lab.tell(admin, &[b"RPUSH", b"j", b"deleted"]);
+    lab.tell(admin, &[b"ACL", b"DELUSER", b"u"]);
+    lab.tell(admin, &[b"ACL", b"SETUSER", b"u", b"on", b">q", b"~j", b"+@all"]);
+    lab.tell(admin, &[b"EXEC"]);
+    for _ in 0..10 {
+        send(&mut user, "RPUSH j x");
+        lab.run_for(10 * MS);
+    }
+    lab.no_delays();
+    judge_journal(lab, admin)
+}
+
+/// A user is switched off and tries to come in.
+fn a_user_is_switched_off(seed: u64) -> Vec<Violation> {
+    let mut lab = Lab::new(seed, 3, Settings::default());
+    let (admin, _user) = with_user(&mut lab);
+    lab.tell(admin, &[b"ACL", b"SETUSER", b"u", b"off"]);
+    lab.run_for(200 * MS);
+    let mut violations = Vec::new();
+    for node in 1..=3 {
+        let mut client = lab.c.connect(node);
+        send(&mut client, "AUTH u p");
+        lab.run_for(50 * MS);
+        let is_in = client.reply().expect("a whole cluster").as_error().is_none();
+        let lines = [JournalLine::On, JournalLine::Off];
+        note(&mut violations, check_let_in(&lines, &lines, is_in));
     }
     lab.no_delays();
     violations.extend(lab.judge(&[1, 2, 3]));
@@ -325,11 +509,19 @@ pub(crate) const SCENARIOS: &[super::Scenario] = &[
     (Bug::CachesOutliveLeader, the_leader_changes, 2),
     (Bug::MessageSentAgain, connections_break_between_messages, 2),
     (Bug::MessageBeforeWrite, a_message_overtakes_a_write, 3),
+    (Bug::WipeNotTold, all_keys_go, 2),
+    (Bug::RedirectForgetsAll, all_keys_go_and_another_connection_is_told, 2),
+    (Bug::ScriptNotTracked, a_key_changes_that_a_script_has_read, 2),
+    (Bug::EventToldAtOriginOnly, keys_change_and_expire, 2),
 ];
 
 /// Those of users and of memory.
 pub(crate) const OTHERS: &[super::Scenario] = &[
     (Bug::UserJudgedAtArrival, commands_of_a_deleted_user_are_on_their_way, 3),
     (Bug::UserStaysConnected, a_deleted_user_is_connected, 2),
+    (Bug::ChannelRightStays, a_channel_is_forbidden, 2),
+    (Bug::MessageBeforeRights, a_channel_is_forbidden, 2),
+    (Bug::UserKnownByName, a_user_is_made_anew, 2),
+    (Bug::DisabledUserLetIn, a_user_is_switched_off, 2),
     (Bug::EvictionJudgedHere, what_is_evicted_is_read_elsewhere, 3),
 ];

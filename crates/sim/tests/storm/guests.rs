@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate_checkers::{Message, Violation, check_complete, check_held, check_order, check_unbroken};
-use quorate_sim::{Caching, Habits, Listener, Published, Record, SimCluster, Subscription, key_changes};
+use quorate_checkers::{
+    Message, Violation, check_complete, check_held, check_notices, check_order, check_unbroken,
+};
+use quorate_sim::{
+    CHANGES, Caching, Habits, Listener, OF_EVENTS, OF_KEYS, Published, Record, Redirected, RedirectedHabits,
+    SimCluster, Subscription, Wipe, key_changes,
+};
 
 use super::faults::Faults;
 use super::{MS, SECOND};
@@ -35,10 +40,30 @@ struct Guest {
     seen: Option<(u64, u64)>,
 }
 
+/// One who is told on a connection beside.
+struct Pair {
+    client: Redirected,
+    since: Duration,
+    next: Duration,
+    /// How often its node had seen the leader change when it was ready.
+    leaders: Option<u64>,
+}
+
+/// What is different from storm to storm.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ways {
+    /// Keyspace notifications are on.
+    pub(crate) notifies: bool,
+    /// Now and then all keys go at once.
+    pub(crate) wipes: bool,
+}
+
 /// All of them, and what those before them have lived through.
 #[derive(Default)]
 pub(crate) struct Guests {
+    ways: Ways,
     guests: Vec<Option<Guest>>,
+    pair: Option<Pair>,
     ids: u64,
     records: Vec<Record>,
     /// What was published through a node and had to reach those who stayed with it, each with what it heard.
@@ -47,8 +72,8 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
-    pub(crate) fn new() -> Self {
-        Self { guests: (0..GUESTS).map(|_| None).collect(), ..Self::default() }
+    pub(crate) fn new(ways: Ways) -> Self {
+        Self { ways, guests: (0..GUESTS).map(|_| None).collect(), ..Self::default() }
     }
 
     /// How many commands of theirs were answered.
@@ -64,6 +89,7 @@ impl Guests {
             self.leave();
             self.judge_records();
         }
+        self.step_pair(cluster, faults, more);
         for i in 0..self.guests.len() {
             let Some(guest) = &mut self.guests[i] else {
                 if more {
@@ -81,12 +107,53 @@ impl Guests {
                 self.note(gone.listener.finish());
             } else if more && guest.listener.is_idle() && now >= guest.next {
                 guest.next = now + cluster.world().rng().u32(..=PAUSE_MS) * MS;
-                if act(&mut guest.listener, cluster) {
+                if act(&mut guest.listener, cluster, self.ways.wipes) {
                     let gone = self.guests[i].take().expect("it is there");
                     self.note(gone.listener.finish());
                 }
             }
         }
+    }
+
+    fn step_pair(&mut self, cluster: &mut SimCluster, faults: &Faults, more: bool) {
+        let Some(pair) = &mut self.pair else {
+            if more {
+                self.pair = Some(self.arrive_in_pair(cluster));
+            }
+            return;
+        };
+        let (now, node) = (cluster.now(), pair.client.node());
+        let died = faults.died(node);
+        let is_dead = died.is_some_and(|died| died >= pair.since && now > died + BROKEN_AFTER);
+        follow_pair(pair, cluster);
+        let late = pair.client.ready().is_none() && now > pair.since + PATIENCE;
+        let leaves = more && pair.client.is_idle() && now >= pair.next && {
+            let rng = cluster.world().rng();
+            pair.next = now + rng.u32(..=PAUSE_MS) * MS;
+            match rng.u8(..100) {
+                0..60 => pair.client.get(&name(rng.u8(..KEYS))),
+                60..70 => (0..KEYS).for_each(|key| pair.client.get(&name(key))),
+                _ => pair.client.sync(),
+            }
+            rng.u8(..100) == 0
+        };
+        if pair.client.is_over() || is_dead || late && more || leaves {
+            let gone = self.pair.take().expect("it is there");
+            self.note(gone.client.finish());
+        }
+    }
+
+    fn arrive_in_pair(&mut self, cluster: &mut SimCluster) -> Pair {
+        self.ids += 1;
+        let nodes = cluster.numbers().count();
+        let rng = cluster.world().rng();
+        let node = rng.usize(1..=nodes);
+        let kinds = [Caching::Default, Caching::Default, Caching::Broadcast, Caching::OptIn, Caching::OptOut];
+        let caching = kinds[rng.usize(..kinds.len())];
+        let habits = RedirectedHabits { readonly: rng.bool(), caching, told_in_resp3: rng.u8(..3) == 0 };
+        let (reader, beside) = (cluster.connect(node), cluster.connect(node));
+        let client = Redirected::new(reader, beside, self.ids, node, habits);
+        Pair { client, since: cluster.now(), next: cluster.now(), leaders: None }
     }
 
     fn arrive(&mut self, cluster: &mut SimCluster) -> Guest {
@@ -110,12 +177,16 @@ impl Guests {
             ],
             vec![Subscription::Pattern("t:c*"), Subscription::Channel(CHANNELS[0])],
         ];
-        let habits = Habits {
+        let mut habits = Habits {
             readonly: rng.bool(),
             caching: kinds[rng.usize(..kinds.len())],
             noloop: rng.u8(..3) == 0,
             subscriptions: subscriptions[rng.usize(..2)].clone(),
         };
+        if self.ways.notifies && rng.bool() {
+            let of = Subscription::Pattern([OF_KEYS, OF_EVENTS][rng.usize(..2)]);
+            habits.subscriptions.extend([of, Subscription::Channel(CHANGES)]);
+        }
         let pause = rng.u32(..=PAUSE_MS) * MS;
         let listener = Listener::new(cluster.connect(node), self.ids, node, habits);
         Guest { listener, since: cluster.now(), next: cluster.now() + pause, seen: None }
@@ -132,6 +203,9 @@ impl Guests {
             self.note(gone.listener.finish());
         }
         self.guests = (0..GUESTS).map(|_| None).collect();
+        if let Some(gone) = self.pair.take() {
+            self.note(gone.client.finish());
+        }
     }
 
     /// On a whole cluster: compares all copies that are left, has everybody hear everybody, and judges everything.
@@ -140,8 +214,14 @@ impl Guests {
         let published: Vec<Published> =
             self.all_records().flat_map(|record| record.published.clone()).collect();
         for guest in self.guests.iter().flatten() {
-            told_of_leaders(guest, cluster);
+            let (node, before) = (guest.listener.node(), guest.seen.map(|(leaders, _)| leaders));
+            if guest.listener.habits().caching != Caching::No {
+                told_of_leaders(node, before, guest.listener.record().dropped_all, cluster);
+            }
             must_have_heard(&guest.listener, &published);
+        }
+        if let Some(pair) = &self.pair {
+            told_of_leaders(pair.client.node(), pair.leaders, pair.client.record().dropped_all, cluster);
         }
         self.leave();
         self.judge_records();
@@ -149,7 +229,9 @@ impl Guests {
     }
 
     fn all_records(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().chain(self.guests.iter().flatten().map(|guest| guest.listener.record()))
+        let guests = self.guests.iter().flatten().map(|guest| guest.listener.record());
+        let pair = self.pair.iter().map(|pair| pair.client.record());
+        self.records.iter().chain(guests).chain(pair)
     }
 
     fn compare_all(&mut self, cluster: &mut SimCluster) {
@@ -162,6 +244,20 @@ impl Guests {
             cluster.run_for(MS);
             self.guests.iter_mut().flatten().for_each(|guest| follow(guest, cluster));
         }
+        // Nothing changes any more: what is told beside is told by now.
+        let Some(pair) = &mut self.pair else { return };
+        let steps: [fn(&mut Redirected); 2] =
+            [|client| (0..KEYS).for_each(|key| client.get(&name(key))), Redirected::sync];
+        for step in steps {
+            let end = cluster.now() + PATIENCE;
+            if pair.client.is_idle() {
+                step(&mut pair.client);
+            }
+            while cluster.now() < end && !pair.client.is_idle() && !pair.client.is_over() {
+                cluster.run_for(MS);
+                follow_pair(pair, cluster);
+            }
+        }
     }
 
     fn judge_records(&mut self) {
@@ -170,6 +266,7 @@ impl Guests {
             sure(check_held(&record.held, &changes));
             sure(check_order(&record.heard));
             sure(check_unbroken(&record.of_log));
+            sure(check_notices(&record.notices));
         }
     }
 }
@@ -202,16 +299,23 @@ fn follow(guest: &mut Guest, cluster: &SimCluster) {
     }
 }
 
-/// After each change of leader, whoever caches is told to drop everything.
-fn told_of_leaders(guest: &Guest, cluster: &SimCluster) {
-    let now = cluster.stats(guest.listener.node()).map(|stats| stats.leader_changes);
-    let (Some(now), Some((before, _))) = (now, guest.seen) else { return };
-    let told = guest.listener.record().dropped_all;
+/// The same for who is told on a connection beside.
+fn follow_pair(pair: &mut Pair, cluster: &SimCluster) {
+    let leaders = cluster.stats(pair.client.node()).map(|stats| stats.leader_changes);
+    sure(pair.client.take(cluster.now()));
+    if pair.leaders.is_none() && pair.client.ready().is_some() {
+        pair.leaders = leaders;
+    }
+}
+
+/// After each change of leader, whoever caches is told to drop everything. `before`: how many its node had seen when it was ready.
+fn told_of_leaders(node: usize, before: Option<u64>, told: u64, cluster: &SimCluster) {
+    let now = cluster.stats(node).map(|stats| stats.leader_changes);
+    let (Some(now), Some(before)) = (now, before) else { return };
     assert!(
-        guest.listener.habits().caching == Caching::No || told >= now - before,
-        "fresh-caches: the leader has changed {} times, and a client of node {} was told {told} times to drop everything",
+        told >= now - before,
+        "fresh-caches: the leader has changed {} times, and a client of node {node} was told {told} times to drop everything",
         now - before,
-        guest.listener.node()
     );
 }
 
@@ -236,14 +340,15 @@ fn must_have_heard(listener: &Listener, published: &[Published]) {
 }
 
 /// Does something; whether it leaves.
-fn act(listener: &mut Listener, cluster: &mut SimCluster) -> bool {
+fn act(listener: &mut Listener, cluster: &mut SimCluster, wipes: bool) -> bool {
     let now = cluster.now();
     let rng = cluster.world().rng();
     let key = name(rng.u8(..KEYS));
     match rng.u8(..100) {
         0..34 => listener.get(&key),
         34..44 => listener.compare(&key),
-        44..50 => listener.get_in_log(&key),
+        44..47 => listener.get_in_log(&key),
+        47..50 => listener.get_by_script(&key, rng.bool()),
         50..54 => (0..KEYS).for_each(|key| listener.get(&name(key))),
         54..74 => {
             let ms = [None, Some(rng.u32(20..400)), Some(100_000)][rng.usize(..3)];
@@ -255,7 +360,12 @@ fn act(listener: &mut Listener, cluster: &mut SimCluster) -> bool {
             (0..rng.u8(1..4)).for_each(|_| listener.publish(CHANNELS[which], false, now));
         }
         90..93 => listener.publish(SHARD, true, now),
-        93..99 => listener.tell(),
+        93..98 => listener.tell(),
+        98 if wipes => {
+            let keys: Vec<String> = (0..KEYS).map(name).collect();
+            listener.wipe([Wipe::Database, Wipe::Swap][rng.usize(..2)], &keys);
+        }
+        98 => listener.tell(),
         _ => return true,
     }
     false

@@ -20,7 +20,7 @@ use quorate_sim::{Options, Settings, SimCluster};
 use commands::{Op, last_reads};
 use faults::Faults;
 pub(crate) use faults::{FaultKind, LEASES};
-use guests::Guests;
+use guests::{Guests, Ways};
 use users::Users;
 pub(crate) use workers::{Load, MIXED, REGISTERS};
 use workers::{Mix, STRINGS, Workers};
@@ -168,10 +168,14 @@ pub(crate) fn run(plan: Plan) -> Report {
         // What is cached of more keys is given up.
         settings = settings.with("tracking-table-max-keys", "5");
     }
+    let ways = Ways { notifies: plan.seed % 4 == 1, wipes: plan.seed.is_multiple_of(2) };
+    if has_all && ways.notifies {
+        settings = settings.with("notify-keyspace-events", "KEg$xe");
+    }
     let cluster = SimCluster::with(plan.seed, plan.nodes, settings);
     let faults = Faults::new(&plan.faults, plan.nodes, plan.everysec, world(plan.seed).disk);
     let workers = Workers::new(plan.load, plan.nodes);
-    let beside = has_all.then(|| (Guests::new(), Users::new()));
+    let beside = has_all.then(|| (Guests::new(ways), Users::new()));
     let mut storm = Storm { plan, cluster, faults, workers, beside, write_timeout };
     storm.blow();
     let recovery = storm.mend();
