@@ -245,7 +245,8 @@ impl Keyspace {
         host: &mut dyn Host,
     ) {
         if let Some(command) = self.lacks_memory_for(args) {
-            return replies.write(host, |reply| reply.reject(Some(command), Place::Client, &CommandError::OOM));
+            return replies
+                .write(host, |reply| reply.reject(Some(command), Place::Client, &CommandError::OOM));
         }
         let seed = Random::for_command(seed, replies.n as u64, 0);
         let mut executed = Executed::default();

@@ -5,7 +5,7 @@ mod replica;
 use std::collections::BTreeMap;
 
 use quorate_keyspace::{
-    Chooser, Metered, Meter, NoHost, Place, Policy, Reply, batch::BatchBuilder, command::Command,
+    Chooser, Meter, Metered, NoHost, Place, Policy, Reply, batch::BatchBuilder, command::Command,
 };
 use quorate_resp::Protocol;
 use replica::{Origin, Replica, describe, restore};

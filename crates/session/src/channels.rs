@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 
-use quorate_keyspace::{CommandError, Events, Interest, Reply, glob};
+use quorate_keyspace::{
+    CommandError, Events, Interest, Reply,
+    glob::{self, Glob, TooHard},
+};
 use quorate_resp::Protocol;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -168,9 +171,11 @@ impl Channels {
     /// # Errors
     /// As of [`Self::subscribe`].
     pub(crate) fn judge(kind: Kind, name: &[u8]) -> Result<(), CommandError> {
-        match kind == Kind::Pattern && name.len() > PATTERN_BYTES_MAX {
-            true => Err(LONG_PATTERN),
-            false => Ok(()),
+        match kind {
+            Kind::Pattern if name.len() > PATTERN_BYTES_MAX => Err(LONG_PATTERN),
+            // Whoever publishes later cannot be told.
+            Kind::Pattern if !glob::is_bounded(name) => Err(TooHard.into()),
+            _ => Ok(()),
         }
     }
 
@@ -246,11 +251,21 @@ impl Channels {
     }
 
     /// Channels with subscribers whose names match, in order.
-    pub(crate) fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Rc<[u8]>> {
+    ///
+    /// # Errors
+    /// If that takes too long to find out.
+    pub(crate) fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Result<Vec<Rc<[u8]>>, CommandError> {
         let all = self.listeners[kind as usize].borrow();
-        let matches =
-            |name: &&Rc<[u8]>| pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, name));
-        all.keys().filter(matches).cloned().collect()
+        let Some(pattern) = pattern.filter(|pattern| *pattern != b"*") else {
+            return Ok(all.keys().cloned().collect());
+        };
+        let (glob, mut found) = (Glob::new(pattern), Vec::new());
+        for name in all.keys() {
+            if glob.matches(name)? {
+                found.push(name.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// How many names of a kind have subscribers.

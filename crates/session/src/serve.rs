@@ -94,9 +94,9 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         access.clone(),
     );
     let told = Rc::downgrade(&node);
-    access.on_change(move |now| {
+    access.on_change(move |before, now| {
         if let Some(node) = told.upgrade() {
-            node.users_changed(now);
+            node.users_changed(before, now);
         }
     });
     let main = async {

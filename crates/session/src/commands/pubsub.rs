@@ -182,7 +182,7 @@ pub(super) fn publish(cx: &Cx<'_>, sharded: bool, args: &[&[u8]]) -> usize {
 }
 
 pub(super) fn list(cx: &Cx<'_>, kind: Kind, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
-    let names = cx.node.channels.names(kind, args.get(2).copied());
+    let names = cx.node.channels.names(kind, args.get(2).copied())?;
     reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name));
     Ok(())
