@@ -16,8 +16,8 @@ use self::parts::Parts;
 use crate::error::CommandError;
 
 /// So many steps may be taken for each match, and so many more for each byte of the text.
-const STEPS_MIN: usize = 4096;
-const STEPS_PER_BYTE: usize = 16;
+const STEPS_MIN: usize = 512;
+const STEPS_PER_BYTE: usize = 4;
 /// So many more may be taken for all matches of a [`Glob`]: some milliseconds.
 const EFFORT: usize = 4 << 20;
 /// Each byte of the pattern counts for so many when it is taken to pieces.
@@ -28,7 +28,7 @@ const STEPS_PER_PATTERN_BYTE: usize = 2 * STEPS_PER_PIECE;
 const PARTS_BYTES_MAX: usize = 1 << 20;
 /// Between two `*` there may be so many bytes with `?` or sets among them, and no text is too long for that: a machine word
 /// for 64 of them.
-const MIXED_MAX: usize = STEPS_PER_BYTE * 64;
+const MIXED_MAX: usize = 1024;
 
 /// It takes too long to find out whether a text matches a pattern. Patterns that anybody has a use for are not like that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl From<TooHard> for CommandError {
 /// Whether the whole of `text` matches `pattern`. What is [`TooHard`] does not match; if [`is_bounded`], nothing is.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    Glob::bare(pattern).matches(text) == Ok(true)
+    Glob::for_one(pattern, text).matches(text) == Ok(true)
 }
 
 /// Whether no text, of any length, is too hard for this pattern.
@@ -67,15 +67,14 @@ impl<'a> Glob<'a> {
     /// A pattern that tells letters of either case apart.
     #[must_use]
     pub fn new(pattern: &'a [u8]) -> Self {
-        let glob = Self::bare(pattern);
-        glob.effort.set(glob.effort.get() + EFFORT);
-        glob
+        let effort = Cell::new(EFFORT + STEPS_PER_PATTERN_BYTE * pattern.len());
+        Self { pattern, ignore_case: false, effort, parts: OnceCell::new() }
     }
 
-    /// One for a single text.
-    fn bare(pattern: &'a [u8]) -> Self {
-        let effort = Cell::new(STEPS_PER_PATTERN_BYTE * pattern.len());
-        Self { pattern, ignore_case: false, effort, parts: OnceCell::new() }
+    /// One with as much effort as a bounded pattern may need for one text.
+    fn for_one(pattern: &'a [u8], text: &[u8]) -> Self {
+        let effort = STEPS_PER_PATTERN_BYTE * pattern.len() + MIXED_MAX / 64 * text.len();
+        Self { effort: Cell::new(effort), ..Self::new(pattern) }
     }
 
     /// One to which ASCII letters of either case are alike. (An escaped byte within brackets keeps its case, as in Redis.)
@@ -94,7 +93,9 @@ impl<'a> Glob<'a> {
             return Ok(self.pattern.is_empty());
         }
         let allowed = STEPS_MIN + STEPS_PER_BYTE * text.len();
-        let (found, steps) = within(allowed, self.pattern, text, self.ignore_case);
+        // Where this way was too long once, it is given up sooner.
+        let quick = if self.parts.get().is_some() { allowed / 2 } else { allowed };
+        let (found, steps) = within(quick, self.pattern, text, self.ignore_case);
         self.spend(steps.saturating_sub(allowed))?;
         let Some(found) = found else { return self.matches_by_parts(text, allowed) };
         Ok(found)
@@ -345,7 +346,7 @@ mod tests {
             let pattern = [b"*".to_vec(), middle, b"b*".to_vec()].concat();
             assert!(is_bounded(&pattern), "{}", pattern.len());
             assert_eq!(Glob::new(&pattern).matches(&text), Ok(false));
-            assert_eq!(Glob::bare(&pattern).matches(&text), Ok(false), "as `matches()` does");
+            assert_eq!(Glob::for_one(&pattern, &text).matches(&text), Ok(false), "as `matches()` does");
         }
         assert!(is_bounded(&b"a".repeat(1 << 20)) && is_bounded(b"*") && is_bounded(b""));
         assert!(is_bounded(&[&b"*"[..], &b"?".repeat(100_000), b"*"].concat()));

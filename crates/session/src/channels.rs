@@ -207,7 +207,8 @@ impl Channels {
     /// Has a connection listen to nothing, or to less than before: a call takes one step. Whether something is left.
     pub(crate) fn leave_some(&self, c: &Connection) -> bool {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in c.subscriptions.borrow().some_names(kind) {
+            let names = c.subscriptions.borrow().some_names(kind);
+            for name in names {
                 self.unsubscribe(kind, c, &name);
             }
             if c.subscriptions.borrow().len(kind) > 0 {

@@ -165,6 +165,8 @@ async fn carry_out_in_steps(cx: &Cx<'_>, name: &'static str, names: &[&[u8]]) ->
 /// Has what was told so far written, and others served.
 async fn pause(connection: &Connection) {
     connection.wake.notify_one();
+    // Whoever attends to this writes first, and lets go of the thread afterwards.
+    tokio::task::yield_now().await;
     tokio::task::yield_now().await;
 }
 
