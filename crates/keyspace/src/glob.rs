@@ -221,6 +221,8 @@ fn each_of_set(set: &[u8], mut run: impl FnMut(Item)) -> (bool, usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(pattern: &str, text: &str) -> bool {
@@ -392,6 +394,22 @@ mod tests {
                     assert_eq!(simple, Some(other.unwrap()), "{before} {length} {from} {after}");
                 }
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn both_ways_agree_on_what_has_many_parts(
+            pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "A", "?", "*", "*", "[ab]", "[^a]", "[", "\\b"]), 0..14),
+            text in prop::collection::vec(prop::sample::select(vec![b'a', b'b', b'c', b'[']), 1..20),
+            ignore_case: bool,
+        ) {
+            let pattern = pattern.concat().into_bytes();
+            let simple = within(usize::MAX, &pattern, &text, ignore_case).0;
+            let other = Parts::new(&pattern, ignore_case).matches(&text, &mut usize::MAX.clone()).unwrap();
+            prop_assert_eq!(simple, Some(other), "{} {}", pattern.escape_ascii(), text.escape_ascii());
         }
     }
 }

@@ -19,8 +19,9 @@ use crate::registered::Registered;
 const SUBSCRIPTION_BYTES: usize = 160;
 /// A pattern may have so many bytes: matching takes time with this times the length of the channel.
 const PATTERN_BYTES_MAX: usize = 16 << 10;
-/// Whoever begins or ends listening to many names does so in steps of so many: others are served between.
-pub(crate) const STEP: usize = 512;
+/// Whoever begins or ends listening to many names does so in steps of so many: others are served between. The thread looks for
+/// what has arrived only after some sixty such turns.
+pub(crate) const STEP: usize = 128;
 /// Matching takes time when the bytes of all patterns, times those of the channel, are more than this.
 const SHORT_WORK: usize = 16 << 20;
 

@@ -58,7 +58,7 @@ pub(crate) struct Watches {
 }
 
 /// More than so many are dropped in steps, while others are served.
-const DROPPED_AT_ONCE: usize = 1024;
+const DROPPED_AT_ONCE: usize = 256;
 
 /// What a watched key takes beside its name.
 const WATCH_BYTES: usize = 96;
