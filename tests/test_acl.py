@@ -296,3 +296,31 @@ def test_a_transaction_belongs_to_one_user(cluster):
             assert "belongs to one user" in str(told(bob, *line))
             assert told(bob, "EXEC").code == "EXECABORT"
         assert bob.call("ACL", "WHOAMI") == b"bob"
+
+
+def test_users_have_an_end_on_every_node(cluster):
+    """10,000, and what a node says of it is what every other says."""
+    one, two, three = cluster.nodes
+    with one.connect(timeout=60) as admin:
+        for start in range(1, 10_000, 500):
+            lines = [("ACL", "SETUSER", f"user{n}", "on", ">p", "~a*", "+get") for n in range(start, min(start + 500, 10_000))]
+            assert set(admin.pipeline(lines)) == {"OK"}
+        assert len(admin.call("ACL", "USERS")) == 10_000
+    for node in cluster.nodes:
+        with node.connect(timeout=60) as c:
+            with pytest.raises(ErrorReply, match="there are 10000 users"):
+                c.call("ACL", "SETUSER", "more", "on")
+            assert c.call("ACL", "SETUSER", "user7", "off") == "OK"
+    assert two.call("ACL", "DELUSER", "user8") == 1
+    assert three.call("ACL", "SETUSER", "more", "on", ">q", "~*", "+ping") == "OK"
+    with pytest.raises(ErrorReply, match="there are 10000 users"):
+        one.call("ACL", "SETUSER", "user8", "on")
+    three.kill()
+    three.restart()
+    cluster.wait_caught_up()
+    with three.connect(timeout=60) as c:
+        assert len(c.call("ACL", "USERS")) == 10_000
+        assert c.call("AUTH", "more", "q") == "OK" and c.call("PING") == "PONG"
+        with pytest.raises(ErrorReply, match="WRONGPASS"):
+            c.call("AUTH", "user8", "p")
+    cluster.assert_digests_equal()

@@ -210,7 +210,8 @@ def test_patterns_that_are_hard_to_match(cluster, attack):
         with node.connect(timeout=PATIENCE) as listener, node.connect(timeout=PATIENCE) as c:
             for n in range(30):
                 # One letter more at the front than `b` ends: all of it fits everywhere but at the end.
-                listener.call("PSUBSCRIBE", "*" + "?a" * (8_000 - n) + "b")
+                listener.call("PSUBSCRIBE", "*" + "a" * (16_000 - n) + "b")
+                listener.call("PSUBSCRIBE", "*" + "?a" * (500 - n) + "b*")
             listener.call("PSUBSCRIBE", "*a*a*a*a")
             assert c.call("PUBLISH", "a" * 64_000, "m") == 1
             assert listener.receive()[3] == b"m"
@@ -219,12 +220,28 @@ def test_patterns_that_are_hard_to_match(cluster, attack):
             assert listener.receive()[3] == b"n"
             with pytest.raises(ErrorReply, match="at most 16 KB"):
                 c.call("PSUBSCRIBE", "a*" * 8_193)
+            with pytest.raises(ErrorReply, match="too hard to match"):
+                c.call("PSUBSCRIBE", "*" + "?a" * 8_000 + "b*")
         with node.connect(timeout=PATIENCE) as c:
             for n in range(30):
                 c.call("SET", "a" * (40_000 + n), n)
-            for bomb in ["a*" * 10_000 + "b", "*" + "a" * 20_000 + "b", "*" + "a?" * 10_000 + "b", "*[" + "b-y" * 5_000 + "]"]:
+            for bomb in ["a*" * 10_000 + "b", "*" + "a" * 20_000 + "b", "*" + "a?" * 200 + "b*", "*[" + "b-y" * 5_000 + "]"]:
                 assert c.call("KEYS", bomb) == []
                 assert c.call("SCAN", 0, "MATCH", bomb, "COUNT", 1000)[1] == []
+            c.call("SADD", "set", "a" * 50_000)
+            bomb = "*" + "a?" * 10_000 + "b*"
+            for line in (["KEYS", bomb], ["SCAN", 0, "MATCH", bomb, "COUNT", 1000], ["SSCAN", "set", 0, "MATCH", bomb]):
+                with pytest.raises(ErrorReply, match="too hard to match"):
+                    c.call(*line)
+            huge = "a" * 2_500_000
+            c.call("SET", huge, "x")
+            for bomb in ["*" + "a?" * 1_000_000 + "b*", "*" + "a" * 2_000_000 + "b"]:
+                with pytest.raises(ErrorReply, match="too hard to match"):
+                    c.call("KEYS", bomb)
+            c.call("DEL", huge)
+            for line in (["CONFIG", "GET"], ["COMMAND", "LIST", "FILTERBY", "PATTERN"]):
+                with pytest.raises(ErrorReply, match="too hard to match"):
+                    c.call(*line, "*[" + "\\." * 4_000_000 + "]")
             assert len(c.call("KEYS", "*" + "?" * 40_028 + "a*")) == 1
         others.served_again()
 
@@ -297,6 +314,30 @@ def test_a_flood_of_watched_keys(cluster, attack):
                 assert c.call("WATCH", *names("mine:", 500, 10 * KB)) == "OK"
                 assert c.call("UNWATCH") == "OK"
         flooder.close()
+        others.served_again()
+
+
+def test_a_watch_that_is_refused_watches_nothing(cluster, attack):
+    # What is kept, and twice a command that brings two hundred megabytes.
+    with attack(REGISTERED_MAX + 2 * 210 * MB + BASE_BYTES) as others:
+        node = others.attacked
+        with node.connect(timeout=PATIENCE) as c:
+            # It has asked for much else, so that there is no room for many keys.
+            prefixes = [part for name in names("", 10_000, 20 * KB) for part in ("PREFIX", name)]
+            assert c.call("CLIENT", "TRACKING", "ON", "REDIRECT", c.call("CLIENT", "ID"), "BCAST", *prefixes) == "OK"
+            with pytest.raises(ErrorReply, match="256 MB"):
+                c.call("WATCH", "early", *names("more:", 8_000, 10 * KB))
+            node.call("SET", "early", "changed")
+            c.call("MULTI")
+            c.call("SET", "k", "v")
+            assert c.call("EXEC") == ["OK"], "a key of what was refused is watched"
+            # All of it is forgotten, and there is room again; what is watched twice counts once.
+            for _ in range(3):
+                few = names("few:", 1_000, 10 * KB)
+                assert c.call("WATCH", "early", *few, *few) == "OK"
+            node.call("SET", "early", "changed again")
+            c.call("MULTI")
+            assert c.call("EXEC") is None
         others.served_again()
 
 

@@ -103,6 +103,32 @@ def test_commands_of_scripts_count_and_an_error_passed_on_counts_once(node):
         assert commandstats(node, "set") == commandstats(node, "get") == (1, 0, 0)
 
 
+def test_what_a_script_may_not_call_counts_as_rejected(node):
+    with node.connect() as c:
+        c.call("CONFIG", "SET", "maxmemory", 1)
+        c.call("CONFIG", "RESETSTAT")
+        call = "return redis.call('SET', KEYS[1], 'y')"
+        assert refused(c, "EVAL", call, 1, "k").startswith("OOM command not allowed")
+        assert (commandstats(node, "set"), commandstats(node, "eval")) == ((0, 1, 0), (1, 0, 1))
+        assert errorstats(node) == {"OOM": 1}, "passed on, it is the same error"
+        assert c.call("EVAL", f"{call.replace('return', 'local a =').replace('call', 'pcall')} return 1", 1, "k") == 1
+        assert (commandstats(node, "set"), commandstats(node, "eval")) == ((0, 2, 0), (2, 0, 1))
+        assert errorstats(node) == {"OOM": 2}
+        # Refused before any of it runs.
+        assert refused(c, "EVAL", f"#!lua\n{call}", 1, "k").startswith("OOM ")
+        assert (commandstats(node, "set"), commandstats(node, "eval")) == ((0, 2, 0), (2, 1, 1))
+        assert errorstats(node) == {"OOM": 3}
+        c.call("CONFIG", "SET", "maxmemory", 0)
+        c.call("CONFIG", "RESETSTAT")
+        assert refused(c, "EVAL_RO", call, 1, "k").startswith("ERR Write commands are not allowed")
+        for line in ("'GET'", "'SUBSCRIBE', 'a'", "'NOSUCH'"):
+            c.call("EVAL", f"redis.pcall({line})", 0)
+        assert [commandstats(node, name) for name in ("set", "get", "subscribe")] == [(0, 1, 0)] * 3
+        assert (commandstats(node, "eval"), commandstats(node, "eval_ro")) == ((3, 0, 0), (1, 0, 1))
+        assert errorstats(node) == {"ERR": 4}
+        assert node.info("stats")["total_error_replies"] == "4"
+
+
 def test_a_command_that_waits_counts_when_it_is_answered(node):
     with node.connect() as c, node.connect() as other:
         c.call("CONFIG", "RESETSTAT")

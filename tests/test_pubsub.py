@@ -219,3 +219,74 @@ def test_subscribing_is_all_or_nothing(cluster):
             client.call("PSUBSCRIBE", "a*", "x" * 17000)
         assert client.call("SET", "k", "v") == "OK"
         assert client.call("PUBSUB", "NUMPAT") == 0
+
+
+def told(connection, count):
+    """So many confirmations, as (what, name, count)."""
+    return [tuple(connection.receive()) for _ in range(count)]
+
+
+def test_many_names_begin_and_end_in_steps(cluster):
+    node, names = cluster.nodes[0], sorted(f"channel:{n:05}" for n in range(5000))
+    with node.connect(timeout=60) as listener:
+        # Some of them twice.
+        listener.send("SUBSCRIBE", *names, *names[:1000])
+        counts = [*range(1, 5001), *[5000] * 1000]
+        assert told(listener, 6000) == [
+            (b"subscribe", name.encode(), count) for name, count in zip([*names, *names[:1000]], counts, strict=True)
+        ]
+        listener.send("UNSUBSCRIBE", *names[:2000])
+        assert [count for *_, count in told(listener, 2000)] == list(range(4999, 2999, -1))
+        assert node.call("PUBLISH", names[0], "x") == 0 and node.call("PUBLISH", names[-1], "m") == 1
+        assert listener.receive() == [b"message", names[-1].encode(), b"m"]
+        listener.send("UNSUBSCRIBE")
+        assert told(listener, 3000) == [
+            (b"unsubscribe", name.encode(), 2999 - n) for n, name in enumerate(names[2000:])
+        ]
+        listener.send("UNSUBSCRIBE")
+        assert listener.receive() == [b"unsubscribe", None, 0]
+        # One of each kind beside many: RESET ends them all, and what is asked for next begins.
+        for command in ("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"):
+            listener.send(command, *names[:1500])
+            told(listener, 1500)
+        assert listener.call("RESET") == "RESET"
+        assert listener.call("SET", "k", "v") == "OK"
+        assert node.call("PUBSUB", "NUMPAT") == 0 and node.call("PUBSUB", "CHANNELS") == node.call("PUBSUB", "SHARDCHANNELS") == []
+        listener.send("SUBSCRIBE", names[0])
+        assert listener.receive() == [b"subscribe", names[0].encode(), 1]
+        assert node.call("PUBLISH", names[0], "again") == 1
+        assert listener.receive() == [b"message", names[0].encode(), b"again"]
+
+
+def test_what_ended_makes_room_again(cluster):
+    """Eight times 80 MB, where there is room for 256."""
+    node, names = cluster.nodes[0], [f"channel:{n:04}".ljust(40_000, "x") for n in range(2000)]
+    with node.connect(timeout=60) as listener:
+        for n in range(8):
+            listener.send("SUBSCRIBE", *names, *names[:10])
+            assert told(listener, 2010)[-1][2] == 2000
+            if n % 2:
+                assert listener.call("RESET") == "RESET"
+            else:
+                listener.send("UNSUBSCRIBE")
+                assert told(listener, 2000)[-1][2] == 0
+        with pytest.raises(ErrorReply, match="256 MB"):
+            listener.call("SUBSCRIBE", *names, *[f"other:{n}".ljust(40_000, "x") for n in range(5000)])
+        assert listener.call("PING") == "PONG" and node.call("PUBSUB", "CHANNELS") == []
+
+
+def test_who_does_not_read_what_it_is_told_goes_on_later(cluster):
+    """The confirmations of one UNSUBSCRIBE are made as they are read, not all at once."""
+    node, names = cluster.nodes[0], [f"channel:{n:05}".ljust(4000, "x") for n in range(30_000)]
+    with node.connect(timeout=60) as listener:
+        for start in range(0, len(names), 500):
+            listener.send("SUBSCRIBE", *names[start : start + 500])
+            told(listener, 500)
+        listeners = lambda name: node.call("PUBSUB", "NUMSUB", name, timeout=60)[1]  # noqa: E731
+        listener.send("UNSUBSCRIBE")
+        eventually(lambda: listeners(names[0]) == 0, "it has begun")
+        time.sleep(0.5)
+        assert listeners(names[-1]) == 1, "nobody has read the first 100 MB"
+        assert [count for *_, count in told(listener, len(names))] == list(range(len(names) - 1, -1, -1))
+        assert listeners(names[-1]) == 0
+        assert listener.call("PING") == "PONG"

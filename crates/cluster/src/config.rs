@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use quorate_keyspace::glob;
+use quorate_keyspace::glob::{Glob, TooHard};
 
 use kind::Setting;
 
@@ -202,23 +202,40 @@ impl Config {
     }
 
     /// CONFIG GET: each parameter that matches at least one of the patterns, once, in the table's order.
-    #[must_use]
-    pub fn get_matching<P: AsRef<[u8]>>(&self, patterns: &[P]) -> Vec<(&'static str, String)> {
+    ///
+    /// # Errors
+    /// If that takes too long to find out.
+    pub fn get_matching<P: AsRef<[u8]>>(
+        &self,
+        patterns: &[P],
+    ) -> Result<Vec<(&'static str, String)>, TooHard> {
+        let patterns = patterns.iter().map(AsRef::as_ref);
+        let patterns: Vec<(&[u8], Glob<'_>)> = patterns.map(|p: &[u8]| (p, Glob::ignoring_case(p))).collect();
         let matches = |name: &str| {
             let is_hidden = parameters::HIDDEN.contains(&name);
-            patterns.iter().map(AsRef::as_ref).any(|pattern: &[u8]| match is_hidden {
-                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
-                false => glob::matches_ignoring_case(pattern, name.as_bytes()),
-            })
+            for (pattern, glob) in &patterns {
+                let is_match = match is_hidden {
+                    true => pattern.eq_ignore_ascii_case(name.as_bytes()),
+                    false => glob.matches(name.as_bytes())?,
+                };
+                if is_match {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
-        let aliases = parameters::ALIASES.iter().filter(|(alias, _)| matches(alias));
-        PARAMETERS
-            .iter()
-            .zip(&self.shared.slots)
-            .filter(|(parameter, _)| matches(parameter.name))
-            .map(|(parameter, slot)| (parameter.name, slot.show(parameter)))
-            .chain(aliases.filter_map(|(alias, name)| Some((*alias, self.get(name)?))))
-            .collect()
+        let mut found = Vec::new();
+        for (parameter, slot) in PARAMETERS.iter().zip(&self.shared.slots) {
+            if matches(parameter.name)? {
+                found.push((parameter.name, slot.show(parameter)));
+            }
+        }
+        for (alias, name) in parameters::ALIASES {
+            if matches(alias)? {
+                found.extend(self.get(name).map(|value| (*alias, value)));
+            }
+        }
+        Ok(found)
     }
 
     /// CONFIG SET of one parameter; the error is the reply's text.

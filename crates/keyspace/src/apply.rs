@@ -247,7 +247,8 @@ impl Keyspace {
         host: &mut dyn Host,
     ) {
         if let Some(command) = self.lacks_memory_for(args) {
-            return replies.write(host, |reply| reply.reject(command, Place::Client, &CommandError::OOM));
+            return replies
+                .write(host, |reply| reply.reject(Some(command), Place::Client, &CommandError::OOM));
         }
         let seed = Random::for_command(seed, replies.n as u64, 0);
         let mut executed = Executed::default();
@@ -288,7 +289,7 @@ impl Keyspace {
         let exec = command::lookup(b"exec").expect("it is in the table");
         let lacks_memory = |step: &Step<'_>| matches!(step, Step::Command { args, .. } if self.lacks_memory_for(args).is_some());
         if steps.iter().any(lacks_memory) {
-            return replies.write(host, |reply| reply.reject(exec, Place::Client, &EXEC_OOM));
+            return replies.write(host, |reply| reply.reject(Some(exec), Place::Client, &EXEC_OOM));
         }
         let mut begun = Begun::default();
         if watches

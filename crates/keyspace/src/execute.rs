@@ -91,7 +91,7 @@ impl Keyspace {
         }
         let Err(denied) = self.judge(user, command, args) else { return false };
         let error = if place == Place::Transaction { denied.error_at_exec() } else { denied.error(command) };
-        reply.reject(command, place, &error);
+        reply.reject(Some(command), place, &error);
         if let (Some(meter), Some(denial)) = (reply.meter(), denied.denial(command, args)) {
             meter.denied(&denial, place);
         }

@@ -4,43 +4,124 @@
 //! takes the next byte literally. Every part but `*` consumes exactly one byte, so remembering the last `*`
 //! is enough, and there is no recursion. That takes time with the product of the two lengths at worst. Who makes a pattern
 //! for that (`*aaaa...b`) gets nothing for it: beyond a few steps for each byte the match is done anew in another way
-//! ([`parts`]), which takes one step of a machine word for 64 bytes of the product.
+//! ([`parts`]). That takes time with the sum of the lengths, unless there are both many `?` or sets and many bytes between two `*`
+//! (`*?a?a?a...`): then it is one step of a machine word for 64 bytes of the product. Steps are counted, and such a pattern
+//! is given up ([`TooHard`]) before anybody waits for it noticeably.
 
 mod parts;
 
-/// Before a match is given up for one that costs more to begin: so many steps, and so many more for each byte.
-const STEPS_MIN: usize = 4096;
-const STEPS_PER_BYTE: usize = 16;
-/// The other way takes some 50 bytes of memory for each byte of the pattern, so it is for patterns of up to this size.
-const PARTS_BYTES_MAX: usize = 1 << 20;
+use std::cell::{Cell, OnceCell};
 
-/// Whether the whole of `text` matches `pattern`.
+use self::parts::Parts;
+use crate::error::CommandError;
+
+/// So many steps may be taken for each match, and so many more for each byte of the text.
+const STEPS_MIN: usize = 512;
+const STEPS_PER_BYTE: usize = 4;
+/// So many more may be taken for all matches of a [`Glob`]: some milliseconds.
+const EFFORT: usize = 4 << 20;
+/// Each byte of the pattern counts for so many when it is taken to pieces.
+const STEPS_PER_PIECE: usize = 8;
+/// So many for each byte of the pattern are left for that, and for finding out that it is needed.
+const STEPS_PER_PATTERN_BYTE: usize = 2 * STEPS_PER_PIECE;
+/// The pieces take some 50 bytes of memory for each byte of the pattern, so they are for patterns of up to this size.
+const PARTS_BYTES_MAX: usize = 1 << 20;
+/// Between two `*` there may be so many bytes with `?` or sets among them, and no text is too long for that: a machine word
+/// for 64 of them.
+const MIXED_MAX: usize = 1024;
+
+/// It takes too long to find out whether a text matches a pattern. Patterns that anybody has a use for are not like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooHard;
+
+impl From<TooHard> for CommandError {
+    fn from(TooHard: TooHard) -> Self {
+        Self::fixed("ERR the pattern is too hard to match: it is very long, with many ? or [] between two *")
+    }
+}
+
+/// Whether the whole of `text` matches `pattern`. What is [`TooHard`] does not match; if [`is_bounded`], nothing is.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    matches_with(pattern, text, false)
+    Glob::for_one(pattern, text).matches(text) == Ok(true)
 }
 
-/// As [`matches()`], with ASCII letters of either case alike. (An escaped byte within brackets keeps its case,
-/// as in Redis.)
+/// Whether no text, of any length, is too hard for this pattern.
 #[must_use]
-pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
-    matches_with(pattern, text, true)
+pub fn is_bounded(pattern: &[u8]) -> bool {
+    pattern.len() <= MIXED_MAX
+        || pattern.len() <= PARTS_BYTES_MAX && Parts::new(pattern, false).longest_mixed() <= MIXED_MAX
 }
 
-fn matches_with(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
-    if text.is_empty() {
-        // As in Redis, where KEYS and SCAN take a plain `*` for everything before they ask here.
-        return pattern.is_empty();
+/// A pattern for many texts.
+pub struct Glob<'a> {
+    pattern: &'a [u8],
+    ignore_case: bool,
+    /// Steps that are left beside those of each match.
+    effort: Cell<usize>,
+    /// The pattern in pieces, once that is needed.
+    parts: OnceCell<Parts>,
+}
+
+impl<'a> Glob<'a> {
+    /// A pattern that tells letters of either case apart.
+    #[must_use]
+    pub fn new(pattern: &'a [u8]) -> Self {
+        let effort = Cell::new(EFFORT + STEPS_PER_PATTERN_BYTE * pattern.len());
+        Self { pattern, ignore_case: false, effort, parts: OnceCell::new() }
     }
-    let steps_max = STEPS_MIN + STEPS_PER_BYTE * (pattern.len() + text.len());
-    within(steps_max, pattern, text, ignore_case).unwrap_or_else(|| match pattern.len() <= PARTS_BYTES_MAX {
-        true => parts::matches(pattern, text, ignore_case),
-        false => within(usize::MAX, pattern, text, ignore_case).expect("so many steps are enough"),
-    })
+
+    /// One with as much effort as a bounded pattern may need for one text.
+    fn for_one(pattern: &'a [u8], text: &[u8]) -> Self {
+        let effort = STEPS_PER_PATTERN_BYTE * pattern.len() + MIXED_MAX / 64 * text.len();
+        Self { effort: Cell::new(effort), ..Self::new(pattern) }
+    }
+
+    /// One to which ASCII letters of either case are alike. (An escaped byte within brackets keeps its case, as in Redis.)
+    #[must_use]
+    pub fn ignoring_case(pattern: &'a [u8]) -> Self {
+        Self { ignore_case: true, ..Self::new(pattern) }
+    }
+
+    /// Whether the whole of `text` matches.
+    ///
+    /// # Errors
+    /// If that takes too long, together with what was asked before.
+    pub fn matches(&self, text: &[u8]) -> Result<bool, TooHard> {
+        if text.is_empty() {
+            // As in Redis, where KEYS and SCAN take a plain `*` for everything before they ask here.
+            return Ok(self.pattern.is_empty());
+        }
+        let allowed = STEPS_MIN + STEPS_PER_BYTE * text.len();
+        // Where this way was too long once, it is given up sooner.
+        let quick = if self.parts.get().is_some() { allowed / 2 } else { allowed };
+        let (found, steps) = within(quick, self.pattern, text, self.ignore_case);
+        self.spend(steps.saturating_sub(allowed))?;
+        let Some(found) = found else { return self.matches_by_parts(text, allowed) };
+        Ok(found)
+    }
+
+    fn matches_by_parts(&self, text: &[u8], allowed: usize) -> Result<bool, TooHard> {
+        if self.parts.get().is_none() {
+            let can_be = self.pattern.len() <= PARTS_BYTES_MAX;
+            self.spend(if can_be { STEPS_PER_PIECE * self.pattern.len() } else { usize::MAX })?;
+        }
+        let parts = self.parts.get_or_init(|| Parts::new(self.pattern, self.ignore_case));
+        let mut steps = allowed + self.effort.get();
+        let found = parts.matches(text, &mut steps);
+        self.effort.set(steps.min(self.effort.get()));
+        found
+    }
+
+    fn spend(&self, steps: usize) -> Result<(), TooHard> {
+        let left = self.effort.get().checked_sub(steps);
+        self.effort.set(left.unwrap_or(0));
+        left.map(drop).ok_or(TooHard)
+    }
 }
 
-/// The same, unless it takes more steps than that.
-fn within(steps_max: usize, pattern: &[u8], text: &[u8], ignore_case: bool) -> Option<bool> {
+/// Whether they match, unless it takes more steps than that, and how many it has taken. A step too wide is still taken.
+fn within(steps_max: usize, pattern: &[u8], text: &[u8], ignore_case: bool) -> (Option<bool>, usize) {
     let (mut at_pattern, mut at_text, mut steps) = (0, 0, 0);
     // The pattern after the last `*`, and where in the text that `*` currently ends.
     let mut last_star: Option<(usize, usize)> = None;
@@ -48,7 +129,7 @@ fn within(steps_max: usize, pattern: &[u8], text: &[u8], ignore_case: bool) -> O
         if pattern.get(at_pattern) == Some(&b'*') {
             at_pattern += 1;
             if at_pattern == pattern.len() {
-                return Some(true);
+                return (Some(true), steps);
             }
             last_star = Some((at_pattern, at_text));
             continue;
@@ -61,15 +142,15 @@ fn within(steps_max: usize, pattern: &[u8], text: &[u8], ignore_case: bool) -> O
             continue;
         }
         let Some((after_star, star_end)) = last_star else {
-            return Some(false);
+            return (Some(false), steps);
         };
         if steps > steps_max {
-            return None;
+            return (None, steps);
         }
         last_star = Some((after_star, star_end + 1));
         (at_pattern, at_text) = (after_star, star_end + 1);
     }
-    Some(pattern[at_pattern..].iter().all(|byte| *byte == b'*'))
+    (Some(pattern[at_pattern..].iter().all(|byte| *byte == b'*')), steps)
 }
 
 /// Whether the pattern's first part, which is not `*`, matches `byte`, and its width.
@@ -140,6 +221,8 @@ fn each_of_set(set: &[u8], mut run: impl FnMut(Item)) -> (bool, usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(pattern: &str, text: &str) -> bool {
@@ -195,10 +278,11 @@ mod tests {
 
     #[test]
     fn case_is_ignored_on_request() {
-        assert!(matches_ignoring_case(b"MAX*", b"maxmemory"));
-        assert!(matches_ignoring_case(b"[A-C]x", b"bX"));
-        assert!(!matches_ignoring_case(br"[\A]", b"a"));
-        assert!(matches_ignoring_case(br"\A", b"a"));
+        let fits = |pattern, text| Glob::ignoring_case(pattern).matches(text).unwrap();
+        assert!(fits(b"MAX*", b"maxmemory"));
+        assert!(fits(b"[A-C]x", b"bX"));
+        assert!(!fits(br"[\A]", b"a"));
+        assert!(fits(br"\A", b"a"));
     }
 
     #[test]
@@ -208,16 +292,67 @@ mod tests {
             (b"a*".repeat(500), true),
             ([b"a*".repeat(500), b"b".to_vec()].concat(), false),
             ([b"*".to_vec(), b"a".repeat(5000), b"b".to_vec()].concat(), false),
+            ([b"*".to_vec(), b"a".repeat(9000), b"b*".to_vec()].concat(), false),
             ([b"*".to_vec(), b"?a".repeat(5000), b"*".to_vec()].concat(), true),
-            ([b"*".to_vec(), b"?a".repeat(5000), b"b*".to_vec()].concat(), false),
+            (
+                [b"*".to_vec(), b"?".repeat(5000), b"a*".to_vec(), b"?".repeat(14_999), b"*".to_vec()]
+                    .concat(),
+                true,
+            ),
+            (
+                [b"*".to_vec(), b"?".repeat(5000), b"a*".to_vec(), b"?".repeat(15_000), b"*".to_vec()]
+                    .concat(),
+                false,
+            ),
+            ([b"*".to_vec(), b"?a".repeat(1000), b"b*".to_vec()].concat(), false),
             ([b"*[".to_vec(), b"xyz".repeat(5000), b"]b*".to_vec()].concat(), false),
             ([b"*[^".to_vec(), b"xyz".repeat(5000), b"]".to_vec()].concat(), true),
         ] {
-            assert_eq!(matches(&pattern, &text), fits);
+            assert_eq!(Glob::new(&pattern).matches(&text), Ok(fits), "{}", pattern.escape_ascii());
         }
         let product = [b"*".to_vec(), b"a".repeat(5000), b"b".to_vec()].concat();
-        let steps_max = STEPS_MIN + STEPS_PER_BYTE * (product.len() + text.len());
-        assert_eq!(within(steps_max, &product, &text, false), None, "it is given up in time");
+        let steps_max = STEPS_MIN + STEPS_PER_BYTE * text.len();
+        assert_eq!(within(steps_max, &product, &text, false).0, None, "it is given up in time");
+    }
+
+    #[test]
+    fn what_is_too_hard_is_given_up() {
+        let hard = [b"*".to_vec(), b"a?".repeat(5_000), b"ab*".to_vec()].concat();
+        let text = b"a".repeat(60_000);
+        assert_eq!(Glob::new(&hard).matches(&text), Err(TooHard));
+        assert!(!is_bounded(&hard) && !matches(&hard, &text), "who cannot tell takes it for no match");
+        // Each match alone may be possible, and all together not.
+        let glob = Glob::new(&hard);
+        let results: Vec<_> = (0..40).map(|_| glob.matches(&text[..10_100])).collect();
+        assert_eq!(results[0], Ok(false));
+        assert_eq!(results[39], Err(TooHard));
+        // What matches at once, or not at all, costs nothing, before and after.
+        for glob in [glob, Glob::new(&hard)] {
+            assert_eq!(glob.matches(b"xyz"), Ok(false));
+            assert_eq!(glob.matches(&[&b"a".repeat(10_001)[..], b"b"].concat()), Ok(true));
+        }
+        let long = [b"*".to_vec(), b"a".repeat(2 << 20), b"b".to_vec()].concat();
+        assert_eq!(Glob::new(&long).matches(&b"a".repeat(3 << 20)), Err(TooHard));
+        assert_eq!(Glob::new(&long).matches(&b"a".repeat(60)), Ok(false));
+        assert_eq!(Glob::new(&long[1..]).matches(&long[1..]), Ok(true), "as long as may be, if it is easy");
+        // Many texts, each of which fits nothing of a long set.
+        let set = [&b"["[..], &b"b".repeat(40_000), b"]x"].concat();
+        let glob = Glob::new(&set);
+        assert!((0..1000).any(|_| glob.matches(b"a") == Err(TooHard)));
+    }
+
+    #[test]
+    fn a_bounded_pattern_is_too_hard_for_no_text() {
+        let text = b"a".repeat(300_000);
+        for middle in [b"a?".repeat(MIXED_MAX / 2 - 1), b"a?".repeat(20), b"[ac]".repeat(MIXED_MAX - 1)] {
+            let pattern = [b"*".to_vec(), middle, b"b*".to_vec()].concat();
+            assert!(is_bounded(&pattern), "{}", pattern.len());
+            assert_eq!(Glob::new(&pattern).matches(&text), Ok(false));
+            assert_eq!(Glob::for_one(&pattern, &text).matches(&text), Ok(false), "as `matches()` does");
+        }
+        assert!(is_bounded(&b"a".repeat(1 << 20)) && is_bounded(b"*") && is_bounded(b""));
+        assert!(is_bounded(&[&b"*"[..], &b"?".repeat(100_000), b"*"].concat()));
+        assert!(!is_bounded(&[&b"*"[..], &b"a[bc]".repeat(MIXED_MAX), b"*"].concat()));
     }
 
     #[test]
@@ -233,8 +368,9 @@ mod tests {
         for pattern in (0..=3).flat_map(|length| words(parts, length)) {
             for text in &texts {
                 for ignore_case in [false, true] {
-                    let simple = within(usize::MAX, &pattern, text, ignore_case);
-                    let other = parts::matches(&pattern, text, ignore_case);
+                    let simple = within(usize::MAX, &pattern, text, ignore_case).0;
+                    let other =
+                        Parts::new(&pattern, ignore_case).matches(text, &mut usize::MAX.clone()).unwrap();
                     let show = (pattern.escape_ascii(), text.escape_ascii());
                     assert_eq!(simple, Some(other), "{} {} {ignore_case}", show.0, show.1);
                     fits += usize::from(other);
@@ -253,14 +389,27 @@ mod tests {
                 middle.iter_mut().step_by(5).for_each(|byte| *byte = b'?');
                 for (before, after) in [("*", "*"), ("", "*"), ("*", ""), ("a*", "*b"), ("*c*", "*a*")] {
                     let pattern = [before.as_bytes(), &middle, after.as_bytes()].concat();
-                    let simple = within(usize::MAX, &pattern, &text, false);
-                    assert_eq!(
-                        simple,
-                        Some(parts::matches(&pattern, &text, false)),
-                        "{before} {length} {from} {after}"
-                    );
+                    let simple = within(usize::MAX, &pattern, &text, false).0;
+                    let other = Parts::new(&pattern, false).matches(&text, &mut usize::MAX.clone());
+                    assert_eq!(simple, Some(other.unwrap()), "{before} {length} {from} {after}");
                 }
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn both_ways_agree_on_what_has_many_parts(
+            pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "A", "?", "*", "*", "[ab]", "[^a]", "[", "\\b"]), 0..14),
+            text in prop::collection::vec(prop::sample::select(vec![b'a', b'b', b'c', b'[']), 1..20),
+            ignore_case: bool,
+        ) {
+            let pattern = pattern.concat().into_bytes();
+            let simple = within(usize::MAX, &pattern, &text, ignore_case).0;
+            let other = Parts::new(&pattern, ignore_case).matches(&text, &mut usize::MAX.clone()).unwrap();
+            prop_assert_eq!(simple, Some(other), "{} {}", pattern.escape_ascii(), text.escape_ascii());
         }
     }
 }

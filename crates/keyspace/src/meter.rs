@@ -26,8 +26,8 @@ pub trait Meter {
         let _ = (denial, place);
     }
 
-    /// A command was refused before it was carried out, with an error of this text.
-    fn rejected(&self, command: &'static Command, place: Place, error: &str) {
+    /// A command was refused before it was carried out, with an error of this text. None: a script called what does not exist.
+    fn rejected(&self, command: Option<&'static Command>, place: Place, error: &str) {
         let _ = (command, place, error);
     }
 

@@ -1,5 +1,7 @@
 //! Where a command writes its answer.
 
+use std::cell::Cell;
+
 use quorate_resp::{Protocol, Writer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -18,6 +20,8 @@ pub struct Reply<'a> {
     out: Option<Out<'a>>,
     hash: Option<u64>,
     meter: Option<&'a dyn Meter>,
+    /// See [`Reply::refuse`].
+    refused: Cell<bool>,
 }
 
 struct Out<'a> {
@@ -76,7 +80,7 @@ impl<'a> Reply<'a> {
     /// A reply appended to `buf`.
     #[must_use]
     pub fn new(buf: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Self { out: Some(Out { buf, protocol }), hash: None, meter: None }
+        Self { out: Some(Out { buf, protocol }), hash: None, meter: None, refused: Cell::default() }
     }
 
     /// The same, where the commands that it replies to are noted.
@@ -93,7 +97,7 @@ impl<'a> Reply<'a> {
     /// A reply that nobody waits for.
     #[must_use]
     pub fn discard() -> Reply<'static> {
-        Reply { out: None, hash: None, meter: None }
+        Reply { out: None, hash: None, meter: None, refused: Cell::default() }
     }
 
     /// Whether anybody gets it.
@@ -141,15 +145,24 @@ impl<'a> Reply<'a> {
         let (Some(meter), Some(out)) = (self.meter, &self.out) else { return };
         let error = out.buf.get(begun.from..).and_then(|written| written.strip_prefix(b"-"));
         let error = error.map(|text| text.trim_ascii_end());
+        if let (true, Some(error)) = (self.refused.take(), error) {
+            return meter.rejected(Some(command), place, &String::from_utf8_lossy(error));
+        }
         meter.end(&Metered { begun: begun.at, command, args, place, error, sleep_ms });
     }
 
-    /// The error for a command that is refused before it is carried out.
-    pub(crate) fn reject(&mut self, command: &'static Command, place: Place, error: &CommandError) {
+    /// The error for a command that is refused before it is carried out. A script may call one that does not exist.
+    pub(crate) fn reject(&mut self, command: Option<&'static Command>, place: Place, error: &CommandError) {
         self.error(error);
         if let Some(meter) = self.meter {
             meter.rejected(command, place, error.text());
         }
+    }
+
+    /// The error of a handler that finds out that its command is not to be carried out at all: as such it counts when it ends.
+    pub(crate) fn refuse(&mut self, error: &CommandError) {
+        self.error(error);
+        self.refused.set(true);
     }
 
     /// Takes back everything written since `mark`.

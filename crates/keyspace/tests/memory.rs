@@ -4,7 +4,10 @@ mod replica;
 
 use std::collections::BTreeMap;
 
-use quorate_keyspace::{Chooser, NoHost, Policy, batch::BatchBuilder};
+use quorate_keyspace::{
+    Chooser, Meter, Metered, NoHost, Place, Policy, Reply, batch::BatchBuilder, command::Command,
+};
+use quorate_resp::Protocol;
 use replica::{Origin, Replica, describe, restore};
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
@@ -114,6 +117,53 @@ fn a_script_with_flags_says_whether_it_runs_without_memory() {
     assert_eq!(p.eval(true, &format!("#!lua flags=no-writes\n{get}")), "\"v\"");
     assert_eq!(p.eval(true, &format!("#!lua flags=allow-oom\n{set}")), "+OK");
     assert_eq!(p.eval(false, &format!("#!lua\n{set}")), "+OK");
+}
+
+#[test]
+fn refusals_count_for_what_was_refused() {
+    /// Whoever measures: how often was what carried out, and what was refused?
+    #[derive(Default)]
+    struct Seen(std::cell::RefCell<Vec<String>>);
+    impl Meter for Seen {
+        fn begin(&self) -> u64 {
+            0
+        }
+        fn end(&self, metered: &Metered<'_>) {
+            self.0.borrow_mut().push(metered.command.name.to_owned());
+        }
+        fn rejected(&self, command: Option<&'static Command>, place: Place, error: &str) {
+            let name = command.map_or("?", |command| command.name);
+            let kind = error.split(' ').next().unwrap_or_default();
+            self.0.borrow_mut().push(format!("{name} refused {kind} {place:?}"));
+        }
+    }
+    struct Host(Seen);
+    impl quorate_keyspace::Host for Host {
+        fn reply(&mut self, _: usize, run: &mut dyn FnMut(&mut Reply<'_>)) {
+            run(&mut Reply::new(&mut Vec::new(), Protocol::Resp2).metered(Some(&self.0)));
+        }
+    }
+    let seen = |script: &str| {
+        let mut r = Replica::new(1);
+        let mut batch = BatchBuilder::new();
+        batch.command(0, &[b"EVAL", script.as_bytes(), b"1", b"k"]);
+        let header = quorate_keyspace::batch::Header { memory_short: true, ..r.header() };
+        let mut host = Host(Seen::default());
+        r.apply_payload(&batch.finish(&header), &mut host);
+        host.0.0.into_inner()
+    };
+    let set = "return redis.call('SET', KEYS[1], 'w')";
+    assert_eq!(seen(set), ["set refused OOM Script", "eval"]);
+    assert_eq!(
+        seen("redis.pcall('SET', KEYS[1], 1) redis.pcall('INCR', KEYS[1])"),
+        ["set refused OOM Script", "incr refused OOM Script", "eval"]
+    );
+    assert_eq!(seen(&format!("redis.call('DEL', KEYS[1]) {set}")), ["del", "set", "eval"], "it has written");
+    assert_eq!(seen(&format!("#!lua\n{set}")), ["eval refused OOM Client"], "nothing of it ran");
+    assert_eq!(seen(&format!("#!lua flags=allow-oom\n{set}")), ["set", "eval"]);
+    assert_eq!(seen("redis.pcall('GET')"), ["get refused ERR Script", "eval"]);
+    assert_eq!(seen("redis.pcall('SUBSCRIBE', 'a')"), ["subscribe refused ERR Script", "eval"]);
+    assert_eq!(seen("redis.pcall('NOSUCH', 'a')"), ["? refused ERR Script", "eval"]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use quorate_replica::Consensus;
 
 pub(crate) use refusals::{Context, Refusal, Refusals};
 
-/// Told of the users after a change.
-type OnChange = Box<dyn Fn(&Acl)>;
+/// Told of the users before and after a change.
+type OnChange = Box<dyn Fn(&Acl, &Acl)>;
 
 /// See the module. It does not look at the replica, so that it can be asked while that is busy.
 pub(crate) struct Access {
@@ -42,16 +42,16 @@ impl Access {
     }
 
     /// Calls `f` after each change of users.
-    pub(crate) fn on_change(&self, f: impl Fn(&Acl) + 'static) {
+    pub(crate) fn on_change(&self, f: impl Fn(&Acl, &Acl) + 'static) {
         *self.on_change.borrow_mut() = Some(Box::new(f));
     }
 
     /// Takes over what an entry has made of the users.
     pub(crate) fn follow(&self, users: &Arc<Acl>) {
         self.is_open.set(users.is_open());
-        self.users.replace(users.clone());
+        let before = self.users.replace(users.clone());
         if let Some(f) = &*self.on_change.borrow() {
-            f(users);
+            f(&before, users);
         }
     }
 

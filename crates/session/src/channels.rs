@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 
-use quorate_keyspace::{CommandError, Events, Interest, Reply, glob};
+use quorate_keyspace::{
+    CommandError, Events, Interest, Reply,
+    glob::{self, Glob, TooHard},
+};
 use quorate_resp::Protocol;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -16,8 +19,9 @@ use crate::registered::Registered;
 const SUBSCRIPTION_BYTES: usize = 160;
 /// A pattern may have so many bytes: matching takes time with this times the length of the channel.
 const PATTERN_BYTES_MAX: usize = 16 << 10;
-/// Clients that go are forgotten in steps of so many names.
-const FORGET_STEP: usize = 1024;
+/// Whoever begins or ends listening to many names does so in steps of so many: others are served between. The thread looks for
+/// what has arrived only after some sixty such turns.
+pub(crate) const STEP: usize = 128;
 /// Matching takes time when the bytes of all patterns, times those of the channel, are more than this.
 const SHORT_WORK: usize = 16 << 20;
 
@@ -69,9 +73,9 @@ impl Subscriptions {
             .all(|kind| self.names[kind as usize].iter().all(|name| test(name, kind == Kind::Pattern)))
     }
 
-    /// Their names, in order.
-    pub(crate) fn names(&self, kind: Kind) -> Vec<Rc<[u8]>> {
-        self.names[kind as usize].iter().cloned().collect()
+    /// The first of their names in order, as many as are one step.
+    pub(crate) fn some_names(&self, kind: Kind) -> Vec<Rc<[u8]>> {
+        self.names[kind as usize].iter().take(STEP).cloned().collect()
     }
 
     /// The number that subscribers are told: of channels and patterns, or of channels of shards.
@@ -87,7 +91,7 @@ impl Subscriptions {
 type Listeners = SmallVec<[(u64, Weak<Connection>); 1]>;
 
 /// Names of one kind that a client, which is gone, has listened to.
-type Left = (u64, Kind, Vec<Rc<[u8]>>);
+type Left = (u64, Kind, BTreeSet<Rc<[u8]>>);
 
 /// See the module.
 pub(crate) struct Channels {
@@ -142,10 +146,8 @@ impl Channels {
         if own.names[kind as usize].contains(name) {
             return Ok(own.told(kind));
         }
-        if kind == Kind::Pattern && name.len() > PATTERN_BYTES_MAX {
-            return Err(LONG_PATTERN);
-        }
-        self.registered.take(c, name.len() + SUBSCRIPTION_BYTES)?;
+        Self::judge(kind, name)?;
+        self.registered.take(c, Self::bytes_of(name))?;
         self.names.set(self.names.get() + 1);
         if kind == Kind::Pattern {
             self.pattern_bytes.set(self.pattern_bytes.get() + name.len());
@@ -160,11 +162,29 @@ impl Channels {
         Ok(own.told(kind))
     }
 
+    /// What a subscription takes.
+    pub(crate) fn bytes_of(name: &[u8]) -> usize {
+        name.len() + SUBSCRIPTION_BYTES
+    }
+
+    /// Judges whether anybody may listen to this.
+    ///
+    /// # Errors
+    /// As of [`Self::subscribe`].
+    pub(crate) fn judge(kind: Kind, name: &[u8]) -> Result<(), CommandError> {
+        match kind {
+            Kind::Pattern if name.len() > PATTERN_BYTES_MAX => Err(LONG_PATTERN),
+            // Whoever publishes later cannot be told.
+            Kind::Pattern if !glob::is_bounded(name) => Err(TooHard.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Has a connection listen no more. How many names it listens to then.
     pub(crate) fn unsubscribe(&self, kind: Kind, c: &Connection, name: &[u8]) -> usize {
         let mut own = c.subscriptions.borrow_mut();
         if own.names[kind as usize].remove(name) {
-            self.registered.give(c, name.len() + SUBSCRIPTION_BYTES);
+            self.registered.give(c, Self::bytes_of(name));
             self.forget(c.id, kind, name);
             self.follow();
         }
@@ -185,24 +205,28 @@ impl Channels {
         }
     }
 
-    /// Has a connection listen to nothing.
-    pub(crate) fn leave(&self, c: &Connection) {
+    /// Has a connection listen to nothing, or to less than before: a call takes one step. Whether something is left.
+    pub(crate) fn leave_some(&self, c: &Connection) -> bool {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            let names = c.subscriptions.borrow().names(kind);
+            let names = c.subscriptions.borrow().some_names(kind);
             for name in names {
                 self.unsubscribe(kind, c, &name);
             }
+            if c.subscriptions.borrow().len(kind) > 0 {
+                return true;
+            }
         }
+        false
     }
 
     /// The same for a client that is gone: if it has listened to much, [`Self::tidy`] forgets it bit by bit.
     pub(crate) fn gone(&self, c: &Connection) {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
             let names = std::mem::take(&mut c.subscriptions.borrow_mut().names[kind as usize]);
-            if names.len() <= FORGET_STEP {
+            if names.len() <= STEP {
                 names.iter().for_each(|name| self.forget(c.id, kind, name));
             } else {
-                self.left.borrow_mut().push_back((c.id, kind, names.into_iter().collect()));
+                self.left.borrow_mut().push_back((c.id, kind, names));
                 self.leaving.notify_one();
             }
         }
@@ -217,7 +241,7 @@ impl Channels {
                 self.leaving.notified().await;
                 continue;
             };
-            for name in names.drain(names.len().saturating_sub(FORGET_STEP)..) {
+            for name in (0..STEP).map_while(|_| names.pop_first()) {
                 self.forget(id, kind, &name);
             }
             if !names.is_empty() {
@@ -229,11 +253,21 @@ impl Channels {
     }
 
     /// Channels with subscribers whose names match, in order.
-    pub(crate) fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Rc<[u8]>> {
+    ///
+    /// # Errors
+    /// If that takes too long to find out.
+    pub(crate) fn names(&self, kind: Kind, pattern: Option<&[u8]>) -> Result<Vec<Rc<[u8]>>, CommandError> {
         let all = self.listeners[kind as usize].borrow();
-        let matches =
-            |name: &&Rc<[u8]>| pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, name));
-        all.keys().filter(matches).cloned().collect()
+        let Some(pattern) = pattern.filter(|pattern| *pattern != b"*") else {
+            return Ok(all.keys().cloned().collect());
+        };
+        let (glob, mut found) = (Glob::new(pattern), Vec::new());
+        for name in all.keys() {
+            if glob.matches(name)? {
+                found.push(name.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// How many names of a kind have subscribers.

@@ -428,8 +428,10 @@ impl Meter for Connection {
         self.refused(word_of(denial.reason), place.into(), denial.user, denial.object);
     }
 
-    fn rejected(&self, command: &'static Command, place: Place, error: &str) {
-        self.stats.rejected(command);
+    fn rejected(&self, command: Option<&'static Command>, place: Place, error: &str) {
+        if let Some(command) = command {
+            self.stats.rejected(command);
+        }
         if place != Place::Client {
             self.stats.inner_error(self, place, error.as_bytes());
         }

@@ -32,6 +32,8 @@ pub(crate) enum Dispatch {
     Large,
     /// It must be dispatched again when CLIENT PAUSE has ended.
     WhenResumed,
+    /// It must be dispatched again when the connection listens to nothing any more.
+    WhenLeft,
     /// It takes time; the connection's next command waits for it. Nothing of the connection is under way.
     Async(Pin<Box<dyn Future<Output = ()>>>),
 }
@@ -481,12 +483,12 @@ impl State {
             }
             _ if self.connection.pending.get() > 0 => Dispatch::WhenIdle,
             "ping" => self.ping_of_listener(args),
+            "reset" if self.connection.subscriptions.borrow().len_of_all() > 0 => Dispatch::WhenLeft,
             "reset" => {
                 let begun = self.node.stats.restart();
                 self.queue = None;
                 self.forget_watches();
                 self.node.stats.monitors.remove(&self.connection);
-                self.node.channels.leave(&self.connection);
                 self.node.tracking.end(&self.connection);
                 commands::reset(self);
                 let place = Place::Client;

@@ -360,9 +360,14 @@ impl Node {
     /// Users have changed. Who belongs to one that is gone, or listens to what its user may not hear any more, is out at once; what
     /// is left of the rights of others is judged with each command. It is called while entries are applied: it must not ask the
     /// replica.
-    pub(crate) fn users_changed(&self, now: &Acl) {
+    pub(crate) fn users_changed(&self, before: &Acl, now: &Acl) {
         for connection in self.clients() {
-            let user = now.by_number(connection.user.get());
+            let number = connection.user.get();
+            let user = now.by_number(number);
+            let is_same = |user| before.by_number(number).is_some_and(|old: &Arc<_>| Arc::ptr_eq(old, user));
+            if user.is_some_and(|user| user.is_unrestricted() || is_same(user)) {
+                continue;
+            }
             let may_hear =
                 |name: &[u8], is_pattern| user.is_some_and(|user| user.may_use_channel(name, is_pattern));
             if user.is_none() && is_planted(Bug::UserStaysConnected) {

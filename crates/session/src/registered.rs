@@ -1,10 +1,11 @@
 //! What a node remembers for its clients until they go: names that they listen to, keys that they watch, prefixes of
 //! client-side caching. All of it together is bounded.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use quorate_keyspace::CommandError;
+use tokio::sync::Notify;
 
 use crate::connection::Connection;
 use crate::tracking::Connections;
@@ -17,18 +18,30 @@ const TOO_MUCH: CommandError = CommandError::fixed(
      taken",
 );
 
+/// Drops a part of what nobody needs any more, and says whether there is more of it.
+type Discarded = Box<dyn FnMut() -> bool>;
+
 /// See the module.
 pub(crate) struct Registered {
     bytes: Cell<usize>,
     /// Clients that were disconnected because others had no room.
     evicted: Cell<u64>,
     connections: Rc<Connections>,
+    /// What [`Self::tidy`] drops.
+    discarded: RefCell<Vec<Discarded>>,
+    discarding: Notify,
 }
 
 impl Registered {
     /// For the clients of a node.
     pub(crate) fn new(connections: Rc<Connections>) -> Self {
-        Self { bytes: Cell::new(0), evicted: Cell::new(0), connections }
+        Self {
+            bytes: Cell::new(0),
+            evicted: Cell::new(0),
+            connections,
+            discarded: RefCell::default(),
+            discarding: Notify::new(),
+        }
     }
 
     /// How many clients had to go, so that others had room.
@@ -74,6 +87,20 @@ impl Registered {
         self.give(c, c.held.registered.get());
     }
 
+    /// Drops what nobody needs any more, in short steps, for ever.
+    pub(crate) async fn tidy(&self) {
+        loop {
+            let discarded = self.discarded.borrow_mut().pop();
+            let Some(mut drop_some) = discarded else {
+                self.discarding.notified().await;
+                continue;
+            };
+            while drop_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     fn largest(&self) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
         connections.values().filter_map(Weak::upgrade).max_by_key(|c| c.held.registered.get())
@@ -102,6 +129,12 @@ impl Share {
         self.registered.take(&c, bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// What counted here is not needed any more and takes time to drop: `drop_some` is called until it says that there is no more.
+    pub(crate) fn discard(&self, drop_some: impl FnMut() -> bool + 'static) {
+        self.registered.discarded.borrow_mut().push(Box::new(drop_some));
+        self.registered.discarding.notify_one();
     }
 }
 

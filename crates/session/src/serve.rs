@@ -94,9 +94,9 @@ pub async fn serve(args: ServeArgs, stop: impl Future<Output = ()>) -> io::Resul
         access.clone(),
     );
     let told = Rc::downgrade(&node);
-    access.on_change(move |now| {
+    access.on_change(move |before, now| {
         if let Some(node) = told.upgrade() {
-            node.users_changed(now);
+            node.users_changed(before, now);
         }
     });
     let main = async {
@@ -253,7 +253,7 @@ async fn limit_clients(node: Rc<Node>) {
 
 /// Forgets, in short steps, what clients that are gone have left.
 async fn tidy(node: Rc<Node>) {
-    tokio::join!(node.channels.tidy(), node.tracking.tidy());
+    tokio::join!(node.channels.tidy(), node.channels.registered.tidy(), node.tracking.tidy());
 }
 
 /// Once a second: commands per second, for INFO, and clients that must go.

@@ -283,6 +283,16 @@ async fn carry_out<S: AsyncWrite + Unpin>(
                     return Ok(Carried::Done);
                 }
             }
+            Dispatch::WhenLeft => {
+                let connection = state.connection.clone();
+                while state.node.channels.leave_some(&connection) {
+                    flush(stream, &connection).await?;
+                    if connection.closing.get() {
+                        return Ok(Carried::Done);
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
             Dispatch::WhenResumed => return Ok(Carried::Paused),
             Dispatch::Async(work) => return Ok(Carried::Slow(work)),
         }

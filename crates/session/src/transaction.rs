@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use quorate_keyspace::CommandError;
@@ -56,6 +55,9 @@ pub(crate) struct Watches {
     share: Share,
 }
 
+/// More than so many are dropped in steps, while others are served.
+const DROPPED_AT_ONCE: usize = 256;
+
 /// What a watched key takes beside its name.
 const WATCH_BYTES: usize = 96;
 
@@ -66,21 +68,35 @@ impl Watches {
         Rc::new(RefCell::new(Self { tokens: BTreeMap::new(), share }))
     }
 
-    /// One more. A key that is watched already stays so from then on.
+    /// More of them, of one database. A key that is watched already stays so from then on.
     ///
     /// # Errors
-    /// If it would take too much.
+    /// If they would take too much: then none of them is watched that was not before.
     pub(crate) fn add(
         &mut self,
         db: usize,
-        key: &[u8],
-        look: impl FnOnce() -> Token,
+        keys: &[Vec<u8>],
+        look: impl Fn(&[u8]) -> Token,
     ) -> Result<(), CommandError> {
-        if let Entry::Vacant(place) = self.tokens.entry((db, key.to_vec())) {
-            self.share.grow(WATCH_BYTES + key.len())?;
-            place.insert(look());
+        let (mut new, mut bytes) = (BTreeMap::new(), 0);
+        for key in keys {
+            let place = (db, key.clone());
+            if !self.tokens.contains_key(&place) && new.insert(place, look(key)).is_none() {
+                bytes += WATCH_BYTES + key.len();
+            }
         }
+        self.share.grow(bytes)?;
+        self.tokens.extend(new);
         Ok(())
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        if tokens.len() > DROPPED_AT_ONCE {
+            self.share.discard(move || (0..DROPPED_AT_ONCE).all(|_| tokens.pop_first().is_some()));
+        }
     }
 }
 

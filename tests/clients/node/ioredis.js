@@ -2,7 +2,8 @@
 // cluster mode, told of all nodes, with its own retries: what was acknowledged is there.
 const assert = require("node:assert/strict");
 const Redis = require("ioredis");
-const { nodes, survivors, isKilled, rounds, together, run, pause, publishUntil, numbers } = require("./play");
+const { nodes, survivors, rounds, together, run, publishUntil, numbers } = require("./play");
+const { callCluster, checkAccounts, publishNumbers, checkHeard, sums } = require("./shared");
 
 const APPEND = "return {redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('INCR', KEYS[2])}";
 
@@ -63,37 +64,6 @@ async function take(c) {
   }
 }
 
-async function publish(c) {
-  let n, first;
-  for (n of rounds(25)) {
-    if (isKilled()) first ??= n;
-    await c.publish("news", n);
-  }
-  await c.publish("news", "end");
-  return [n + 1, first];
-}
-
-// Setting again does no harm, so that is done until it has worked. Counting is not repeated by the application.
-async function clusterCaller(c, who) {
-  const account = { who, sets: [], acknowledged: 0, unknown: 0, again: 0 };
-  for (const n of rounds(25)) {
-    for (;;) {
-      try {
-        assert.equal(await c.set(`key:${who}:${n}`, n), "OK");
-        assert.equal(await c.get(`key:${who}:${n}`), String(n));
-        break;
-      } catch (error) {
-        if (error instanceof assert.AssertionError) throw error;
-        account.again++;
-        await pause(50);
-      }
-    }
-    account.sets.push(n);
-    await c.incr(`count:${who}`).then(() => account.acknowledged++, () => account.unknown++);
-  }
-  return account;
-}
-
 run(async () => {
   const one = connect(survivors[0]);
   const two = connect(survivors[1]);
@@ -109,9 +79,9 @@ run(async () => {
   await news.subscribe("news");
   const beside = Promise.all([consume(two.duplicate()), take(one.duplicate()), ended]);
 
-  const [rows1, rows2, scripted, entries, [messages, first], ...accounts] = await together(
-    () => pipelines(one, 1), () => pipelines(two, 2), () => scripts(auto), () => produce(two), () => publish(one),
-    ...numbers(4).map((who) => () => clusterCaller(cluster, who)),
+  const [rows1, rows2, scripted, entries, published, ...accounts] = await together(
+    () => pipelines(one, 1), () => pipelines(two, 2), () => scripts(auto), () => produce(two), () => publishNumbers((text) => one.publish("news", text)),
+    ...numbers(4).map((who) => () => callCluster(cluster, who)),
   );
   const [seen, taken] = await beside;
   await publishUntil(moved, () => one.publish("elsewhere", "after the kill"));
@@ -122,19 +92,12 @@ run(async () => {
   assert.deepEqual(await two.mget(numbers(10).map((key) => `auto:${key}`)), numbers(10).map(() => String(scripted)));
   assert.deepEqual(seen, numbers(entries));
   assert.deepEqual(taken, numbers(entries));
-  // At most once, in order; and neither of the two nodes died, so that nothing excuses a message of the time after.
-  assert.deepEqual(heard, [...new Set(heard)].sort((a, b) => a - b));
-  assert.ok(numbers(messages).slice(first).every((n) => heard.includes(n)), `${first} to ${messages}: ${heard}`);
-  for (const { who, sets, acknowledged, unknown } of accounts) {
-    for (const n of sets) assert.equal(await cluster.get(`key:${who}:${n}`), String(n), "an acknowledged SET was lost");
-    // ioredis sends what was under way again by itself: one command of each caller may have taken effect twice.
-    const count = Number(await cluster.get(`count:${who}`));
-    assert.ok(acknowledged <= count && count <= acknowledged + unknown + 1, `${acknowledged} ${unknown} ${count}`);
-  }
+  checkHeard(heard, published);
+  // ioredis sends what was under way again by itself.
+  await checkAccounts(cluster, accounts, 1);
   assert.ok(survivors.includes(cluster.nodes("master")[0].options.port), "ioredis did not learn of the new leader");
-  const sum = (name) => accounts.reduce((total, account) => total + account[name], 0);
   return {
-    transactions: rows1 + rows2, scripts: scripted, entries, messages, missed: messages - heard.length,
-    acknowledged: sum("acknowledged"), unknown: sum("unknown"), again: sum("again"),
+    transactions: rows1 + rows2, scripts: scripted, entries, messages: published[0], missed: published[0] - heard.length,
+    ...sums(accounts),
   };
 });

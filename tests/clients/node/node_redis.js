@@ -2,7 +2,8 @@
 // cluster mode, told of all nodes: what was acknowledged is there.
 const assert = require("node:assert/strict");
 const { createClient, createCluster, defineScript } = require("redis");
-const { nodes, survivors, isKilled, rounds, together, run, pause, publishUntil, numbers } = require("./play");
+const { nodes, survivors, rounds, together, run, publishUntil, numbers } = require("./play");
+const { callCluster, checkAccounts, publishNumbers, checkHeard, sums } = require("./shared");
 
 const append = defineScript({
   SCRIPT: "return {redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('INCR', KEYS[2])}",
@@ -72,37 +73,6 @@ async function take(c) {
   }
 }
 
-async function publish(c) {
-  let n, first;
-  for (n of rounds(25)) {
-    if (isKilled()) first ??= n;
-    await c.sPublish("news", String(n));
-  }
-  await c.sPublish("news", "end");
-  return [n + 1, first];
-}
-
-// Setting again does no harm, so that is done until it has worked. Counting is not repeated by the application.
-async function clusterCaller(c, who) {
-  const account = { who, sets: [], acknowledged: 0, unknown: 0, again: 0 };
-  for (const n of rounds(25)) {
-    for (;;) {
-      try {
-        assert.equal(await c.set(`key:${who}:${n}`, String(n)), "OK");
-        assert.equal(await c.get(`key:${who}:${n}`), String(n));
-        break;
-      } catch (error) {
-        if (error instanceof assert.AssertionError) throw error;
-        account.again++;
-        await pause(50);
-      }
-    }
-    account.sets.push(n);
-    await c.incr(`count:${who}`).then(() => account.acknowledged++, () => account.unknown++);
-  }
-  return account;
-}
-
 run(async () => {
   const one = await connect(survivors[0], 2);
   const two = await connect(survivors[1], 3);
@@ -129,9 +99,9 @@ run(async () => {
   await news.sSubscribe("news", (text) => (text === "end" ? end() : heard.push(Number(text))));
   const beside = Promise.all([consume(await two.duplicate().connect()), take(await one.duplicate().connect()), ended]);
 
-  const [rows1, rows2, scripted, entries, [messages, first], ...accounts] = await together(
-    () => pipelines(one, 1), () => pipelines(two, 2), () => scripts(two), () => produce(two), () => publish(one),
-    ...numbers(4).map((who) => () => clusterCaller(cluster, who)),
+  const [rows1, rows2, scripted, entries, published, ...accounts] = await together(
+    () => pipelines(one, 1), () => pipelines(two, 2), () => scripts(two), () => produce(two), () => publishNumbers((text) => one.sPublish("news", text)),
+    ...numbers(4).map((who) => () => callCluster(cluster, who)),
   );
   const [seen, taken] = await beside;
   await publishUntil(moved, () => one.sPublish("elsewhere", "after the kill"));
@@ -141,18 +111,11 @@ run(async () => {
   assert.deepEqual(await two.lRange("scripted", 0, -1), numbers(scripted).map(String));
   assert.deepEqual(seen, numbers(entries));
   assert.deepEqual(taken, numbers(entries));
-  // At most once, in order; and neither of the two nodes died, so that nothing excuses a message of the time after.
-  assert.deepEqual(heard, [...new Set(heard)].sort((a, b) => a - b));
-  assert.ok(numbers(messages).slice(first).every((n) => heard.includes(n)), `${first} to ${messages}: ${heard}`);
-  for (const { who, sets, acknowledged, unknown } of accounts) {
-    for (const n of sets) assert.equal(await cluster.get(`key:${who}:${n}`), String(n), "an acknowledged SET was lost");
-    const count = Number(await cluster.get(`count:${who}`));
-    assert.ok(acknowledged <= count && count <= acknowledged + unknown, `${acknowledged} ${unknown} ${count}`);
-  }
+  checkHeard(heard, published);
+  await checkAccounts(cluster, accounts, 0);
   assert.ok(survivors.some((port) => cluster.masters[0].address.endsWith(`:${port}`)), "node-redis did not learn of the new leader");
-  const sum = (name) => accounts.reduce((total, account) => total + account[name], 0);
   return {
-    transactions: rows1 + rows2, scripts: scripted, entries, messages, missed: messages - heard.length,
-    acknowledged: sum("acknowledged"), unknown: sum("unknown"), again: sum("again"), errors,
+    transactions: rows1 + rows2, scripts: scripted, entries, messages: published[0], missed: published[0] - heard.length,
+    ...sums(accounts), errors,
   };
 });

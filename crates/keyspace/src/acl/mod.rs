@@ -24,7 +24,7 @@ mod stored;
 mod tests;
 mod user;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, sync::Arc};
 
 use quorate_planted::{Bug, is_planted};
 
@@ -36,6 +36,10 @@ pub use self::{
 pub(crate) use self::{
     commands::{categories, category_of},
     stored::{put_users, take_users},
+};
+use crate::{
+    error::CommandError,
+    tree::{Seek, Tree},
 };
 
 /// The name of a user, in any bytes but NULs and spaces.
@@ -59,22 +63,76 @@ pub(crate) const ALL_CHANNELS: &[u8] = b"allchannels";
 /// The name under which the password of the default user can be set as if it were a replicated setting.
 pub(crate) const PASSWORD_SETTING: &str = "config.requirepass";
 
-/// All users. There is always the default user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// There can be so many users. They are in the memory of every node, and in every snapshot.
+const USERS_MAX: usize = 10_000;
+const TOO_MANY: CommandError = CommandError::fixed("ERR there are 10000 users: there can be no more");
+
+/// All of them together can have so many bytes of rules.
+const BYTES_MAX: usize = 64 << 20;
+const TOO_MUCH: CommandError =
+    CommandError::fixed("ERR the rules of all users together may have at most 64 MiB");
+
+/// All users. There is always the default user. A clone takes constant time, and what is changed afterwards is all that it does
+/// not share.
+#[derive(Clone, Debug)]
 pub struct Acl {
-    users: BTreeMap<Name, Arc<User>>,
-    names: BTreeMap<u64, Name>,
+    /// In the order of their names.
+    users: Tree<Arc<User>>,
+    /// In the order of their numbers.
+    numbers: Tree<Arc<User>>,
     /// Number of the next one.
     next: u64,
+    /// Of the rules of all.
+    bytes: usize,
     /// Follows from the default user.
     is_open: bool,
+}
+
+impl PartialEq for Acl {
+    fn eq(&self, other: &Self) -> bool {
+        self.next == other.next && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Acl {}
+
+struct ByName<'a>(&'a [u8]);
+
+impl Seek<Arc<User>> for ByName<'_> {
+    fn order(&self, user: &Arc<User>) -> Ordering {
+        user.name()[..].cmp(self.0)
+    }
+
+    fn number(_: &Arc<User>) -> u64 {
+        0
+    }
+
+    fn wanted(&self) -> u64 {
+        0
+    }
+}
+
+struct ByNumber(u64);
+
+impl Seek<Arc<User>> for ByNumber {
+    fn order(&self, user: &Arc<User>) -> Ordering {
+        user.number().cmp(&self.0)
+    }
+
+    fn number(_: &Arc<User>) -> u64 {
+        0
+    }
+
+    fn wanted(&self) -> u64 {
+        0
+    }
 }
 
 impl Default for Acl {
     /// The default user alone, who may do everything without a password.
     fn default() -> Self {
-        let mut acl =
-            Self { users: BTreeMap::new(), names: BTreeMap::new(), next: NODE_USER + 1, is_open: true };
+        let (users, numbers) = (Tree::new(), Tree::new());
+        let mut acl = Self { users, numbers, next: NODE_USER + 1, bytes: 0, is_open: true };
         acl.insert(User::everything(DEFAULT_USER, DEFAULT_NAME.into()));
         acl
     }
@@ -84,13 +142,13 @@ impl Acl {
     /// The user of this name.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
-        self.users.get(name)
+        self.users.find(&ByName(name))
     }
 
     /// The user with this number.
     #[must_use]
     pub fn by_number(&self, number: u64) -> Option<&Arc<User>> {
-        self.users.get(self.names.get(&number)?)
+        self.numbers.find(&ByNumber(number))
     }
 
     /// The default user.
@@ -104,7 +162,7 @@ impl Acl {
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<User>> {
-        self.users.values()
+        self.users.iter()
     }
 
     /// Makes or changes a user by the rules of `ACL SETUSER`, whose passwords are hashed already. After an error nothing
@@ -130,12 +188,17 @@ impl Acl {
         rules::check_name(name)?;
         let mut user = match self.get(name) {
             Some(user) => User::clone(user),
+            None if self.len() >= USERS_MAX => return Err(RuleError::of_all(TOO_MANY)),
             None if is_planted(Bug::UserKnownByName) => {
                 User::new(name.iter().map(|byte| u64::from(*byte)).sum(), name.into(), all_channels)
             }
             None => User::new(self.next, name.into(), all_channels),
         };
+        let before = user.bytes();
         user.change(rules, all_channels)?;
+        if user.bytes() > before && self.bytes - before + user.bytes() > BYTES_MAX {
+            return Err(RuleError::of_all(TOO_MUCH));
+        }
         Ok(user)
     }
 
@@ -144,8 +207,12 @@ impl Acl {
         if name == DEFAULT_NAME {
             return false;
         }
-        let Some(user) = self.users.remove(name) else { return false };
-        self.names.remove(&user.number());
+        if self.get(name).is_none() {
+            return false;
+        }
+        let user = self.users.remove_at(&ByName(name));
+        self.numbers.remove_at(&ByNumber(user.number()));
+        self.bytes -= user.bytes();
         true
     }
 
@@ -153,6 +220,11 @@ impl Acl {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// The highest number that a user has.
+    fn last_number(&self) -> u64 {
+        self.numbers.get(self.len() - 1).expect("the default user is always there").number()
     }
 
     /// How many users there are.
@@ -168,8 +240,20 @@ impl Acl {
     }
 
     fn insert(&mut self, user: User) {
-        self.names.insert(user.number(), user.name().clone());
-        self.users.insert(user.name().clone(), Arc::new(user));
+        let user = Arc::new(user);
+        let (name, number) = (ByName(user.name()), ByNumber(user.number()));
+        self.bytes += user.bytes();
+        match self.users.find(&name) {
+            Some(old) => {
+                self.bytes -= old.bytes();
+                self.users.update_at(&name, |old| *old = user.clone());
+                self.numbers.update_at(&number, |old| *old = user.clone());
+            }
+            None => {
+                self.users.insert_at(&name, user.clone());
+                self.numbers.insert_at(&number, user.clone());
+            }
+        }
         self.is_open = self.default_user().is_unrestricted();
     }
 }

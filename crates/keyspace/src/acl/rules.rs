@@ -23,6 +23,11 @@ pub struct RuleError {
 }
 
 impl RuleError {
+    /// A bound that all users share: it may hold again.
+    pub(super) fn of_all(error: CommandError) -> Self {
+        Self { error, depends_on_user: true }
+    }
+
     /// What the client is told.
     #[must_use]
     pub fn error(&self) -> &CommandError {
@@ -101,10 +106,10 @@ impl User {
         for rule in joined(rules)? {
             self.take_in(&rule, all_channels).map_err(|why| why.of_rule(&rule))?;
         }
-        if self.words().map(|word| word.len()).sum::<usize>() > RULES_BYTES_MAX {
+        self.settle();
+        if self.bytes() > RULES_BYTES_MAX {
             return Err(TOO_LONG.into());
         }
-        self.settle();
         Ok(())
     }
 

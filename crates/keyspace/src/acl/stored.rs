@@ -29,7 +29,7 @@ pub(crate) fn put_users(acl: &Acl, emit: &mut dyn FnMut(&mut Vec<u8>)) {
 /// Takes in one of those pieces, which may be hostile.
 pub(crate) fn take_users(acl: &mut Acl, mut body: &[u8]) -> Result<(), BatchError> {
     acl.next = take_varint(&mut body)?;
-    if acl.names.last_key_value().is_some_and(|(last, _)| *last >= acl.next) {
+    if acl.last_number() >= acl.next {
         return Err(BatchError::Damaged);
     }
     while !body.is_empty() {
@@ -42,7 +42,7 @@ pub(crate) fn take_users(acl: &mut Acl, mut body: &[u8]) -> Result<(), BatchErro
         }
         let rules = (0..count).map(|_| take_bytes(&mut body)).collect::<Result<Vec<_>, _>>()?;
         let is_default = name == DEFAULT_NAME;
-        let is_taken = !is_default && (acl.names.contains_key(&number) || acl.get(name).is_some());
+        let is_taken = !is_default && (acl.by_number(number).is_some() || acl.get(name).is_some());
         if is_taken || number == NODE_USER || is_default != (number == DEFAULT_USER) || number >= acl.next {
             return Err(BatchError::Damaged);
         }

@@ -165,6 +165,55 @@ fn rules_have_an_end() {
 }
 
 #[test]
+fn users_have_an_end() {
+    let mut acl = Acl::default();
+    for n in 1..USERS_MAX {
+        assert_eq!(set(&mut acl, &format!("user{n}"), &["on"]), Ok(true));
+    }
+    assert_eq!(set(&mut acl, "more", &["on"]), Err(TOO_MANY.text().to_owned()));
+    let error = acl.user_by(b"more", &[], false).unwrap_err();
+    assert!(error.depends_on_user(), "it is judged when it is applied");
+    assert_eq!(set(&mut acl, "user7", &["off"]), Ok(true), "who is there can be changed");
+    assert!(acl.remove(b"user8") && !acl.remove(b"user8"));
+    assert_eq!(set(&mut acl, "more", &["on"]), Ok(true));
+    assert_eq!((acl.len(), acl.iter().count()), (USERS_MAX, USERS_MAX));
+    assert!(acl.iter().is_sorted_by_key(|user| user.name().clone()));
+    for user in acl.iter() {
+        assert!(Arc::ptr_eq(acl.by_number(user.number()).unwrap(), user));
+        assert!(Arc::ptr_eq(acl.get(user.name()).unwrap(), user));
+    }
+    assert_eq!(acl.get(b"more").unwrap().number(), acl.last_number());
+}
+
+#[test]
+fn rules_of_all_have_an_end() {
+    let mut acl = Acl::default();
+    let pattern = |size: usize| format!("~{}", "x".repeat(size));
+    let full = (0..).take_while(|n| set(&mut acl, &format!("u{n}"), &[&pattern(1_000_000)]).is_ok()).count();
+    assert_eq!(full, BYTES_MAX / 1_000_000);
+    assert_eq!(set(&mut acl, "more", &[&pattern(1_000_000)]), Err(TOO_MUCH.text().to_owned()));
+    assert_eq!(set(&mut acl, "more", &[&pattern(10_000)]), Ok(true));
+    assert_eq!(set(&mut acl, "u0", &["off", "resetkeys"]), Ok(true), "less is always allowed");
+    assert_eq!(set(&mut acl, "most", &[&pattern(900_000)]), Ok(true));
+    assert!(acl.remove(b"u1"));
+    assert_eq!(acl.bytes, acl.iter().map(|user| user.bytes()).sum::<usize>());
+}
+
+#[test]
+fn a_change_copies_little() {
+    let mut acl = Acl::default();
+    for n in 0..1000 {
+        set(&mut acl, &format!("user{n}"), &["on"]).unwrap();
+    }
+    let before = acl.clone();
+    set(&mut acl, "user500", &["off"]).unwrap();
+    let changed = before.iter().zip(acl.iter()).filter(|(old, new)| !Arc::ptr_eq(old, new)).count();
+    assert_eq!(changed, 1);
+    assert!(before.get(b"user500").unwrap().is_enabled() && before != acl, "the clone is as it was");
+    assert!(!acl.by_number(acl.get(b"user500").unwrap().number()).unwrap().is_enabled());
+}
+
+#[test]
 fn commands_are_allowed_by_name_category_and_first_word() {
     assert!(!may(&["~*"], "GET a") && may(&["~*", "+get"], "GET a"));
     assert!(may(&["~*", "+@read"], "GET a") && !may(&["~*", "+@read"], "SET a b"));

@@ -20,6 +20,8 @@ pub struct User {
     pub(super) selectors: Vec<Selector>,
     /// Follows from the selectors.
     unrestricted: bool,
+    /// Of its rules, which follows from all else.
+    bytes: usize,
 }
 
 impl User {
@@ -34,6 +36,7 @@ impl User {
             passwords: Vec::new(),
             selectors: vec![Selector::nothing(all_channels)],
             unrestricted: false,
+            bytes: 0,
         }
     }
 
@@ -91,8 +94,14 @@ impl User {
         self.selectors.iter().any(|selector| selector.may_use_channel(channel, is_pattern))
     }
 
-    /// What the selectors say, once they have changed.
+    /// How many bytes its rules have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What follows from all else, once that has changed.
     pub(super) fn settle(&mut self) {
         self.unrestricted = self.selectors.iter().any(Selector::is_everything);
+        self.bytes = self.words().map(|word| word.len()).sum();
     }
 }

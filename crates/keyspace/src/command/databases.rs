@@ -9,7 +9,7 @@ use super::{
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
-    glob,
+    glob::Glob,
     keyspace::Keyspace,
     number::parse_i64,
     random::Random,
@@ -20,9 +20,14 @@ use crate::{
 /// `KEYS pattern`
 pub(super) fn keys(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     ctx.whole_database();
-    let pattern = ctx.arg(1);
-    let all = live_from(ctx, 0).map(|(_, record)| record.key.as_bytes());
-    let found: Vec<&[u8]> = all.filter(|key| pattern == b"*" || glob::matches(pattern, key)).collect();
+    let (pattern, glob) = (ctx.arg(1), Glob::new(ctx.arg(1)));
+    let mut found: Vec<&[u8]> = Vec::new();
+    for (_, record) in live_from(ctx, 0) {
+        let key = record.key.as_bytes();
+        if pattern == b"*" || glob.matches(key)? {
+            found.push(key);
+        }
+    }
     reply.array(found.len());
     for key in found {
         reply.bulk(key);
@@ -106,7 +111,7 @@ pub(super) fn scan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Result<(), Comma
                 && type_name.is_none_or(|name| is_type(name, record))
                 && options.wants(record.key.as_bytes())
         },
-    );
+    )?;
     portion.reply(reply, 1, |reply, record| reply.bulk(record.key.as_bytes()));
     Ok(())
 }

@@ -10,7 +10,7 @@ use digest::Digest;
 use crate::{
     context::{ReadCtx, WriteCtx},
     error::CommandError,
-    glob,
+    glob::Glob,
     keyspace::Expiry,
     number::parse_i64,
     rdb,
@@ -277,7 +277,7 @@ pub(super) fn htstats_key(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// `DEBUG STRINGMATCH-LEN pattern string`: whether the pattern matches.
 pub(super) fn stringmatch_len(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.int(glob::matches(ctx.arg(2), ctx.arg(3)).into());
+    reply.int(Glob::new(ctx.arg(2)).matches(ctx.arg(3))?.into());
     Ok(())
 }
 

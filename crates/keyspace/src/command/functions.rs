@@ -9,7 +9,7 @@ use crate::{
     },
     context::{ReadCtx, WriteCtx},
     error::CommandError,
-    glob,
+    glob::Glob,
     keyspace::Keyspace,
     rdb::{self, Refused},
     reply::Reply,
@@ -268,15 +268,13 @@ pub(super) fn list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
             return Err(CommandError::new(format!("ERR Unknown argument {}", String::from_utf8_lossy(word))));
         }
     }
-    let libraries: Vec<(&String, &Library)> = ctx
-        .keyspace
-        .scripts
-        .libraries
-        .iter()
-        .filter(|(name, _)| {
-            pattern.is_none_or(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
-        })
-        .collect();
+    let pattern = pattern.map(Glob::ignoring_case);
+    let mut libraries: Vec<(&String, &Library)> = Vec::new();
+    for (name, library) in &ctx.keyspace.scripts.libraries {
+        if pattern.as_ref().map_or(Ok(true), |pattern| pattern.matches(name.as_bytes()))? {
+            libraries.push((name, library));
+        }
+    }
     reply.array(libraries.len());
     for (name, library) in libraries {
         reply.map(if with_code { 4 } else { 3 });

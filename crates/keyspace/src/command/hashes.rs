@@ -279,7 +279,7 @@ pub(super) fn hscan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = ScanOptions::of_members(ctx.args.get(3..).unwrap_or_default())?;
     match hash.as_hashed() {
         None => {
-            let portion = options.whole(hash.iter(), |(field, _)| options.wants(field));
+            let portion = options.whole(hash.iter(), |(field, _)| options.wants(field))?;
             portion.reply(reply, 2, |reply, (field, value)| {
                 reply.bulk(field);
                 reply.bulk(value);
@@ -287,7 +287,7 @@ pub(super) fn hscan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         Some(hashed) => {
             let wanted = |entry: &&Entry| options.wants(entry.key());
-            let portion = options.portion(cursor, |hash| hashed.iter_from_hash(hash), wanted);
+            let portion = options.portion(cursor, |hash| hashed.iter_from_hash(hash), wanted)?;
             portion.reply(reply, 2, |reply, entry| {
                 reply.bulk(entry.key());
                 reply.bulk(entry.value());

@@ -5,7 +5,7 @@ use super::{
     lookup::{lookup, subcommand},
     table,
 };
-use crate::{context::ReadCtx, error::CommandError, glob, reply::Reply};
+use crate::{context::ReadCtx, error::CommandError, glob::Glob, reply::Reply};
 
 type Done = Result<(), CommandError>;
 
@@ -53,6 +53,7 @@ pub(super) fn command_docs(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
 pub(super) fn command_list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
+    let mut pattern = None;
     let wanted: &dyn Fn(&Command) -> bool = match ctx.args {
         [_, _] => &|_| true,
         [_, _, by, what, value] if by.eq_ignore_ascii_case(b"filterby") => {
@@ -62,14 +63,22 @@ pub(super) fn command_list(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Done {
                     let mut names = command.all_categories().iter_names();
                     names.any(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()))
                 },
-                b"pattern" => &|command| glob::matches_ignoring_case(value, command.name.as_bytes()),
+                b"pattern" => {
+                    pattern = Some(Glob::ignoring_case(value));
+                    &|_| true
+                }
                 _ => return Err(CommandError::SYNTAX),
             }
         }
         _ => return Err(CommandError::SYNTAX),
     };
     let every = table::all().flat_map(|command| std::iter::once(command).chain(command.told_subcommands()));
-    let names: Vec<_> = every.filter(|command| wanted(command)).map(|command| command.name).collect();
+    let mut names = Vec::new();
+    for name in every.filter(|command| wanted(command)).map(|command| command.name) {
+        if pattern.as_ref().map_or(Ok(true), |pattern| pattern.matches(name.as_bytes()))? {
+            names.push(name);
+        }
+    }
     reply.array(names.len());
     for name in names {
         reply.bulk(name.as_bytes());

@@ -4,7 +4,14 @@
 //! replica, after restarts and snapshots, and however much has come and gone meanwhile: whatever is there from the
 //! beginning to the end of a scan is found (R11).
 
-use crate::{error::CommandError, glob, number::parse_i64, reply::Reply};
+use std::cell::Cell;
+
+use crate::{
+    error::CommandError,
+    glob::{Glob, TooHard},
+    number::parse_i64,
+    reply::Reply,
+};
 
 /// Elements that a call looks at unless told otherwise.
 const COUNT_DEFAULT: usize = 10;
@@ -46,10 +53,11 @@ impl Cursor {
 }
 
 /// What a scan looks at and what it wants.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct ScanOptions<'a> {
     count: usize,
-    pattern: Option<&'a [u8]>,
+    pattern: Option<Glob<'a>>,
+    /// The pattern was too hard for something.
+    is_too_hard: Cell<bool>,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -59,7 +67,7 @@ impl<'a> ScanOptions<'a> {
         args: &[&'a [u8]],
         mut other: impl FnMut(&'a [u8], &'a [u8]) -> bool,
     ) -> Result<Self, CommandError> {
-        let mut options = Self { count: COUNT_DEFAULT, pattern: None };
+        let mut options = Self { count: COUNT_DEFAULT, pattern: None, is_too_hard: Cell::new(false) };
         let (pairs, rest) = args.as_chunks::<2>();
         for [option, value] in pairs {
             if option.eq_ignore_ascii_case(b"count") {
@@ -67,7 +75,7 @@ impl<'a> ScanOptions<'a> {
                 let count = usize::try_from(count).ok().filter(|&n| n > 0);
                 options.count = count.ok_or(CommandError::SYNTAX)?;
             } else if option.eq_ignore_ascii_case(b"match") {
-                options.pattern = Some(*value).filter(|pattern| *pattern != b"*");
+                options.pattern = (*value != b"*").then(|| Glob::new(value));
             } else if !other(option, value) {
                 return Err(CommandError::SYNTAX);
             }
@@ -82,12 +90,26 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether the pattern matches.
     pub(super) fn wants(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        let Some(pattern) = &self.pattern else { return true };
+        !self.is_too_hard.get()
+            && pattern.matches(name).unwrap_or_else(|TooHard| {
+                self.is_too_hard.set(true);
+                false
+            })
+    }
+
+    /// What was found, unless it could not be told what is wanted.
+    fn judged<T>(&self, portion: Portion<T>) -> Result<Portion<T>, CommandError> {
+        if self.is_too_hard.get() { Err(TooHard.into()) } else { Ok(portion) }
     }
 
     /// Those of `all` that are wanted: of a small value, which is scanned at once, whatever the cursor and the count.
-    pub(super) fn whole<T>(&self, all: impl Iterator<Item = T>, wanted: impl Fn(&T) -> bool) -> Portion<T> {
-        Portion { found: all.filter(wanted).collect(), next: Cursor(0) }
+    pub(super) fn whole<T>(
+        &self,
+        all: impl Iterator<Item = T>,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<Portion<T>, CommandError> {
+        self.judged(Portion { found: all.filter(wanted).collect(), next: Cursor(0) })
     }
 
     /// The next portion. `from` gives everything from a hash on, in the order of hashes.
@@ -96,7 +118,7 @@ impl<'a> ScanOptions<'a> {
         cursor: Cursor,
         from: impl FnOnce(u64) -> I,
         wanted: impl Fn(&T) -> bool,
-    ) -> Portion<T> {
+    ) -> Result<Portion<T>, CommandError> {
         let mut portion = Portion { found: Vec::new(), next: Cursor(0) };
         let mut position = None;
         for (looked_at, (hash, item)) in cursor.first_hash().map(from).into_iter().flatten().enumerate() {
@@ -110,7 +132,7 @@ impl<'a> ScanOptions<'a> {
                 portion.found.push(item);
             }
         }
-        portion
+        self.judged(portion)
     }
 }
 
@@ -150,7 +172,7 @@ mod tests {
         let (mut cursor, mut portions) = (Cursor(0), Vec::new());
         loop {
             let from = |hash| hashes.iter().map(|&h| (h, h)).skip_while(move |(h, _)| *h < hash);
-            let portion = options.portion(cursor, from, |_| true);
+            let portion = options.portion(cursor, from, |_| true).unwrap();
             portions.push(portion.found);
             cursor = portion.next;
             if cursor.0 == 0 {
@@ -207,7 +229,7 @@ mod tests {
             assert_eq!(cursor(text), None, "{text:?}");
         }
         let options = ScanOptions::of_members(&[]).unwrap();
-        let portion = options.portion(Cursor(u64::MAX), |_| [(0, 0)].into_iter(), |_| true);
+        let portion = options.portion(Cursor(u64::MAX), |_| [(0, 0)].into_iter(), |_| true).unwrap();
         assert_eq!((portion.found.len(), portion.next.0), (0, 0));
     }
 }

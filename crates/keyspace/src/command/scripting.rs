@@ -160,7 +160,7 @@ pub(super) fn run(
     not_compiled: &dyn Fn(String) -> CommandError,
 ) {
     if let Err(error) = promises.check_memory(ctx.keyspace) {
-        return reply.error(&error);
+        return reply.refuse(&error);
     }
     let mut interpreter = ctx.keyspace.scripts.take_interpreter();
     let mut lines = reply.is_wanted().then(Lines::default);
@@ -255,7 +255,7 @@ impl<'a> Calls<'a> {
                 self.carry_out(command, args, &mut reply);
                 reply.end(begun, command, args, Place::Script, self.sleep_ms - slept);
             }
-            Err(error) => reply.error(&error),
+            Err(error) => reply.reject(command::named(args), Place::Script, &error),
         }
     }
 

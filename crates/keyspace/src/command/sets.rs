@@ -359,12 +359,12 @@ pub(super) fn sscan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = ScanOptions::of_members(ctx.args.get(3..).unwrap_or_default())?;
     match set.as_hashed() {
         None => {
-            let portion = options.whole(set.iter(), |member| options.wants(member.bytes(&mut [0; _])));
+            let portion = options.whole(set.iter(), |member| options.wants(member.bytes(&mut [0; _])))?;
             portion.reply(reply, 1, |reply, member| reply_member(member, reply));
         }
         Some(hashed) => {
             let wanted = |entry: &&Entry| options.wants(entry.key());
-            let portion = options.portion(cursor, |hash| hashed.iter_from_hash(hash), wanted);
+            let portion = options.portion(cursor, |hash| hashed.iter_from_hash(hash), wanted)?;
             portion.reply(reply, 1, |reply, entry| reply.bulk(entry.key()));
         }
     }

@@ -1,9 +1,38 @@
-//! Matching long patterns: the parts between `*` are searched for one after the other, each at the first place where it fits,
-//! 64 bytes of the pattern at a time (Shift-And: one bit for each byte of the pattern that everything up to here fits).
+//! Matching in another way: the parts between `*` are searched for one after the other, each at the first place where it fits.
+//! A part without `?` and sets is searched for as any text. Any other one 64 bytes at a time (Shift-And: one bit for each
+//! byte of the part that everything up to here fits).
 
-use super::{Item, each_of_set};
+use memchr::memmem::Finder;
+
+use super::{Item, TooHard, each_of_set};
+
+/// A pattern, taken to pieces at its `*`.
+pub(super) struct Parts {
+    /// What the text begins with.
+    first: Vec<Unit>,
+    /// What it has somewhere, in this order.
+    middle: Vec<Part>,
+    /// What it ends with. None: there is no `*`.
+    last: Option<Vec<Unit>>,
+}
+
+/// What stands between two `*`.
+struct Part {
+    /// So many bytes, whatever they are, in front and at the end.
+    before: usize,
+    after: usize,
+    core: Core,
+}
+
+/// A part without what matches anything at its ends.
+enum Core {
+    Nothing,
+    Text(Finder<'static>),
+    Mixed(Mixed),
+}
 
 /// What matches one byte.
+#[derive(Clone)]
 enum Unit {
     Any,
     Byte(u8),
@@ -21,28 +50,117 @@ impl Unit {
     }
 }
 
-/// As [`super::matches_with`], for a text that is not empty.
-pub(super) fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
-    let mut parts = split(pattern, ignore_case);
-    let last = parts.pop().expect("there is one more than there are `*`");
-    if parts.is_empty() {
-        return fits_at(&last, text) && last.len() == text.len();
+impl Parts {
+    pub(super) fn new(pattern: &[u8], ignore_case: bool) -> Self {
+        let mut parts = split(pattern, ignore_case).into_iter();
+        let first = parts.next().unwrap_or_default();
+        let last = parts.next_back();
+        let middle = parts.filter(|part| !part.is_empty()).map(|part| Part::new(&part)).collect();
+        Self { first, middle, last }
     }
-    let first = parts.remove(0);
-    if first.len() + last.len() > text.len() || !fits_at(&first, text) {
-        return false;
-    }
-    let (mut rest, end) = text[first.len()..].split_at(text.len() - first.len() - last.len());
-    if !fits_at(&last, end) {
-        return false;
-    }
-    for part in parts.iter().filter(|part| !part.is_empty()) {
-        match find_end(part, rest) {
-            Some(end) => rest = &rest[end..],
-            None => return false,
+
+    /// Whether they match a text, which is not empty. Takes off `steps` what is taken.
+    pub(super) fn matches(&self, text: &[u8], steps: &mut usize) -> Result<bool, TooHard> {
+        let Self { first, middle, last } = self;
+        let Some(last) = last else { return Ok(fits_at(first, text) && first.len() == text.len()) };
+        if first.len() + last.len() > text.len() || !fits_at(first, text) {
+            return Ok(false);
         }
+        let (mut rest, end) = text[first.len()..].split_at(text.len() - first.len() - last.len());
+        if !fits_at(last, end) {
+            return Ok(false);
+        }
+        for part in middle {
+            match part.find_end(rest, steps)? {
+                Some(end) => rest = &rest[end..],
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
-    true
+
+    /// How long the longest part is that has to be searched for bit by bit.
+    pub(super) fn longest_mixed(&self) -> usize {
+        let len = |part: &Part| if let Core::Mixed(mixed) = &part.core { mixed.len } else { 0 };
+        self.middle.iter().map(len).max().unwrap_or(0)
+    }
+}
+
+impl Part {
+    fn new(units: &[Unit]) -> Self {
+        let is_any = |unit: &&Unit| matches!(unit, Unit::Any);
+        let before = units.iter().take_while(is_any).count();
+        let after = units[before..].iter().rev().take_while(is_any).count();
+        let core = &units[before..units.len() - after];
+        let text = core.iter().map(|unit| if let Unit::Byte(byte) = unit { Some(*byte) } else { None });
+        let core = match text.collect::<Option<Vec<u8>>>() {
+            Some(text) if text.is_empty() => Core::Nothing,
+            Some(text) => Core::Text(Finder::new(&text).into_owned()),
+            None => Core::Mixed(Mixed::new(core)),
+        };
+        Self { before, after, core }
+    }
+
+    /// Where the first place ends at which this part fits.
+    fn find_end(&self, text: &[u8], steps: &mut usize) -> Result<Option<usize>, TooHard> {
+        let Some(rest) = text.get(self.before..) else { return Ok(None) };
+        let end = match &self.core {
+            Core::Nothing => Some(0),
+            Core::Text(finder) => finder.find(rest).map(|at| at + finder.needle().len()),
+            Core::Mixed(mixed) => mixed.find_end(rest, steps)?,
+        };
+        Ok(end.map(|end| self.before + end + self.after).filter(|end| *end <= text.len()))
+    }
+}
+
+/// What is searched for bit by bit.
+struct Mixed {
+    len: usize,
+    words: usize,
+    /// For each byte: one bit for each unit that it fits.
+    fits: Vec<u64>,
+}
+
+impl Mixed {
+    fn new(units: &[Unit]) -> Self {
+        let words = units.len().div_ceil(64);
+        let mut fits = vec![0_u64; 256 * words];
+        for (n, unit) in units.iter().enumerate() {
+            let mut set = |byte: u8| fits[usize::from(byte) * words + n / 64] |= 1 << (n % 64);
+            match unit {
+                Unit::Byte(byte) => set(*byte),
+                _ => (0..=u8::MAX).filter(|byte| unit.fits(*byte)).for_each(set),
+            }
+        }
+        Self { len: units.len(), words, fits }
+    }
+
+    fn find_end(&self, text: &[u8], steps: &mut usize) -> Result<Option<usize>, TooHard> {
+        let words = self.words;
+        if self.len > text.len() {
+            return Ok(None);
+        }
+        let last = 1 << ((self.len - 1) % 64);
+        // One bit for each unit: everything up to it fits what ends here.
+        let mut state = vec![0_u64; words];
+        for (at, byte) in text.iter().enumerate() {
+            *steps = steps.checked_sub(words).ok_or_else(|| {
+                *steps = 0;
+                TooHard
+            })?;
+            let fits = &self.fits[usize::from(*byte) * words..][..words];
+            let mut carry = 1;
+            for (state, fits) in state.iter_mut().zip(fits) {
+                let next = *state >> 63;
+                *state = (*state << 1 | carry) & fits;
+                carry = next;
+            }
+            if state[words - 1] & last != 0 {
+                return Ok(Some(at + 1));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The parts between `*`.
@@ -107,37 +225,4 @@ fn parse_set(set: &[u8], ignore_case: bool) -> (Unit, usize) {
 /// Whether the text begins with this.
 fn fits_at(part: &[Unit], text: &[u8]) -> bool {
     part.len() <= text.len() && part.iter().zip(text).all(|(unit, byte)| unit.fits(*byte))
-}
-
-/// Where the first place ends at which this part fits. It is not empty.
-fn find_end(part: &[Unit], text: &[u8]) -> Option<usize> {
-    if part.len() > text.len() {
-        return None;
-    }
-    let words = part.len().div_ceil(64);
-    // For each byte: one bit for each unit that it fits.
-    let mut fits = vec![0_u64; 256 * words];
-    for (n, unit) in part.iter().enumerate() {
-        let mut set = |byte: u8| fits[usize::from(byte) * words + n / 64] |= 1 << (n % 64);
-        match unit {
-            Unit::Byte(byte) => set(*byte),
-            _ => (0..=u8::MAX).filter(|byte| unit.fits(*byte)).for_each(set),
-        }
-    }
-    let last = 1 << ((part.len() - 1) % 64);
-    // One bit for each unit: everything up to it fits what ends here.
-    let mut state = vec![0_u64; words];
-    for (at, byte) in text.iter().enumerate() {
-        let fits = &fits[usize::from(*byte) * words..][..words];
-        let mut carry = 1;
-        for (state, fits) in state.iter_mut().zip(fits) {
-            let next = *state >> 63;
-            *state = (*state << 1 | carry) & fits;
-            carry = next;
-        }
-        if state[words - 1] & last != 0 {
-            return Some(at + 1);
-        }
-    }
-    None
 }

@@ -17,15 +17,7 @@ fn ours() -> Secret {
 }
 
 fn hello() -> Hello {
-    Hello {
-        magic: MAGIC,
-        version: PROTOCOL_VERSION,
-        cluster: 7,
-        from: 2,
-        to: 3,
-        class: Class::Log,
-        nonce: NONCES.0,
-    }
+    Hello::example(NONCES.0)
 }
 
 fn credentials(incarnation: u64) -> Credentials {

@@ -59,15 +59,7 @@ fn messages_of_every_kind() {
     let member =
         Member { addr: "10.0.0.1:6379".to_owned(), bus: "10.0.0.1:16379".to_owned(), ..Member::default() };
     let probe = Probe { matched: BTreeMap::from([(1, 5), (2, 1 << 40)]), ..Probe::default() };
-    let hello = Hello {
-        magic: MAGIC,
-        version: PROTOCOL_VERSION,
-        cluster: 7,
-        from: 2,
-        to: 3,
-        class: Class::Log,
-        nonce: [9; 32],
-    };
+    let hello = Hello::example([9; 32]);
     let answer = Err("a reason".to_owned().into());
     let good: Vec<Bytes> = vec![
         encode(&hello),

@@ -257,20 +257,21 @@ pub(crate) struct SnapshotHeader {
 }
 
 #[cfg(test)]
+impl Hello {
+    /// For tests: node 2 of cluster 7 calls node 3, for its log.
+    fn example(nonce: handshake::Nonce) -> Self {
+        let (magic, version, class) = (MAGIC, PROTOCOL_VERSION, Class::Log);
+        Self { magic, version, cluster: 7, from: 2, to: 3, class, nonce }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_greeting_names_both_ends() {
-        let hello = |magic| Hello {
-            magic,
-            version: PROTOCOL_VERSION,
-            cluster: 7,
-            from: 2,
-            to: 3,
-            class: Class::Log,
-            nonce: [9; 32],
-        };
+        let hello = |magic| Hello { magic, ..Hello::example([9; 32]) };
         let wire = |hello: &Hello| {
             let mut wire = Vec::new();
             frame::append_message(&mut wire, &[&crate::storage::encode(hello)]);

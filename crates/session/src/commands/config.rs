@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::serve::in_the_log;
 
 pub(super) fn get(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
-    let found = cx.node.config.get_matching(&args[2..]);
+    let found = cx.node.config.get_matching(&args[2..])?;
     reply.map(found.len());
     for (name, value) in found {
         let value = if name == PASSWORD { shown_password(cx.node).to_owned() } else { value };

@@ -82,7 +82,10 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
         "cluster|countkeysinslot" | "cluster|getkeysinslot" => {
             Action::Look(Box::pin(look(command, node, connection, owned())))
         }
-        _ if takes_long(command, &node, &connection, args) => {
+        name if pubsub::answers_with_pushes(name) && pubsub::has_steps(&connection, name, args) => {
+            Action::Look(Box::pin(pubsub::subscribe_in_steps(node, connection, command, owned())))
+        }
+        _ if takes_long(command, &node, args) => {
             Action::Look(Box::pin(look(command, node, connection, owned())))
         }
         _ => {
@@ -104,19 +107,16 @@ const NAMES_MANY: usize = 1024;
 const BYTES_MANY: usize = 64 << 10;
 
 /// Whether a command that is over at once otherwise takes so long with these arguments that consensus must go on meanwhile.
-fn takes_long(command: &Command, node: &Node, connection: &Connection, args: &[&[u8]]) -> bool {
+fn takes_long(command: &Command, node: &Node, args: &[&[u8]]) -> bool {
     let channels = &node.channels;
     let bytes = || args.iter().map(|arg| arg.len()).sum::<usize>();
-    let listens = || connection.subscriptions.borrow().len_of_all() > NAMES_MANY;
     match command.name {
         "publish" => channels.takes_time(args[1].len()),
         "pubsub|channels" => channels.len(Kind::Channel) > NAMES_MANY,
         "pubsub|shardchannels" => channels.len(Kind::Shard) > NAMES_MANY,
         "auth" | "hello" => bytes() > BYTES_MANY,
         "client|tracking" | "pubsub|numsub" | "pubsub|shardnumsub" => args.len() > NAMES_MANY,
-        name if pubsub::answers_with_pushes(name) => {
-            args.len() > NAMES_MANY || bytes() > BYTES_MANY || args.len() == 1 && listens()
-        }
+        name if pubsub::answers_with_pushes(name) => bytes() > BYTES_MANY,
         _ => false,
     }
 }

@@ -1,11 +1,16 @@
 //! SUBSCRIBE and its kind, PUBLISH, PUBSUB. Subscriptions are of this node's clients (R18).
 
+use std::rc::Rc;
+
 use bytes::Bytes;
-use quorate_keyspace::Reply;
+use quorate_keyspace::command::Command;
+use quorate_keyspace::{CommandError, Metered, Place, Reply};
 use quorate_replica::Publication;
 
 use super::{Answer, Cx};
-use crate::channels::Kind;
+use crate::channels::{Channels, Kind, STEP};
+use crate::connection::Connection;
+use crate::node::Node;
 
 /// What of a command's name says which kind it is about, and whether it begins or ends.
 fn meaning(name: &str) -> (Kind, bool) {
@@ -22,48 +27,147 @@ pub(crate) fn answers_with_pushes(name: &str) -> bool {
     name.ends_with("subscribe")
 }
 
+/// A confirmation. Without a name: there was none.
+fn told(reply: &mut Reply<'_>, name: &str, channel: Option<&[u8]>, count: usize) {
+    reply.push(3);
+    reply.bulk(name.as_bytes());
+    match channel {
+        Some(channel) => reply.bulk(channel),
+        None => reply.null(),
+    }
+    reply.count(count);
+}
+
+/// All of a few names. Within a transaction, of any number.
 pub(super) fn subscribe(cx: &Cx<'_>, name: &'static str, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
     let (kind, begins) = meaning(name);
-    let channels = &cx.node.channels;
-    let told = |reply: &mut Reply<'_>, channel: Option<&[u8]>, count: usize| {
-        reply.push(3);
-        reply.bulk(name.as_bytes());
-        match channel {
-            Some(channel) => reply.bulk(channel),
-            None => reply.null(),
-        }
-        reply.count(count);
-    };
     if begins {
-        let mut new: Vec<&[u8]> = Vec::new();
-        for channel in &args[1..] {
-            let had = cx.connection.subscriptions.borrow().has(kind, channel);
-            // All of them or, with an error, none.
-            let count = channels.subscribe(kind, cx.connection, channel).inspect_err(|_| {
-                for name in &new {
-                    channels.unsubscribe(kind, cx.connection, name);
-                }
-            })?;
-            if !had {
-                new.push(channel);
-            }
-            told(reply, Some(channel), count);
-        }
-        return Ok(());
-    }
-    let all = cx.connection.subscriptions.borrow().names(kind);
-    let named: Vec<&[u8]> =
-        if args.len() > 1 { args[1..].to_vec() } else { all.iter().map(|name| &**name).collect() };
-    if named.is_empty() {
+        // For all of them there is room or, with an error, for none.
+        let bytes = bytes_of_new(cx, kind, &args[1..])?;
+        cx.node.channels.registered.take(cx.connection, bytes)?;
+        begin(cx, kind, name, &args[1..], bytes, reply);
+    } else if args.len() > 1 {
+        end(cx, kind, name, &args[1..], reply);
+    } else if cx.connection.subscriptions.borrow().len(kind) == 0 {
         // As many as there are: none of this kind is one of them.
-        let count = channels.unsubscribe(kind, cx.connection, b"");
-        told(reply, None, count);
-    }
-    for channel in named {
-        let count = channels.unsubscribe(kind, cx.connection, channel);
-        told(reply, Some(channel), count);
+        let count = cx.node.channels.unsubscribe(kind, cx.connection, b"");
+        told(reply, name, None, count);
+    } else {
+        while end_some(cx, kind, name, reply) {}
     }
     Ok(())
+}
+
+/// What those of these names take that a connection does not listen to yet.
+fn bytes_of_new(cx: &Cx<'_>, kind: Kind, names: &[&[u8]]) -> Result<usize, CommandError> {
+    names.iter().try_for_each(|name| Channels::judge(kind, name))?;
+    let own = cx.connection.subscriptions.borrow();
+    Ok(names.iter().filter(|name| !own.has(kind, name)).map(|name| Channels::bytes_of(name)).sum())
+}
+
+/// Has a connection listen to names, for which there is room: it was taken, with that for others. How much of it is left.
+fn begin(
+    cx: &Cx<'_>,
+    kind: Kind,
+    name: &'static str,
+    channels: &[&[u8]],
+    room: usize,
+    reply: &mut Reply<'_>,
+) -> usize {
+    let (registered, held) = (&cx.node.channels.registered, &cx.connection.held.registered);
+    // From here to the end nobody else takes any.
+    registered.give(cx.connection, room);
+    let before = held.get();
+    for channel in channels {
+        let count = cx.node.channels.subscribe(kind, cx.connection, channel).expect("there is room");
+        told(reply, name, Some(channel), count);
+    }
+    let left = room.saturating_sub(held.get() - before);
+    registered.take(cx.connection, left).expect("it was there");
+    left
+}
+
+/// Has a connection listen to these names no more.
+fn end(cx: &Cx<'_>, kind: Kind, name: &'static str, channels: &[&[u8]], reply: &mut Reply<'_>) {
+    for channel in channels {
+        let count = cx.node.channels.unsubscribe(kind, cx.connection, channel);
+        told(reply, name, Some(channel), count);
+    }
+}
+
+/// Has a connection listen no more to some of all the names that it listens to: one step. Whether there are more.
+fn end_some(cx: &Cx<'_>, kind: Kind, name: &'static str, reply: &mut Reply<'_>) -> bool {
+    let some = cx.connection.subscriptions.borrow().some_names(kind);
+    let names: Vec<&[u8]> = some.iter().map(|name| &**name).collect();
+    end(cx, kind, name, &names, reply);
+    cx.connection.subscriptions.borrow().len(kind) > 0
+}
+
+/// Whether a command is about so many names that it is carried out in steps.
+pub(super) fn has_steps(c: &Connection, name: &str, args: &[&[u8]]) -> bool {
+    let (kind, begins) = meaning(name);
+    match args.len() - 1 {
+        0 => !begins && c.subscriptions.borrow().len(kind) > STEP,
+        names => names > STEP,
+    }
+}
+
+/// The same as [`subscribe()`] in steps. What a client is told of a name comes before any message to it, as ever.
+pub(super) async fn subscribe_in_steps(
+    node: Rc<Node>,
+    connection: Rc<Connection>,
+    command: &'static Command,
+    args: Vec<Vec<u8>>,
+) {
+    let (begun, place) = (node.stats.restart(), Place::Client);
+    let cx = Cx { node: &node, connection: &connection };
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let result = carry_out_in_steps(&cx, command.name, &args[1..]).await;
+    if let Err(error) = &result {
+        connection.reply(&mut |reply| reply.error(error));
+    }
+    let error = result.as_ref().err().map(|error| error.text().as_bytes());
+    node.stats.ended(&connection, &Metered { begun, command, args: &args, place, error, sleep_ms: 0 });
+}
+
+async fn carry_out_in_steps(cx: &Cx<'_>, name: &'static str, names: &[&[u8]]) -> Answer {
+    let (kind, begins) = meaning(name);
+    let c = cx.connection;
+    let mut room = 0;
+    if begins {
+        for some in names.chunks(STEP) {
+            room += bytes_of_new(cx, kind, some)?;
+            pause(c).await;
+        }
+        cx.node.channels.registered.take(c, room)?;
+    }
+    for some in names.chunks(STEP) {
+        // What a client has that has to go goes with it.
+        if c.closing.get() {
+            return Ok(());
+        }
+        c.answer_with_pushes(&mut |reply| match begins {
+            true => room = begin(cx, kind, name, some, room, reply),
+            false => end(cx, kind, name, some, reply),
+        });
+        pause(c).await;
+    }
+    // That of names that were there twice.
+    cx.node.channels.registered.give(c, room);
+    let mut more = names.is_empty();
+    while more && !c.closing.get() {
+        c.answer_with_pushes(&mut |reply| more = end_some(cx, kind, name, reply));
+        pause(c).await;
+    }
+    Ok(())
+}
+
+/// Has what was told so far written, and others served.
+async fn pause(connection: &Connection) {
+    connection.wake.notify_one();
+    // Whoever attends to this writes first, and lets go of the thread afterwards.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 /// Outside of the log, after the earlier writes of its connection. Only this node's receivers are known.
@@ -80,7 +184,7 @@ pub(super) fn publish(cx: &Cx<'_>, sharded: bool, args: &[&[u8]]) -> usize {
 }
 
 pub(super) fn list(cx: &Cx<'_>, kind: Kind, args: &[&[u8]], reply: &mut Reply<'_>) -> Answer {
-    let names = cx.node.channels.names(kind, args.get(2).copied());
+    let names = cx.node.channels.names(kind, args.get(2).copied())?;
     reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name));
     Ok(())

@@ -78,14 +78,11 @@ impl State {
         c.watched.set(c.watched.get() + keys.len());
         let f = Box::new(move |k: &Keyspace, index| {
             let now = node.now_ms();
-            let mut watched = Ok(());
-            for key in &keys {
-                let look = || {
-                    let (version, existed) = k.watch_token(db, key, now);
-                    Token { version, existed }
-                };
-                watched = watched.and_then(|()| watches.borrow_mut().add(db, key, look));
-            }
+            let look = |key: &[u8]| {
+                let (version, existed) = k.watch_token(db, key, now);
+                Token { version, existed }
+            };
+            let watched = watches.borrow_mut().add(db, &keys, look);
             c.answer(index, &mut |reply| {
                 let begun = reply.begin();
                 match &watched {

@@ -94,13 +94,13 @@ pub(in crate::command) fn zscan(ctx: &ReadCtx<'_>, reply: &mut Reply<'_>) -> Out
     let options = ScanOptions::of_members(&ctx.args[3..])?;
     let wanted = |pair: &(&[u8], f64)| options.wants(pair.0);
     if set.is_packed() {
-        options.whole(set.iter(), wanted).reply(reply, 2, |reply, (member, score)| {
+        options.whole(set.iter(), wanted)?.reply(reply, 2, |reply, (member, score)| {
             reply.bulk(member);
             reply.bulk(format_f64(score).as_bytes());
         });
     } else {
         let from = |hash| set.iter_from_hash(hash);
-        options.portion(cursor, from, wanted).reply(reply, 2, |reply, (member, score)| {
+        options.portion(cursor, from, wanted)?.reply(reply, 2, |reply, (member, score)| {
             reply.bulk(member);
             // Redis goes through `long double` here, which does not look for the shortest text.
             reply.bulk(format_f64_17g(score).as_bytes());
