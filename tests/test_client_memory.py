@@ -274,3 +274,15 @@ def test_who_does_not_read_is_answered_so_far(node):
         identity = clients(node)["lazy"]["id"]
         assert node.call("CLIENT", "KILL", "ID", identity) == 1
         eventually(lambda: not is_there(node, "lazy"), "it is gone")
+
+
+def test_a_silent_client_holds_no_buffers(node):
+    with named(node, "silent") as silent:
+        assert int(clients(node)["silent"]["qbuf-free"]) > 0
+        eventually(lambda: clients(node)["silent"]["qbuf-free"] == "0", "its buffer is given back", timeout=15)
+        assert int(clients(node)["silent"]["idle"]) >= 2
+        # It goes on as before, with short and long commands.
+        assert silent.call("PING") == "PONG"
+        eventually(lambda: clients(node)["silent"]["qbuf-free"] == "0", "and again", timeout=15)
+        assert silent.call("SET", "k", b"v" * MB) == "OK"
+        assert silent.call("STRLEN", "k") == MB

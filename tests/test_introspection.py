@@ -103,6 +103,20 @@ def test_commands_of_scripts_count_and_an_error_passed_on_counts_once(node):
         assert commandstats(node, "set") == commandstats(node, "get") == (1, 0, 0)
 
 
+def test_what_a_script_may_not_call_counts_as_rejected_once(node):
+    with node.connect() as c:
+        c.call("CONFIG", "RESETSTAT")
+        refused(c, "EVAL_RO", "return redis.call('SET', KEYS[1], 'y')", 1, "k")
+        assert commandstats(node, "set") == (0, 1, 0)
+        assert commandstats(node, "eval_ro") == (1, 0, 1)
+        assert errorstats(node) == {"ERR": 1}
+        # An error that the script keeps for itself counts for the command alone.
+        assert c.call("EVAL", "redis.pcall('MULTI') redis.pcall('GET') return 1", 0) == 1
+        assert commandstats(node, "get") == commandstats(node, "multi") == (0, 1, 0)
+        assert commandstats(node, "eval") == (1, 0, 0)
+        assert errorstats(node) == {"ERR": 3}
+
+
 def test_a_command_that_waits_counts_when_it_is_answered(node):
     with node.connect() as c, node.connect() as other:
         c.call("CONFIG", "RESETSTAT")
@@ -181,6 +195,22 @@ def test_what_is_freed_bit_by_bit_is_counted(node):
 
 
 # How long commands take.
+
+
+def test_changes_since_the_last_snapshot_are_counted(node):
+    def changes():
+        return int(node.info("persistence")["rdb_changes_since_last_save"])
+
+    before = changes()
+    node.call("SETBIT", "bits", 3, 1)
+    node.call("SADD", "set", "a", "b")
+    assert changes() == before + 2
+    # What changes nothing does not count.
+    node.call("SETBIT", "bits", 3, 1)
+    node.call("DEL", "nothing")
+    assert changes() == before + 2
+    node.call("SAVE")
+    assert changes() == 0
 
 
 def test_latencystats_follow_their_parameters(node):

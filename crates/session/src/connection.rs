@@ -114,6 +114,8 @@ pub struct Connection {
     pub(crate) queued: Cell<Option<usize>>,
     pub(crate) watched: Cell<usize>,
     pub(crate) buffered: Cell<usize>,
+    /// It is silent: its buffers may go.
+    pub(crate) rests: Cell<bool>,
     /// What it holds beside its answers.
     pub(crate) held: Held,
     /// Answers that are being written, and how many bytes of them are left.
@@ -203,6 +205,7 @@ impl Connection {
             queued: Cell::new(None),
             watched: Cell::new(0),
             buffered: Cell::new(0),
+            rests: Cell::new(false),
             held,
             sending: RefCell::default(),
             writing: Cell::new(0),

@@ -25,6 +25,8 @@ const OUTPUT_AHEAD_SHARE: usize = 16;
 const INPUT_AHEAD_SHARE: usize = 4;
 /// An output buffer larger than this is given back once it is written.
 const OUTPUT_KEEP_BYTES: usize = 64 << 10;
+/// So much is read at once of a client that was silent before.
+const FIRST_BYTES: usize = 1 << 10;
 
 /// Answers that are being written.
 #[derive(Debug, Default)]
@@ -84,6 +86,14 @@ pub(crate) fn may_answer(connection: &Connection, budget: &Budget) -> bool {
             && budget.used_by(Part::Replies) <= budget.limit() / OUTPUT_AHEAD_SHARE)
 }
 
+/// Gives the buffers back if nothing is in them.
+pub(crate) fn rest(connection: &Connection) {
+    if connection.output_bytes() == 0 {
+        connection.out.take();
+        connection.sending.take();
+    }
+}
+
 /// Writes what was answered, as far as the socket takes it now.
 pub(crate) async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
     poll_fn(|cx| match poll_send(stream, connection, cx) {
@@ -126,6 +136,13 @@ pub(crate) async fn stir<S: AsyncRead + AsyncWrite + Unpin>(
             return Poll::Ready(Ok(None));
         }
         match &mut decoder {
+            // What is silent holds no buffer only to wait for bytes.
+            Some(decoder) if decoder.is_at_rest() => {
+                let mut first = [0; FIRST_BYTES];
+                let n = ready!(pin!(stream.read(&mut first)).poll(cx))?;
+                decoder.feed(&first[..n]);
+                Poll::Ready(Ok(Some(n)))
+            }
             Some(decoder) => pin!(stream.read_buf(decoder.buffer())).poll(cx).map_ok(Some),
             None => Poll::Pending,
         }

@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::dispatch::{Dispatch, State};
 use crate::incoming::{Incoming, LOOK, NO_MEMORY, Verdict};
 use crate::node::Node;
-use crate::outgoing::{Ahead, OUTPUT_SOFT_BYTES, drain, flush, may_answer, stir};
+use crate::outgoing::{Ahead, OUTPUT_SOFT_BYTES, drain, flush, may_answer, rest, stir};
 
 /// Commands of one connection under way at the most.
 const PENDING_MAX: usize = 16 << 10;
@@ -146,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let largest = connection.largest_answer.get().max(1);
                 connection.largest_answer.set(largest / 2);
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
+            }
+            if connection.rests.take() {
+                decoder.rest();
+                rest(&connection);
             }
             connection.buffered.set(decoder.buffered_bytes());
             connection.held.input.set(decoder.allocated_bytes());
