@@ -234,3 +234,55 @@ def test_object_idletime_and_no_touch(node):
         assert client.call("OBJECT", "FREQ", "k") > 5
         with pytest.raises(ErrorReply, match="idle time not tracked"):
             client.call("OBJECT", "IDLETIME", "k")
+
+
+GET = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
+
+
+def answers_of(connection, count, value):
+    """Reads so many answers, each of which must be the value."""
+    answer = b"$%d\r\n%s\r\n" % (len(value), value)
+    left = count * len(answer)
+    while left:
+        piece = connection.sock.recv(min(left, 4 * MB))
+        assert piece, f"the connection ended {left} bytes early"
+        at = -left % len(answer)
+        assert (answer * (len(piece) // len(answer) + 2))[at : at + len(piece)] == piece
+        left -= len(piece)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1_000_000, 100), (200, MB)])
+def test_a_client_may_send_all_before_it_reads(node, count, size):
+    # Far more answers than sockets and buffers take, and more commands than sockets do.
+    value = b"v" * size
+    node.call("SET", "k", value)
+    with node.connect(timeout=60) as connection:
+        connection.sock.sendall(GET * count)
+        answers_of(connection, count, value)
+        assert connection.call("PING") == "PONG"
+
+
+def test_who_does_not_read_is_answered_so_far(node):
+    node.call("SET", "k", b"v" * MB)
+    with named(node, "lazy") as lazy:
+        lazy.sock.sendall(GET * 200)
+        eventually(lambda: int(clients(node)["lazy"]["tot-mem"]) > 10 * MB, "answers wait for the client")
+        time.sleep(1)
+        assert int(clients(node)["lazy"]["omem"]) < 64 * MB, "what waits has a bound"
+        # Others are served meanwhile, and it goes when it is told to.
+        assert node.call("STRLEN", "k") == MB
+        identity = clients(node)["lazy"]["id"]
+        assert node.call("CLIENT", "KILL", "ID", identity) == 1
+        eventually(lambda: not is_there(node, "lazy"), "it is gone")
+
+
+def test_a_silent_client_holds_no_buffers(node):
+    with named(node, "silent") as silent:
+        assert int(clients(node)["silent"]["qbuf-free"]) > 0
+        eventually(lambda: clients(node)["silent"]["qbuf-free"] == "0", "its buffer is given back", timeout=15)
+        assert int(clients(node)["silent"]["idle"]) >= 2
+        # It goes on as before, with short and long commands.
+        assert silent.call("PING") == "PONG"
+        eventually(lambda: clients(node)["silent"]["qbuf-free"] == "0", "and again", timeout=15)
+        assert silent.call("SET", "k", b"v" * MB) == "OK"
+        assert silent.call("STRLEN", "k") == MB

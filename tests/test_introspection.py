@@ -209,6 +209,22 @@ def test_what_is_freed_bit_by_bit_is_counted(node):
 # How long commands take.
 
 
+def test_changes_since_the_last_snapshot_are_counted(node):
+    def changes():
+        return int(node.info("persistence")["rdb_changes_since_last_save"])
+
+    before = changes()
+    node.call("SETBIT", "bits", 3, 1)
+    node.call("SADD", "set", "a", "b")
+    assert changes() == before + 2
+    # What changes nothing does not count.
+    node.call("SETBIT", "bits", 3, 1)
+    node.call("DEL", "nothing")
+    assert changes() == before + 2
+    node.call("SAVE")
+    assert changes() == 0
+
+
 def test_latencystats_follow_their_parameters(node):
     def shown(name):
         return fields(node, "latencystats", "latency_percentiles_usec").get(name)

@@ -65,3 +65,19 @@ def test_what_scripts_say_is_in_the_log_of_their_node_once(make_cluster):
     for i in range(3):
         assert [node.log().count(f"said by {i} 7") for node in cluster.nodes] == [int(j == i) for j in range(3)]
     assert not any("unheard of" in node.log() for node in cluster.nodes)
+
+
+def test_without_replicas_scripts_may_read_and_not_write(make_cluster):
+    node = make_cluster().start(1).nodes[0]
+    node.call("SET", "k", "old")
+    node.call("CONFIG", "SET", "min-replicas-to-write", 1)
+    read, write = "return redis.call('GET', KEYS[1])", "return redis.call('SET', KEYS[1], 'new')"
+    with node.connect() as connection:
+        assert connection.call("EVAL", read, 1, "k") == b"old"
+        assert connection.call("EVAL", "#!lua flags=no-writes\n" + read, 1, "k") == b"old"
+        # Who says what a script does, and not that it writes nothing, has said that it writes.
+        for script in (write, "#!lua\n" + read):
+            with pytest.raises(ErrorReply, match="^NOREPLICAS "):
+                connection.call("EVAL", script, 1, "k")
+        node.call("CONFIG", "SET", "min-replicas-to-write", 0)
+        assert connection.call("EVAL", write, 1, "k") == "OK"

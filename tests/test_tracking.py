@@ -234,6 +234,26 @@ def test_invalidations_go_to_another_connection(cluster):
     eventually(lambda: b"broken_redirect" in reader.call("CLIENT", "TRACKINGINFO")[1], "the client is told that nobody listens")
 
 
+def test_client_list_shows_who_tracks(cluster):
+    node = cluster.nodes[0]
+    with node.connect() as listener, node.connect() as reader:
+        reader.call("CLIENT", "SETNAME", "reader")
+
+        def shown():
+            lines = node.call("CLIENT", "LIST").decode().splitlines()
+            line = next(line for line in lines if " name=reader " in line)
+            client = dict(part.split("=", 1) for part in line.split(" "))
+            return client["flags"], int(client["redir"])
+
+        assert shown() == ("N", -1)
+        id = listener.call("CLIENT", "ID")
+        reader.call("CLIENT", "TRACKING", "ON", "REDIRECT", id)
+        assert shown() == ("t", id)
+        reader.call("CLIENT", "TRACKING", "OFF")
+        reader.call("CLIENT", "TRACKING", "ON", "BCAST", "REDIRECT", id)
+        assert shown() == ("tB", id)
+
+
 def test_the_table_has_a_limit(cluster):
     node = cluster.nodes[0]
     node.call("CONFIG", "SET", "tracking-table-max-keys", 10)

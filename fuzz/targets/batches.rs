@@ -34,6 +34,7 @@ fn header(origin_seq: u64) -> Header {
         origin_epoch: 0,
         origin_seq,
         memory_short: false,
+        few_replicas: false,
     }
 }
 

@@ -135,6 +135,7 @@ impl Replicas {
             origin_epoch: 0,
             origin_seq: self.seed,
             memory_short: false,
+            few_replicas: false,
         });
         let index = self.origin.index() + 1;
         let mut origin = Origin::default();

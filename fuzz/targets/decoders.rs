@@ -50,6 +50,7 @@ fn apply(keyspace: &mut Keyspace, args: &[&[u8]], host: &mut dyn Host) {
         origin_epoch: 0,
         origin_seq: index,
         memory_short: false,
+        few_replicas: false,
     };
     let mut batch = BatchBuilder::new();
     batch.command(0, args);

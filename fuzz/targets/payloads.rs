@@ -77,6 +77,7 @@ impl Pair {
             origin_epoch: 0,
             origin_seq: index,
             memory_short: false,
+            few_replicas: false,
         };
         let mut batch = BatchBuilder::new();
         batch.command(0, args);

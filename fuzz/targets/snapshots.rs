@@ -35,6 +35,7 @@ fn apply(keyspace: &mut Keyspace, time_ms: u64, lines: &[&str]) {
         origin_epoch: 0,
         origin_seq,
         memory_short: false,
+        few_replicas: false,
     };
     let index = keyspace.index() + 1;
     keyspace.apply(index, TERM, &batch.finish(&header), &mut NoHost);

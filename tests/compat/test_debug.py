@@ -51,6 +51,8 @@ def test_a_reload_changes_nothing(debugged):
     for words in (["RELOAD"], ["RELOAD", "NOSAVE", "MERGE", "NOFLUSH"], ["LOADAOF"]):
         assert leader.call("DEBUG", *words).raw == b"+OK\r\n", words
     assert leader.call("DEBUG", "RELOAD", "HARD").is_error
+    # Beside itself it has no room.
+    assert leader.call("DEBUG", "RELOAD", "NOFLUSH").raw.startswith(b"-ERR Error trying to load the RDB dump")
     assert [node.call("DEBUG", "DIGEST").raw for node in debugged.nodes] == [digest] * 3
 
 

@@ -176,6 +176,7 @@ impl State {
             origin_epoch: 0,
             origin_seq: self.keyspace.origin(1).map_or(1, |origin| origin.seq + 1),
             memory_short: false,
+            few_replicas: false,
         };
         let payload = batch.finish(&header);
         let index = self.keyspace.index() + 1;

@@ -124,6 +124,7 @@ impl Keyspace {
         };
         self.gazette.begin(None);
         self.memory_short = header.memory_short;
+        self.few_replicas = header.few_replicas;
         self.advance(index, entry_term, header.time_ms);
         let mut applied =
             Applied { outcome: self.admit(&header, entry_term), header, commands: 0, changed: false };

@@ -12,7 +12,8 @@
 //!              steps, (0 command | 1 number of a session's command) × steps
 //! ```
 //!
-//! The highest bit of `semantics` says that the leader was short of memory when it proposed the batch.
+//! The highest bit of `semantics` says that the leader was short of memory when it proposed the batch, the next one that the
+//! cluster had too few voters for writes.
 //! Integers of the header are little-endian; all others are variable (LEB128).
 
 use smallvec::SmallVec;
@@ -23,7 +24,7 @@ use crate::acl::DEFAULT_USER;
 pub const FORMAT: u8 = 1;
 
 /// The version of what commands mean that this software implements (R12). Members agree on one before it is used.
-pub const SEMANTICS: u16 = 3;
+pub const SEMANTICS: u16 = 4;
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 55;
@@ -52,10 +53,15 @@ pub struct Header {
     pub origin_seq: u64,
     /// The leader is above `maxmemory` and has nothing to evict: commands that may need memory are refused (R12).
     pub memory_short: bool,
+    /// There are fewer voters beside the leader than `min-replicas-to-write` asks for: scripts that say nothing of
+    /// themselves run, but may not write.
+    pub few_replicas: bool,
 }
 
 /// See [`Header::memory_short`]: beside the version, whose highest bits nobody needs.
 const MEMORY_SHORT: u16 = 1 << 15;
+/// See [`Header::few_replicas`].
+const FEW_REPLICAS: u16 = 1 << 14;
 
 /// A batch that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +93,8 @@ pub fn patch_header(payload: &mut [u8], header: &Header) {
     };
     put(&[FORMAT]);
     let short = if header.memory_short { MEMORY_SHORT } else { 0 };
-    put(&(header.semantics | short).to_le_bytes());
+    let few = if header.few_replicas { FEW_REPLICAS } else { 0 };
+    put(&(header.semantics | short | few).to_le_bytes());
     put(&header.time_ms.to_le_bytes());
     put(&header.seed.to_le_bytes());
     put(&header.term.to_le_bytes());
@@ -106,7 +113,8 @@ pub fn parse_header(payload: &[u8]) -> Result<Header, BatchError> {
     let mut bytes = payload;
     let [format] = take_array(&mut bytes)?;
     let word = u16::from_le_bytes(take_array(&mut bytes)?);
-    let (semantics, memory_short) = (word & !MEMORY_SHORT, word & MEMORY_SHORT != 0);
+    let semantics = word & !(MEMORY_SHORT | FEW_REPLICAS);
+    let (memory_short, few_replicas) = (word & MEMORY_SHORT != 0, word & FEW_REPLICAS != 0);
     if format != FORMAT || semantics != SEMANTICS {
         return Err(BatchError::Unsupported { format, semantics });
     }
@@ -124,6 +132,7 @@ pub fn parse_header(payload: &[u8]) -> Result<Header, BatchError> {
         origin_epoch,
         origin_seq,
         memory_short,
+        few_replicas,
     })
 }
 
@@ -500,6 +509,7 @@ mod tests {
         origin_epoch: 2,
         origin_seq: 99,
         memory_short: true,
+        few_replicas: true,
     };
 
     fn sample() -> Vec<u8> {

@@ -22,6 +22,8 @@ impl CommandError {
     pub const NO_SUCH_KEY: Self = Self::fixed("ERR no such key");
     /// The leader is short of memory.
     pub const OOM: Self = Self::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// There are fewer voters beside the leader than `min-replicas-to-write` asks for.
+    pub const NOREPLICAS: Self = Self::fixed("NOREPLICAS Not enough good replicas to write.");
     /// Source and destination are the same key.
     pub const SAME_OBJECT: Self = Self::fixed("ERR source and destination objects are the same");
     /// A database number that is not configured.

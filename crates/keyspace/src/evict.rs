@@ -286,6 +286,12 @@ impl Keyspace {
         self.memory_short
     }
 
+    /// `min-replicas-to-write`, as the log says.
+    #[must_use]
+    pub fn replicas_to_write(&self) -> usize {
+        self.rules.replicas_to_write
+    }
+
     /// What has gone takes so many bytes all the same, about, until a snapshot or a digest has got to it: no eviction
     /// brings them back.
     #[must_use]

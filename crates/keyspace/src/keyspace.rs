@@ -69,6 +69,8 @@ pub struct Keyspace {
     pub(crate) access: Access,
     /// Whether the leader was short of memory when it proposed the entry at hand.
     pub(crate) memory_short: bool,
+    /// Whether the cluster had too few voters for writes then.
+    pub(crate) few_replicas: bool,
     /// Of this node; not part of the state.
     pub(crate) gazette: Gazette,
     /// The number of the user whose command is carried out; not part of the state.
@@ -206,6 +208,7 @@ impl Keyspace {
             estimates: Estimates::default(),
             access: Access::default(),
             memory_short: false,
+            few_replicas: false,
             gazette: Gazette::default(),
             caller: DEFAULT_USER,
             users_changes: 0,

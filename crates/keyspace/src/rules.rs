@@ -53,6 +53,8 @@ pub struct Rules {
     pub(crate) lfu_decay_minutes: u64,
     /// Whether Redis would share small integers: not if it needs to know how each one is used.
     pub(crate) shares_integers: bool,
+    /// `min-replicas-to-write`: so many voters there must be beside the leader.
+    pub(crate) replicas_to_write: usize,
     /// [`SCRIPTS_MAY_DEBUG`]
     pub(crate) scripts_may_debug: bool,
     /// [`SKIPS_CHECKSUMS`]
@@ -75,7 +77,7 @@ impl Rules {
         ("stream-node-max-bytes", 4096),
         ("stream-node-max-entries", 100),
         ("hll-sparse-max-bytes", 3000),
-        ("script-steps-max", 500_000_000),
+        ("script-steps-max", 1_000_000_000),
         ("script-memory-max", 1 << 30),
         ("lfu-log-factor", 10),
         ("lfu-decay-time", 1),
@@ -111,6 +113,9 @@ impl Rules {
             lfu_log_factor: size("lfu-log-factor") as u64,
             lfu_decay_minutes: size("lfu-decay-time") as u64,
             shares_integers: !(is_limited && policy.looks_at_uses()),
+            replicas_to_write: parse_i64(text("min-replicas-to-write"))
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(0),
             scripts_may_debug: meta.directory.contains_key(SCRIPTS_MAY_DEBUG),
             skips_checksums: meta.directory.contains_key(SKIPS_CHECKSUMS),
             reclaims_lazily: meta.directory.contains_key(RECLAIMS_LAZILY),

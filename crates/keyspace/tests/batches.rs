@@ -28,6 +28,7 @@ fn each_batch_of_an_origin_takes_effect_once_and_in_order() {
         origin_epoch: epoch,
         origin_seq: seq,
         memory_short: false,
+        few_replicas: false,
         ..Header::default()
     };
     let mut apply = |start, epoch, seq| {

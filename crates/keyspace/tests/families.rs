@@ -102,6 +102,7 @@ impl Replicas {
             origin_epoch: 0,
             origin_seq: self.steady.origin(1).map_or(1, |origin| origin.seq + 1),
             memory_short: false,
+            few_replicas: false,
         };
         let payload = batch.finish(&header);
         let index = self.steady.index() + 1;

@@ -170,6 +170,8 @@ pub(crate) struct Proposals {
     clock: Arc<Clock>,
     /// Whether this node is short of memory, as the serving half says while it leads.
     pub(crate) memory_short: Arc<AtomicBool>,
+    /// Whether there are fewer voters beside this node than writes ask for, as the serving half says.
+    pub(crate) few_replicas: Arc<AtomicBool>,
     /// This node's own batches go in order, one after the other.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -197,6 +199,7 @@ impl Proposals {
         header.time_ms = self.clock.now_ms();
         header.seed = self.env.random.next_u64();
         header.memory_short = self.memory_short.load(Ordering::Relaxed);
+        header.few_replicas = self.few_replicas.load(Ordering::Relaxed);
         batch::patch_header(&mut batch.bytes, &header);
         self.propose(batch.freeze(), on_refused).await;
     }
@@ -312,6 +315,7 @@ impl Consensus {
             env: env.clone(),
             clock: clock.clone(),
             memory_short: Arc::default(),
+            few_replicas: Arc::default(),
             turn: Arc::default(),
         };
         let lease = timing.election.1.mul_f64(1.0 - timing.drift).saturating_sub(CREDIT_MAX);

@@ -239,6 +239,8 @@ pub(crate) struct Stamp {
     pub(crate) seed: u64,
     /// Whether it is short of memory.
     pub(crate) memory_short: bool,
+    /// Whether there are fewer voters beside it than writes ask for.
+    pub(crate) few_replicas: bool,
 }
 
 /// The bytes without much room behind them: they stay in the log's cache for a while.
@@ -444,12 +446,13 @@ impl Outbox {
         }
         let (origin_node, origin_start, origin_epoch) = (self.node, self.start, self.epoch);
         let header = move || {
-            let Stamp { time_ms, seed, memory_short } = stamp();
+            let Stamp { time_ms, seed, memory_short, few_replicas } = stamp();
             Header {
                 semantics: batch::SEMANTICS,
                 time_ms,
                 seed,
                 memory_short,
+                few_replicas,
                 term: target.term,
                 origin_node,
                 origin_start,

@@ -182,6 +182,8 @@ pub(crate) struct Inner {
     writes_seen: u64,
     stats: Stats,
     last_snapshot_ms: u64,
+    /// How many writes were in the last snapshot.
+    saved_version: u64,
 }
 
 /// Counters of a replica, for INFO.
@@ -210,6 +212,8 @@ pub struct Stats {
 /// A snapshot being written.
 struct Building {
     meta: SnapshotMeta,
+    /// How many writes are in it.
+    version: u64,
     writer: Writer,
     ack: oneshot::Sender<io::Result<Snapshot>>,
     also: Vec<oneshot::Sender<io::Result<Snapshot>>>,
@@ -258,6 +262,7 @@ impl Replica {
             membership = meta.last_membership.clone();
             growth.last_snapshot_bytes = file.bytes;
         }
+        let saved_version = keyspace.version();
         let outbox =
             Outbox::new(consensus.identity.node_id(), consensus.identity.start(), options.pending_bytes_max);
         let (answers, answers_rx) = mpsc::unbounded_channel();
@@ -290,6 +295,7 @@ impl Replica {
             writes_seen: 0,
             stats: Stats::default(),
             last_snapshot_ms: 0,
+            saved_version,
         };
         let shared = Shared {
             consensus,
@@ -563,6 +569,13 @@ impl Replica {
         self.shared.inner.borrow().last_snapshot_ms
     }
 
+    /// How many writes have changed something since this node's last snapshot.
+    #[must_use]
+    pub fn changes_since_snapshot(&self) -> u64 {
+        let inner = self.shared.inner.borrow();
+        inner.keyspace.version().saturating_sub(inner.saved_version)
+    }
+
     /// Whether a snapshot is being written.
     #[must_use]
     pub fn is_snapshotting(&self) -> bool {
@@ -720,6 +733,7 @@ impl Replica {
                 let pause = inner.apply_all(&mut entries);
                 // Here it may take as long as what it makes room for.
                 this.look_at_memory(&mut inner);
+                this.look_at_replicas(&mut inner);
                 if matches!(pause, Ok(Duration::ZERO)) && inner.execute_reads() {
                     shared.kick.notify_one();
                 }
@@ -838,6 +852,7 @@ impl Replica {
         self.sweep_if_due(&mut inner);
         self.end_waits(&mut inner);
         self.look_at_memory(&mut inner);
+        self.look_at_replicas(&mut inner);
         self.send(&mut inner);
         self.ask(&mut inner);
         self.snapshot_slice(&mut inner);
@@ -867,6 +882,13 @@ impl Replica {
         self.shared.consensus.proposals.memory_short.store(is_short, Ordering::Relaxed);
     }
 
+    /// Whether scripts must not write, if this node leads.
+    fn look_at_replicas(&self, inner: &mut Inner) {
+        let wanted = inner.keyspace.replicas_to_write();
+        let lacks = wanted > 0 && inner.membership.voter_ids().count() <= wanted;
+        self.shared.consensus.proposals.few_replicas.store(lacks, Ordering::Relaxed);
+    }
+
     /// Whether a command that may need memory would be refused now, as far as this node knows: the leader looks, others know
     /// what the last batch said, if it is not long ago. (While everybody is refused, none comes to say that it is over.)
     #[must_use]
@@ -887,6 +909,7 @@ impl Replica {
             time_ms: consensus.clock.now_ms(),
             seed: consensus.env.random.next_u64(),
             memory_short: consensus.proposals.memory_short.load(Ordering::Relaxed),
+            few_replicas: consensus.proposals.few_replicas.load(Ordering::Relaxed),
         }
     }
 
@@ -1074,10 +1097,11 @@ impl Replica {
     }
 
     async fn finish_snapshot(self, building: Building) {
-        let Building { meta, writer, ack, also } = building;
+        let Building { meta, version, writer, ack, also } = building;
         let result = writer.finish_pieces().await;
         if let Ok(file) = &result {
             let mut inner = self.shared.inner.borrow_mut();
+            inner.saved_version = version;
             let index = meta.last_log_id.as_ref().map_or(0, |id| id.index);
             tracing::info!(index, bytes = file.bytes, "snapshot written");
             inner.stats.snapshots += 1;
@@ -1156,6 +1180,7 @@ impl Replica {
         inner.digests.begin_anew();
         inner.membership = meta.last_membership;
         inner.growth = Growth { last_snapshot_bytes: file.bytes, ..Growth::default() };
+        inner.saved_version = inner.keyspace.version();
         inner.stats.installs += 1;
         inner.directory_seen = None;
         inner.follow_directory()
@@ -1323,7 +1348,8 @@ impl Inner {
         let meta = SnapshotMeta { last_log_id, last_membership: self.membership.clone() };
         let writer = self.snapshots.create(&meta);
         self.keyspace.snapshot_begin();
-        self.building = Some(Building { meta, writer, ack, also: Vec::new() });
+        let version = self.keyspace.version();
+        self.building = Some(Building { meta, version, writer, ack, also: Vec::new() });
     }
 
     /// Executes reads that may be executed now, until their replies are as long as a turn allows. True: there are more.

@@ -378,6 +378,22 @@ impl Decoder {
         self.take_complete();
     }
 
+    /// Gives its buffers back if nothing is in them: for a connection that is silent.
+    pub fn rest(&mut self) {
+        self.take_complete();
+        if self.inbox.len() == 0 {
+            self.inbox = Inbox::default();
+            self.spans = Vec::new();
+        }
+    }
+
+    /// Whether it holds no buffer. Then who has little to [`feed`](Self::feed) it does so, and
+    /// [`buffer`](Self::buffer) is not needed.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.inbox.capacity() == 0
+    }
+
     /// Memory held by this decoder, in bytes.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
@@ -620,6 +636,23 @@ mod tests {
     use ProtocolError as E;
 
     type Decoded = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
+
+    #[test]
+    fn a_decoder_at_rest_holds_nothing_and_loses_nothing() {
+        let mut decoder = Decoder::default();
+        assert!(decoder.is_at_rest());
+        decoder.buffer().extend_from_slice(b"PING\r\nGE");
+        assert_eq!(decoder.next().unwrap().unwrap().name(), b"PING");
+        decoder.rest();
+        assert!(!decoder.is_at_rest(), "the beginning of a request is in it");
+        decoder.feed(b"T\r\n");
+        assert_eq!(decoder.next().unwrap().unwrap().name(), b"GET");
+        decoder.rest();
+        assert!(decoder.is_at_rest());
+        assert_eq!(decoder.allocated_bytes(), 0);
+        decoder.feed(b"PING\r\n");
+        assert_eq!(decoder.next().unwrap().unwrap().name(), b"PING");
+    }
 
     #[test]
     fn a_request_that_is_given_up_passes_and_the_next_one_is_whole() {

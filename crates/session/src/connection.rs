@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::access::{Access, Context, Refusal, word_of};
 use crate::channels::Subscriptions;
 use crate::memory::Held;
+use crate::outgoing::Sending;
 use crate::stats::{Monitors, Stats};
 use crate::tracking::{Tracked, Tracking};
 
@@ -84,8 +85,6 @@ pub struct Connection {
     pub(crate) written: Cell<u64>,
     /// Wakes the session: answers are there, or it must close.
     pub(crate) wake: Notify,
-    /// Ends a write to a client that does not read.
-    pub(crate) killed: Notify,
     pub(crate) closing: Cell<bool>,
     /// A command that takes time is under way, or CLIENT PAUSE holds one back.
     pub(crate) is_waiting: Cell<bool>,
@@ -116,9 +115,12 @@ pub struct Connection {
     pub(crate) queued: Cell<Option<usize>>,
     pub(crate) watched: Cell<usize>,
     pub(crate) buffered: Cell<usize>,
+    /// It is silent: its buffers may go.
+    pub(crate) rests: Cell<bool>,
     /// What it holds beside its answers.
     pub(crate) held: Held,
-    /// Bytes of answers that are being written.
+    /// Answers that are being written, and how many bytes of them are left.
+    pub(crate) sending: RefCell<Sending>,
     pub(crate) writing: Cell<usize>,
     /// What answers that the client has not read count in the node's budget.
     charge: RefCell<Charge>,
@@ -184,7 +186,6 @@ impl Connection {
             seen: Cell::new(0),
             written: Cell::new(0),
             wake: Notify::new(),
-            killed: Notify::new(),
             closing: Cell::new(false),
             is_waiting: Cell::new(false),
             may_block: Cell::new(false),
@@ -207,7 +208,9 @@ impl Connection {
             queued: Cell::new(None),
             watched: Cell::new(0),
             buffered: Cell::new(0),
+            rests: Cell::new(false),
             held,
+            sending: RefCell::default(),
             writing: Cell::new(0),
             charge: RefCell::new(memory.charge(Part::Replies)),
             charged: Cell::new(0),
@@ -398,7 +401,6 @@ impl Connection {
     pub(crate) fn close(&self) {
         self.closing.set(true);
         self.wake.notify_one();
-        self.killed.notify_one();
     }
 }
 

@@ -50,7 +50,6 @@ const LOADING: CommandError = CommandError::fixed(
 const DATA: Flags = Flags::WRITE.union(Flags::READONLY).union(Flags::MAY_REPLICATE);
 const MONITORS_ONLY: CommandError =
     CommandError::fixed("ERR a connection in MONITOR takes no commands on data");
-const NOREPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 
 /// The session's side of a connection.
 pub(crate) struct State {
@@ -218,8 +217,10 @@ impl State {
         let writes = command.flags.contains(Flags::WRITE)
             || command.name == "exec" && self.queue.as_ref().is_some_and(|queue| queue.writes);
         let runs = || matches!(command.name, "eval" | "evalsha" | "fcall");
-        if (writes || runs()) && self.node.lacks_replicas() && (writes || self.may_change(command, args)) {
-            return Some(self.refuse_or_abort(command, &NOREPLICAS));
+        // Scripts that say nothing of themselves may do what does not write: apply refuses the rest.
+        let may_write = || self.may_change(command, args) && !self.runs_silent_script(command, args);
+        if (writes || runs()) && self.node.lacks_replicas() && (writes || may_write()) {
+            return Some(self.refuse_or_abort(command, &CommandError::NOREPLICAS));
         }
         // Elsewhere apply refuses it, as the leader says.
         let may_need_memory = self.queue.is_some() && command.flags.contains(Flags::DENYOOM);
@@ -291,6 +292,10 @@ impl State {
             "exec" => self.queue.as_ref().is_some_and(|queue| queue.writes),
             _ => self.node.replica.with_keyspace(|k| k.may_change(command, args)),
         }
+    }
+
+    fn runs_silent_script(&self, command: &Command, args: &[&[u8]]) -> bool {
+        self.node.replica.with_keyspace(|k| k.runs_silent_script(command, args))
     }
 
     fn may_debug(&self) -> bool {

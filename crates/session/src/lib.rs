@@ -20,6 +20,7 @@ mod dispatch;
 mod incoming;
 mod memory;
 mod node;
+mod outgoing;
 mod registered;
 mod serve;
 mod session;

@@ -125,6 +125,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_out_per_second: Cell<u64>,
 }
 
+/// A client that is silent for so long needs no buffers.
+const REST_AFTER: Duration = Duration::from_secs(2);
 /// The ids of clients are below 2^53, for libraries that keep numbers as doubles, and unique in the cluster: the node's
 /// number (16 bits) above, a counter below.
 const CLIENT_COUNTER_BITS: u32 = 37;
@@ -332,8 +334,16 @@ impl Node {
         for c in self.clients() {
             let (waiting, class) = (c.output_bytes(), c.class());
             let limit = class.limit(&limits);
-            let listens = class == Class::PubSub;
-            let is_idle = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get() && !listens;
+            let is_quiet = c.pending.get() == 0 && waiting == 0 && !c.is_waiting.get();
+            if is_quiet
+                && c.buffered.get() == 0
+                && c.held.input.get() > 0
+                && c.last_active.get().elapsed() > REST_AFTER
+            {
+                c.rests.set(true);
+                c.wake.notify_one();
+            }
+            let is_idle = is_quiet && class != Class::PubSub;
             let silent = silence > Duration::ZERO && is_idle && c.last_active.get().elapsed() > silence;
             let since = exceeds(waiting, limit.soft_bytes)
                 .then(|| c.over_soft_limit.get().unwrap_or_else(Instant::now));

@@ -1,6 +1,5 @@
 //! Drives one connection.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -11,12 +10,13 @@ use quorate_env::clock;
 use quorate_keyspace::Release;
 use quorate_resp::Decoder;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::connection::Connection;
 use crate::dispatch::{Dispatch, State};
 use crate::incoming::{Incoming, LOOK, NO_MEMORY, Verdict};
 use crate::node::Node;
+use crate::outgoing::{Ahead, OUTPUT_SOFT_BYTES, drain, flush, may_answer, rest, stir};
 
 /// Commands of one connection under way at the most.
 const PENDING_MAX: usize = 16 << 10;
@@ -24,14 +24,10 @@ const PENDING_MAX: usize = 16 << 10;
 pub(crate) const READS_PENDING_MAX: usize = 64;
 /// Bytes of commands of one connection under way at the most; one command of any size may be.
 const PENDING_BYTES_MAX: usize = 32 << 20;
-/// Answers beyond this are written before more commands are taken.
-const OUTPUT_SOFT_BYTES: usize = 256 << 10;
 /// How many commands may be under way is such that, by the largest recent answer, about this much comes back.
 const WINDOW_BYTES: usize = 16 << 20;
 /// Before anything is known about the size of answers.
 const FIRST_WINDOW: usize = 16;
-/// An output buffer larger than this is given back once it is written.
-const OUTPUT_KEEP_BYTES: usize = 64 << 10;
 /// While a command takes its time, so many bytes of the next ones are read, to notice that a client goes away.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 
@@ -98,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut window = FIRST_WINDOW;
         let mut postponed = None;
         let mut incoming = Incoming::new(state.node.replica.memory());
+        let mut ahead = Ahead::new(state.node.replica.memory());
         loop {
             decoder.set_limits(state.node.limits(&connection));
             let taken =
@@ -135,12 +132,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             flush(stream, &connection).await?;
             if connection.closing.get() || connection.quit.get() {
+                drain(stream, &connection).await?;
                 return stream.shutdown().await;
             }
             if starved && connection.ended.get() {
                 // The client has sent everything, and may still read.
                 idle(stream, &connection).await?;
-                flush(stream, &connection).await?;
+                drain(stream, &connection).await?;
                 return stream.shutdown().await;
             }
             if connection.pending.get() == 0 {
@@ -148,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let largest = connection.largest_answer.get().max(1);
                 connection.largest_answer.set(largest / 2);
                 window = (WINDOW_BYTES / largest).clamp(1, PENDING_MAX);
+            }
+            if connection.rests.take() {
+                decoder.rest();
+                rest(&connection);
             }
             connection.buffered.set(decoder.buffered_bytes());
             connection.held.input.set(decoder.allocated_bytes());
@@ -166,12 +168,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     continue;
                 }
             }
+            // Commands that were not taken yet wait for answers, not for more bytes, unless their client wants to send all of
+            // them before it reads.
+            let wants_more = starved || ahead.may_read(&connection, decoder);
+            if starved {
+                ahead.settle();
+            }
             let large = incoming.is_large();
             tokio::select! {
                 biased;
-                () = connection.wake.notified() => {}
-                // Commands that were not taken yet wait for answers, not for more bytes.
-                read = stream.read_buf(decoder.buffer()), if starved => received(&connection, read?),
+                read = stir(stream, &connection, wants_more.then_some(&mut *decoder)) => received(&connection, read?),
                 // To see whether it comes fast enough.
                 () = clock::sleep(LOOK), if large => {}
             }
@@ -180,7 +186,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Takes note of bytes that have arrived; none is the end of what the client sends.
-fn received(connection: &Connection, n: usize) {
+fn received(connection: &Connection, n: Option<usize>) {
+    let Some(n) = n else { return };
     if n == 0 {
         connection.ended.set(true);
         connection.gone.notify_one();
@@ -190,7 +197,7 @@ fn received(connection: &Connection, n: usize) {
 }
 
 /// Takes the commands that have arrived, after the one that had to be postponed.
-async fn take_commands<S: AsyncWrite + Unpin>(
+async fn take_commands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     decoder: &mut Decoder,
     state: &mut State,
@@ -213,8 +220,11 @@ async fn take_commands<S: AsyncWrite + Unpin>(
         if connection.closing.get() || connection.quit.get() {
             return Ok(Taken::Enough);
         }
-        if connection.out.borrow().len() > OUTPUT_SOFT_BYTES {
+        if connection.output_bytes() > OUTPUT_SOFT_BYTES {
             flush(stream, &connection).await?;
+            if !may_answer(&connection, state.node.replica.memory()) {
+                return Ok(Taken::Enough);
+            }
         }
         if connection.pending.get() >= window || connection.pending_bytes.get() > PENDING_BYTES_MAX {
             return Ok(Taken::Enough);
@@ -257,7 +267,7 @@ async fn take_commands<S: AsyncWrite + Unpin>(
 }
 
 /// Dispatches a command, once or, when it must wait for what is under way, again.
-async fn carry_out<S: AsyncWrite + Unpin>(
+async fn carry_out<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     state: &mut State,
     args: &[&[u8]],
@@ -327,8 +337,7 @@ async fn wait_for<S: AsyncRead + AsyncWrite + Unpin>(
         tokio::select! {
             biased;
             () = &mut *work => return Ok(()),
-            () = connection.wake.notified() => {}
-            read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
+            read = stir(stream, connection, room.then_some(&mut *decoder)) => received(connection, read?),
         }
     }
 }
@@ -346,64 +355,26 @@ async fn until_answered<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(false);
         }
         let room = !connection.ended.get() && decoder.buffered_bytes() < READ_AHEAD_BYTES;
-        tokio::select! {
-            biased;
-            () = connection.wake.notified() => {}
-            read = stream.read_buf(decoder.buffer()), if room => received(connection, read?),
-        }
+        received(connection, stir(stream, connection, room.then_some(&mut *decoder)).await?);
     }
     connection.may_block.set(false);
     Ok(true)
 }
 
 /// Waits until everything under way is answered, and writes the answers meanwhile.
-async fn idle<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
+async fn idle<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
     until_pending(stream, connection, 0).await
 }
 
 /// Waits until no more than `most` commands are under way, and writes the answers meanwhile.
-async fn until_pending<S: AsyncWrite + Unpin>(
+async fn until_pending<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     connection: &Connection,
     most: usize,
 ) -> io::Result<()> {
     while connection.pending.get() > most && !connection.closing.get() {
         flush(stream, connection).await?;
-        connection.wake.notified().await;
+        stir(stream, connection, None).await?;
     }
     Ok(())
-}
-
-/// Writes what was answered. A client that does not read is waited for, until it is killed.
-async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, connection: &Connection) -> io::Result<()> {
-    let mut buf = take_output(&connection.out);
-    while !buf.is_empty() {
-        connection.writing.set(buf.len());
-        tokio::select! {
-            biased;
-            written = stream.write_all(&buf) => written?,
-            () = connection.killed.notified() => {
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "killed while its client did not read"));
-            }
-        }
-        connection.writing.set(0);
-        connection.count(connection.out.borrow().len());
-        connection.last_active.set(clock::Instant::now());
-        connection.bytes_out.set(connection.bytes_out.get() + buf.len() as u64);
-        buf.clear();
-        let mut out = connection.out.borrow_mut();
-        if out.is_empty() {
-            if buf.capacity() <= OUTPUT_KEEP_BYTES {
-                *out = buf;
-            }
-            return Ok(());
-        }
-        std::mem::swap(&mut *out, &mut buf);
-    }
-    Ok(())
-}
-
-fn take_output(out: &RefCell<Vec<u8>>) -> Vec<u8> {
-    let empty = out.borrow().is_empty();
-    if empty { Vec::new() } else { out.take() }
 }

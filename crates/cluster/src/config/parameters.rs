@@ -260,7 +260,7 @@ const OWN: &[Parameter] = &[
         kind: count(0, INT_MAX),
         default: "0",
         changes: Changes::Live,
-        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Scripts and functions that do not promise `no-writes` are writes. Each write waits for a majority of the voters in any case.",
+        doc: "Writes are refused (`-NOREPLICAS`, not applied) while the cluster has fewer voters than this beside the leader: 1 keeps a single node from taking writes that only it has. Scripts and functions whose first line does not promise `no-writes` are writes; scripts without such a line may read. Each write waits for a majority of the voters in any case.",
     },
     Parameter {
         name: "heartbeat-interval",
@@ -509,9 +509,9 @@ const OWN: &[Parameter] = &[
         name: "script-steps-max",
         scope: Scope::Cluster,
         kind: count(1_000_000, 100_000_000_000),
-        default: "500000000",
+        default: "1000000000",
         changes: Changes::Live,
-        doc: "What one run of a script or function may spend, in instructions of Lua; library functions and commands count in proportion to their work. A run that spends more ends with an error, at the same step on every node, which keeps what it has written. 500 million take some seconds, for which other clients wait.",
+        doc: "What one run of a script or function may spend, in instructions of Lua; library functions and commands count in proportion to their work. A run that spends more ends with an error, at the same step on every node, which keeps what it has written. A billion take some seconds, for which other clients wait.",
     },
     Parameter {
         name: "script-memory-max",

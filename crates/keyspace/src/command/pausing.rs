@@ -17,6 +17,20 @@ impl Keyspace {
         command.flags.contains(Flags::MAY_REPLICATE) && !self.promises_no_writes(command, args)
     }
 
+    /// Whether a command runs a script that says nothing of itself: what it may do is judged while it runs.
+    #[must_use]
+    pub fn runs_silent_script(&self, command: &Command, args: &[&[u8]]) -> bool {
+        let Some(what) = args.get(1) else { return false };
+        match command.name {
+            "eval" => scripting::is_silent(what),
+            "evalsha" => {
+                let source = Sha::parse(what).and_then(|sha| self.scripts.source(&sha));
+                source.is_some_and(|source| scripting::is_silent(&source))
+            }
+            _ => false,
+        }
+    }
+
     fn promises_no_writes(&self, command: &Command, args: &[&[u8]]) -> bool {
         let Some(what) = args.get(1) else { return false };
         let text = || String::from_utf8_lossy(what);

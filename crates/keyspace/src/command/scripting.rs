@@ -119,7 +119,7 @@ impl<'a> Script<'a> {
             return Err(TOO_LARGE);
         }
         let (text, flags) = shebang::of_script(source, &FLAGS)?;
-        let promises = Promises::of(source.starts_with(b"#!").then_some(&flags));
+        let promises = Promises::of((!is_silent(source)).then_some(&flags));
         Ok(Self { code: Code { sha, text, is_library: false }, promises })
     }
 
@@ -201,6 +201,11 @@ pub(super) fn failure(failed: &Failed, name: &str) -> CommandError {
     }
 }
 
+/// Whether a script says nothing of itself.
+pub(super) fn is_silent(source: &[u8]) -> bool {
+    !source.starts_with(b"#!")
+}
+
 /// Whether the first line of a script says that it does not write.
 pub(super) fn promises_no_writes(source: &[u8]) -> bool {
     shebang::of_script(source, &FLAGS).is_ok_and(|(_, flags)| flags.iter().any(|flag| flag == "no-writes"))
@@ -216,6 +221,8 @@ pub(super) struct Calls<'a> {
     read_only: bool,
     /// Memory is short, and what needs more is refused, unless the script has written something already.
     denies_oom: bool,
+    /// There are too few replicas for writes; of scripts that have said what they do, the session knows before they run.
+    denies_writes: bool,
     /// How long every replica is to stand still afterwards (DEBUG SLEEP).
     sleep_ms: u64,
     /// Where the calls are noted.
@@ -226,8 +233,10 @@ impl<'a> Calls<'a> {
     pub(super) fn new(ctx: &'a mut WriteCtx<'_>, promises: Promises, meter: Option<&'a dyn Meter>) -> Self {
         let (db, seed) = (ctx.db(), ctx.random().next_u64());
         let denies_oom = ctx.keyspace.memory_short && !promises.allow_oom;
+        let denies_writes = ctx.keyspace.few_replicas && promises.is_silent;
         let read_only = promises.no_writes;
-        Self { keyspace: ctx.keyspace, db, seed, count: 0, read_only, denies_oom, sleep_ms: 0, meter }
+        let keyspace = &mut *ctx.keyspace;
+        Self { keyspace, db, seed, count: 0, read_only, denies_oom, denies_writes, sleep_ms: 0, meter }
     }
 
     /// What a run gets.
@@ -280,6 +289,9 @@ impl<'a> Calls<'a> {
         // As in Redis: what is told to others counts as written.
         if self.read_only && (command.is_write() || command.flags.contains(Flags::MAY_REPLICATE)) {
             return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
+        }
+        if self.denies_writes && command.is_write() {
+            return Err(CommandError::NOREPLICAS);
         }
         if self.denies_oom && command.flags.contains(Flags::DENYOOM) {
             return Err(CommandError::OOM);

@@ -63,6 +63,7 @@ impl Replica {
             origin_epoch: 0,
             origin_seq: self.keyspace.origin(1).map_or(1, |origin| origin.seq + 1),
             memory_short: false,
+            few_replicas: false,
         }
     }
 

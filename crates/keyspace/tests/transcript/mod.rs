@@ -63,6 +63,7 @@ impl Server {
             origin_epoch: 1,
             origin_seq: index,
             memory_short: false,
+            few_replicas: false,
         };
         let mut batch = BatchBuilder::new();
         batch.command(0, args);

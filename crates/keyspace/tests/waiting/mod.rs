@@ -143,6 +143,7 @@ impl Pair {
             origin_epoch: 0,
             origin_seq: last.map_or(1, |origin| origin.seq + 1),
             memory_short: false,
+            few_replicas: false,
         };
         let payload = batch.finish(&header);
         self.origin.clients = clients.iter().map(|client| (*client).to_owned()).collect();

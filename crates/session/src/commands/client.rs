@@ -12,6 +12,7 @@ use super::acl::no_such_user;
 use super::{Answer, Cx, check_name, count, text};
 use crate::channels::Kind;
 use crate::connection::{Blocked, Connection, ReplyMode};
+use crate::tracking::Tracked;
 
 pub(super) fn id(cx: &Cx<'_>, reply: &mut Reply<'_>) -> Answer {
     reply.int(cx.connection.id as i64);
@@ -78,11 +79,16 @@ impl Class {
 /// `at_hand` is the command of that client that is being carried out: it counts as not yet read, as in Redis.
 pub(crate) fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
     let mut s = String::new();
+    let tracked = c.tracked.borrow();
+    let tracks = |what: &dyn Fn(&Tracked) -> bool| tracked.as_deref().is_some_and(what);
     let marks = [
         ('O', c.monitors.get()),
         ('P', !c.subscriptions.borrow().is_empty()),
-        ('b', c.is_blocked()),
         ('x', c.queued.get().is_some()),
+        ('b', c.is_blocked()),
+        ('t', tracks(&|_| true)),
+        ('R', tracks(&|tracked| tracked.is_broken.get())),
+        ('B', tracks(&|tracked| tracked.options.bcast)),
         ('r', c.readonly.get()),
         ('e', c.no_evict.get()),
         ('T', c.no_touch.get()),
@@ -100,7 +106,7 @@ pub(crate) fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
         s,
         "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} \
          qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
-         user={} redir=-1 resp={} lib-name={} lib-ver={}",
+         user={} redir={} resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
         c.local_addr,
@@ -124,6 +130,7 @@ pub(crate) fn describe(c: &Connection, at_hand: &[&[u8]]) -> String {
         c.memory_bytes().max(input + out),
         c.last_command.get(),
         text(&c.user_name.borrow()),
+        tracked.as_ref().map_or(-1, |tracked| tracked.options.redirect as i64),
         if c.protocol.get() == Protocol::Resp3 { 3 } else { 2 },
         text(&c.lib_name.borrow()),
         text(&c.lib_ver.borrow()),

@@ -44,12 +44,18 @@ pub(super) fn pause_cron(cx: &Cx<'_>, args: &[&[u8]], reply: &mut Reply<'_>) -> 
 
 /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`, `DEBUG LOADAOF`: writes a snapshot as SAVE does, and makes the state anew
 /// from one in memory, so that what does not survive that is found. The state itself stays where it is: it is the log's.
+/// What is loaded beside what is there (NOFLUSH) collides with it, unless it may take its place (MERGE).
 pub(super) async fn reload(node: Rc<Node>, connection: Rc<Connection>, args: Vec<Vec<u8>>) {
     let result = reload_as(&node, &args[2..]).await;
     connection.reply(&mut |reply| match &result {
         Ok(()) => reply.ok(),
         Err(error) => reply.error(error),
     });
+}
+
+fn holds_anything(keyspace: &Keyspace) -> bool {
+    let (_, libraries, _) = keyspace.script_counts();
+    libraries > 0 || (0..keyspace.databases()).any(|db| keyspace.stats(db).keys > 0)
 }
 
 async fn reload_as(node: &Rc<Node>, options: &[Vec<u8>]) -> Result<(), CommandError> {
@@ -59,8 +65,14 @@ async fn reload_as(node: &Rc<Node>, options: &[Vec<u8>]) -> Result<(), CommandEr
     if options.iter().any(|option| !["merge", "noflush", "nosave"].iter().any(|word| is(option, word))) {
         return Err(BAD);
     }
-    if !options.iter().any(|option| is(option, "nosave")) {
+    let has = |word| options.iter().any(|option| is(option, word));
+    if !has("nosave") {
         save::write_snapshot(node).await?;
+    }
+    if has("noflush") && !has("merge") && node.replica.with_keyspace(holds_anything) {
+        return Err(CommandError::fixed(
+            "ERR Error trying to load the RDB dump: what is in it is there already; MERGE lets it take its place",
+        ));
     }
     let checked = node.replica.look(Keyspace::check_reload).await;
     checked.map_err(|error| CommandError::new(format!("ERR Error trying to load the snapshot: {error}")))

@@ -213,7 +213,7 @@ fn persistence(cx: &Cx<'_>, out: &mut String) {
         "current_fork_perc": "0.00",
         "current_save_keys_processed": 0,
         "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": 0,
+        "rdb_changes_since_last_save": cx.node.replica.changes_since_snapshot(),
         "rdb_bgsave_in_progress": u8::from(cx.node.replica.is_snapshotting()),
         "rdb_last_save_time": cx.node.replica.last_snapshot_ms() / 1000,
         "rdb_last_bgsave_status": "ok",

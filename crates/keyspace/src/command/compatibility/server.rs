@@ -129,12 +129,12 @@ pub(super) static CONNECTION: &[Entry] = &[
     with_note("client|kill", "Connections of this node, of the types `normal` and `pubsub`."),
     with_note(
         "client|list",
-        "Connections of this node. Ids are unique in the cluster. What Quorate does not have is 0: `fd`, \
-         buffers that it does not keep.",
+        "Connections of this node. Ids are unique in the cluster. What Quorate does not have is 0, as `fd`. `rbs` and `rbp` are the \
+         answers that wait. A buffer that held a large command is given back at once, all of them after two silent seconds.",
     ),
     complete("client|no-evict"),
     with_note("client|no-touch", "Of reads outside of transactions. What writes is a use on every node."),
-    with_note("client|pause", "Clients of this node."),
+    with_note("client|pause", "Clients of this node. Keys expire meanwhile: other nodes have clients, too."),
     complete("client|reply"),
     complete("client|setinfo"),
     complete("client|setname"),
@@ -226,7 +226,7 @@ pub(super) static SERVER: &[Entry] = &[
         "Parameters of the cluster are changed by an entry of the log, on all nodes. What is fixed here is \
          refused with the reason.",
     ),
-    complete("dbsize"),
+    with_note("dbsize", "A key whose deadline has come is not counted."),
     partial(
         "debug",
         "The words in the list [below](#what-may-follow-debug), for tests of clients and servers; those \
@@ -241,7 +241,8 @@ pub(super) static SERVER: &[Entry] = &[
     with_note(
         "info",
         "The sections and fields of Redis 7.2; what Quorate does not have is 0. Fields of its own begin with \
-         `quorate_`.",
+         `quorate_`. `used_memory` includes what the log has in memory (most of `mem_not_counted_for_evict`); \
+         `rdb_changes_since_last_save` counts commands.",
     ),
     with_note("lastsave", "When this node has last written a snapshot."),
     complete("latency"),
@@ -255,7 +256,8 @@ pub(super) static SERVER: &[Entry] = &[
     complete("latency|history"),
     with_note(
         "latency|latest",
-        "Events: `command`, `fast-command`, `apply` (an entry of the log), `expire-cycle`, `fsync` (from a second on).",
+        "Events: `command`, `fast-command`, `apply` (an entry of the log), `expire-cycle`, `fsync` (from a second on). Large values \
+         that expire are freed bit by bit, which delays nothing.",
     ),
     complete("latency|reset"),
     with_note("lolwut", "A picture of its own, whatever the version."),

@@ -158,7 +158,7 @@ pub(super) static DEBUG: &[Command] = &[Command {
             name: "debug|reload",
             arity: -2,
             complexity: "O(N) in the size of the state",
-            summary: "Writes a snapshot, and checks that what a snapshot holds makes the same state again.",
+            summary: "Writes a snapshot, and checks that what a snapshot holds makes the same state again. NOFLUSH without MERGE fails where there is anything, as in Redis.",
             arguments: &[
                 token("merge", "MERGE").optional(),
                 token("noflush", "NOFLUSH").optional(),
