@@ -80,7 +80,7 @@ pub struct Record {
     pub of_log: Vec<u64>,
     /// What it has published.
     pub published: Vec<Published>,
-    /// What it was told of changes, in order: of who listens to [`CHANGES`].
+    /// What it was told of changes, in order: of who listens to the channel of changes.
     pub notices: Vec<Notice>,
     /// How often it was told to drop everything.
     pub dropped_all: u64,
