@@ -286,3 +286,17 @@ def test_a_silent_client_holds_no_buffers(node):
         eventually(lambda: clients(node)["silent"]["qbuf-free"] == "0", "and again", timeout=15)
         assert silent.call("SET", "k", b"v" * MB) == "OK"
         assert silent.call("STRLEN", "k") == MB
+
+
+def test_who_stops_sending_still_reads_what_was_answered_before_it_waited(node):
+    """More than sockets hold, then a command that waits: its client is taken for gone, not the answer."""
+    node.call("SET", "large", "x" * (24 * MB))
+    with socket.create_connection(node.address, timeout=30) as client:
+        client.sendall(encode("GET", "large") + encode("BLPOP", "none", 0))
+        client.shutdown(socket.SHUT_WR)
+        time.sleep(0.3)
+        size = 0
+        while more := client.recv(MB):
+            size += len(more)
+    assert size >= 24 * MB
+    eventually(lambda: node.info("clients")["blocked_clients"] == "0", "nobody waits")

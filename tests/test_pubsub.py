@@ -1,13 +1,14 @@
 """Publish/subscribe and keyspace notifications across nodes (R18, issue 5)."""
 
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from cluster import eventually
-from resp_client import ErrorReply
+from resp_client import ErrorReply, encode
 
 
 def subscribed(node, *command):
@@ -290,3 +291,33 @@ def test_who_does_not_read_what_it_is_told_goes_on_later(cluster):
         assert [count for *_, count in told(listener, len(names))] == list(range(len(names) - 1, -1, -1))
         assert listeners(names[-1]) == 0
         assert listener.call("PING") == "PONG"
+
+
+def test_a_right_that_goes_while_a_client_subscribes_to_many(cluster):
+    """It ends up listening to nothing, at whatever moment of the command the right went."""
+    node, names = cluster.nodes[0], [f"channel:{n:05}" for n in range(20_000)]
+    for n in range(6):
+        node.call("ACL", "SETUSER", "listener", "on", ">secret", "+@all", "~*", "allchannels")
+        with node.connect(timeout=60) as listener:
+            listener.call("AUTH", "listener", "secret")
+            listener.send("SUBSCRIBE", *names)
+            time.sleep(0.01 * n)
+            node.call("ACL", "SETUSER", "listener", "resetchannels")
+            try:
+                while not isinstance(listener.receive(), ErrorReply):
+                    pass
+            except (OSError, EOFError, ErrorReply):
+                pass
+            eventually(lambda: node.call("PUBSUB", "CHANNELS") == [], "nobody listens to anything")
+    node.call("ACL", "DELUSER", "listener")
+
+
+def test_a_client_that_goes_before_its_transaction_leaves_nothing(cluster):
+    node = cluster.nodes[0]
+    for _ in range(30):
+        with socket.create_connection(node.address) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.sendall(b"".join(encode(*step) for step in [("MULTI",), ("SUBSCRIBE", "ghost"), ("SET", "k", "v"), ("EXEC",)]))
+    node.call("SET", "k", "later")
+    eventually(lambda: node.call("PUBSUB", "NUMSUB", "ghost") == [b"ghost", 0], "nobody listens")
+    assert node.call("PUBLISH", "ghost", "x") == 0

@@ -480,3 +480,18 @@ def test_a_key_that_expires_when_it_is_looked_up_is_told_behind_the_answer(make_
     client.call("GET", "x")
     node.call("PEXPIRE", "x", 50)
     assert client.push() == [b"invalidate", [b"x"]]
+
+
+def test_who_waits_for_a_key_is_told_at_once_what_was_given_up(make_cluster):
+    node = make_cluster().start(1).nodes[0]
+    node.call("SET", "k", 1)
+    node.call("CONFIG", "SET", "tracking-table-max-keys", 1)
+    client = Resp3(node)
+    client.call("CLIENT", "TRACKING", "ON")
+    client.call("GET", "k")
+    drained(client)
+    # To read the stream it is registered in place of the key.
+    client.socket.sendall(resp.encode("XREAD", "BLOCK", 0, "STREAMS", "stream", "$"))
+    assert client.push() == [b"invalidate", [b"k"]]
+    node.call("XADD", "stream", "1-1", "f", "v")
+    assert client.answer().value

@@ -18,6 +18,8 @@ use crate::error::CommandError;
 /// So many steps may be taken for each match, and so many more for each byte of the text.
 const STEPS_MIN: usize = 512;
 const STEPS_PER_BYTE: usize = 4;
+/// A pattern of up to so many bytes may be gone through twice for each match.
+const SHORT_PATTERN: usize = 4096;
 /// So many more may be taken for all matches of a [`Glob`]: some milliseconds.
 const EFFORT: usize = 4 << 20;
 /// Each byte of the pattern counts for so many when it is taken to pieces.
@@ -50,7 +52,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
 #[must_use]
 pub fn is_bounded(pattern: &[u8]) -> bool {
     pattern.len() <= MIXED_MAX
-        || pattern.len() <= PARTS_BYTES_MAX && Parts::new(pattern, false).longest_mixed() <= MIXED_MAX
+        || pattern.len() <= PARTS_BYTES_MAX && parts::longest_mixed(pattern) <= MIXED_MAX
 }
 
 /// A pattern for many texts.
@@ -92,7 +94,7 @@ impl<'a> Glob<'a> {
             // As in Redis, where KEYS and SCAN take a plain `*` for everything before they ask here.
             return Ok(self.pattern.is_empty());
         }
-        let allowed = STEPS_MIN + STEPS_PER_BYTE * text.len();
+        let allowed = STEPS_MIN + STEPS_PER_BYTE * text.len() + 2 * self.pattern.len().min(SHORT_PATTERN);
         // Where this way was too long once, it is given up sooner.
         let quick = if self.parts.get().is_some() { allowed / 2 } else { allowed };
         let (found, steps) = within(quick, self.pattern, text, self.ignore_case);

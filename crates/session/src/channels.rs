@@ -22,6 +22,8 @@ const PATTERN_BYTES_MAX: usize = 16 << 10;
 /// Whoever begins or ends listening to many names does so in steps of so many: others are served between. The thread looks for
 /// what has arrived only after some sixty such turns.
 pub(crate) const STEP: usize = 128;
+/// Or of so many bytes of names, if there is more than one.
+pub(crate) const STEP_BYTES: usize = 64 << 10;
 /// Matching takes time when the bytes of all patterns, times those of the channel, are more than this.
 const SHORT_WORK: usize = 16 << 20;
 

@@ -341,10 +341,16 @@ impl Connection {
             }
         }
         self.largest_answer.set(self.largest_answer.get().max(out.len() - start));
-        if !self.late.borrow().is_empty() {
-            out.append(&mut self.late.borrow_mut());
-        }
+        self.tell_what_is_late(out);
         self.check_output(out);
+    }
+
+    /// No answer is being composed any more. Whether anything had to wait for that.
+    fn tell_what_is_late(&self, out: &mut Vec<u8>) -> bool {
+        let mut late = self.late.borrow_mut();
+        let has_any = !late.is_empty();
+        out.append(&mut late);
+        has_any
     }
 
     /// Ends a connection whose client does not read, and counts what waits for it.
@@ -506,6 +512,11 @@ impl Client for Connection {
 
     fn postpone(&self) {
         self.answer_from.set(None);
+        let mut out = self.out.borrow_mut();
+        if self.tell_what_is_late(&mut out) {
+            self.check_output(&mut out);
+            self.wake.notify_one();
+        }
     }
 
     fn waits(&self, waiter: WaiterId, has_timeout: bool) -> bool {

@@ -21,8 +21,8 @@ pub(crate) const OUTPUT_SOFT_BYTES: usize = 256 << 10;
 const OUTPUT_AHEAD_BYTES: usize = 16 << 20;
 /// All such answers together may take this part of the node's budget.
 const OUTPUT_AHEAD_SHARE: usize = 16;
-/// Commands that such a client has sent may take this part of it.
-const INPUT_AHEAD_SHARE: usize = 4;
+/// Commands that all such clients have sent may take this part of it: others need room for theirs, too.
+const INPUT_AHEAD_SHARE: usize = 8;
 /// An output buffer larger than this is given back once it is written.
 const OUTPUT_KEEP_BYTES: usize = 64 << 10;
 /// So much is read at once of a client that was silent before.
@@ -68,8 +68,8 @@ impl Ahead {
     pub(crate) fn may_read(&mut self, connection: &Connection, decoder: &Decoder) -> bool {
         let is_stuck = connection.writing.get() > 0 && !connection.ended.get();
         let has = decoder.buffered_bytes();
-        let most = decoder.limits().query_bytes.min(self.budget.limit() / INPUT_AHEAD_SHARE);
-        is_stuck && has < most && self.charge.try_set(has)
+        let is_room = || self.budget.used_by(Part::Queries) < self.budget.limit() / INPUT_AHEAD_SHARE;
+        is_stuck && has < decoder.limits().query_bytes && is_room() && self.charge.try_set(has)
     }
 
     /// Commands are taken again.

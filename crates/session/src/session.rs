@@ -44,10 +44,15 @@ struct Registered(Rc<Node>, Rc<Connection>);
 impl Drop for Registered {
     fn drop(&mut self) {
         self.1.closing.set(true);
-        if let Some(blocked) = self.1.blocked.get() {
-            self.0.replica.release(blocked.waiter, Release::Timeout);
-        }
+        release(&self.0, &self.1);
         self.0.closed(&self.1);
+    }
+}
+
+/// The client does not wait for a key any more.
+fn release(node: &Node, connection: &Connection) {
+    if let Some(blocked) = connection.blocked.get() {
+        node.replica.release(blocked.waiter, Release::Timeout);
     }
 }
 
@@ -114,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     };
                     attend(stream, decoder, &connection, Box::pin(resumed)).await?;
                     if connection.ended.get() || connection.closing.get() {
-                        return Ok(());
+                        return drain(stream, &connection).await;
                     }
                     postponed = Some(args);
                     continue;
@@ -125,7 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Taken::Blocked => {
                     if !until_answered(stream, decoder, &connection).await? {
-                        return Ok(());
+                        release(&state.node, &connection);
+                        // What was answered before it may still be read.
+                        return drain(stream, &connection).await;
                     }
                     continue;
                 }
@@ -216,6 +223,7 @@ async fn take_commands<S: AsyncRead + AsyncWrite + Unpin>(
             Carried::Slow(work) => return Ok(Taken::Slow(work)),
         }
     }
+    let mut taken = 0;
     loop {
         if connection.closing.get() || connection.quit.get() {
             return Ok(Taken::Enough);
@@ -253,7 +261,11 @@ async fn take_commands<S: AsyncRead + AsyncWrite + Unpin>(
             // It is in a batch now; the next one may be long in coming.
             decoder.release();
             incoming.settle(state.queued_bytes());
-            // A client that sends such commands without end keeps the thread to itself otherwise: reading is rarely a wait.
+        }
+        taken += bytes;
+        if taken >= STEP_BYTES {
+            // A client that sends without end keeps the thread to itself otherwise: reading and writing are rarely a wait.
+            taken = 0;
             tokio::task::yield_now().await;
         }
         if connection.may_block.get() {

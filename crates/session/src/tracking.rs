@@ -278,7 +278,10 @@ impl Tracking {
     pub(crate) fn changed(&self, key: &[u8], by: Option<u64>, at: u64) {
         self.tell_readers(key, by, at);
         if !self.listeners.borrow().is_empty() {
-            self.gathered.borrow_mut().insert(key.into(), by);
+            // Of a key that several have changed everybody hears.
+            let mut gathered = self.gathered.borrow_mut();
+            let one = gathered.entry(key.into()).or_insert(by);
+            *one = by.filter(|_| *one == by);
         }
     }
 

@@ -78,20 +78,31 @@ impl Parts {
         }
         Ok(true)
     }
+}
 
-    /// How long the longest part is that has to be searched for bit by bit.
-    pub(super) fn longest_mixed(&self) -> usize {
-        let len = |part: &Part| if let Core::Mixed(mixed) = &part.core { mixed.len } else { 0 };
-        self.middle.iter().map(len).max().unwrap_or(0)
-    }
+/// How long the longest part of a pattern is that has to be searched for bit by bit.
+pub(super) fn longest_mixed(pattern: &[u8]) -> usize {
+    let parts = split(pattern, false);
+    // The first and the last one are not searched for.
+    let middle = parts.get(1..parts.len() - 1).unwrap_or_default();
+    let len = |part: &Vec<Unit>| {
+        let (core, _, _) = core_of(part);
+        if core.iter().all(|unit| matches!(unit, Unit::Byte(_))) { 0 } else { core.len() }
+    };
+    middle.iter().map(len).max().unwrap_or(0)
+}
+
+/// A part without what matches anything at its ends, and how much of that there is in front and behind.
+fn core_of(units: &[Unit]) -> (&[Unit], usize, usize) {
+    let is_any = |unit: &&Unit| matches!(unit, Unit::Any);
+    let before = units.iter().take_while(is_any).count();
+    let after = units[before..].iter().rev().take_while(is_any).count();
+    (&units[before..units.len() - after], before, after)
 }
 
 impl Part {
     fn new(units: &[Unit]) -> Self {
-        let is_any = |unit: &&Unit| matches!(unit, Unit::Any);
-        let before = units.iter().take_while(is_any).count();
-        let after = units[before..].iter().rev().take_while(is_any).count();
-        let core = &units[before..units.len() - after];
+        let (core, before, after) = core_of(units);
         let text = core.iter().map(|unit| if let Unit::Byte(byte) = unit { Some(*byte) } else { None });
         let core = match text.collect::<Option<Vec<u8>>>() {
             Some(text) if text.is_empty() => Core::Nothing,

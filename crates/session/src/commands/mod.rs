@@ -103,7 +103,7 @@ pub(crate) fn action(command: &'static Command, state: &mut State, args: &[&[u8]
 
 /// Beyond so many names, a command that looks at each takes its time.
 const NAMES_MANY: usize = 1024;
-/// Beyond so many bytes, a password or names do.
+/// Beyond so many bytes, a password does.
 const BYTES_MANY: usize = 64 << 10;
 
 /// Whether a command that is over at once otherwise takes so long with these arguments that consensus must go on meanwhile.
@@ -116,7 +116,6 @@ fn takes_long(command: &Command, node: &Node, args: &[&[u8]]) -> bool {
         "pubsub|shardchannels" => channels.len(Kind::Shard) > NAMES_MANY,
         "auth" | "hello" => bytes() > BYTES_MANY,
         "client|tracking" | "pubsub|numsub" | "pubsub|shardnumsub" => args.len() > NAMES_MANY,
-        name if pubsub::answers_with_pushes(name) => bytes() > BYTES_MANY,
         _ => false,
     }
 }
@@ -127,11 +126,7 @@ async fn look(command: &'static Command, node: Rc<Node>, connection: Rc<Connecti
     let carry_out = move |_: &Keyspace| {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let cx = Cx { node: &node, connection: &connection };
-        let mut run = |reply: &mut Reply<'_>| answer(command, &cx, &args, Place::Client, reply);
-        match pubsub::answers_with_pushes(command.name) {
-            true => connection.answer_with_pushes(&mut run),
-            false => connection.reply(&mut run),
-        }
+        connection.reply(&mut |reply| answer(command, &cx, &args, Place::Client, reply));
     };
     replica.look(carry_out).await;
 }
@@ -167,6 +162,10 @@ pub(crate) fn within_transaction(
 ) -> Local {
     let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
     Box::new(move |reply| {
+        if connection.closing.get() {
+            // Nobody would undo it.
+            return reply.error(&CommandError::fixed("ERR the client is gone"));
+        }
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         if refused_at_exec(command, &node, &connection, &args, reply) {
             return;

@@ -1,16 +1,19 @@
 //! SUBSCRIBE and its kind, PUBLISH, PUBSUB. Subscriptions are of this node's clients (R18).
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use quorate_keyspace::command::Command;
-use quorate_keyspace::{CommandError, Metered, Place, Reply};
+use quorate_keyspace::{CommandError, Meter, Metered, Place, Reply};
 use quorate_replica::Publication;
 
 use super::{Answer, Cx};
-use crate::channels::{Channels, Kind, STEP};
+use crate::channels::{Channels, Kind, STEP, STEP_BYTES};
 use crate::connection::Connection;
 use crate::node::Node;
+use crate::outgoing::OUTPUT_SOFT_BYTES;
 
 /// What of a command's name says which kind it is about, and whether it begins or ends.
 fn meaning(name: &str) -> (Kind, bool) {
@@ -45,7 +48,9 @@ pub(super) fn subscribe(cx: &Cx<'_>, name: &'static str, args: &[&[u8]], reply: 
         // For all of them there is room or, with an error, for none.
         let bytes = bytes_of_new(cx, kind, &args[1..])?;
         cx.node.channels.registered.take(cx.connection, bytes)?;
-        begin(cx, kind, name, &args[1..], bytes, reply);
+        let left = begin(cx, kind, name, &args[1..], bytes, reply);
+        // That of names that were there twice.
+        cx.node.channels.registered.give(cx.connection, left);
     } else if args.len() > 1 {
         end(cx, kind, name, &args[1..], reply);
     } else if cx.connection.subscriptions.borrow().len(kind) == 0 {
@@ -108,8 +113,24 @@ pub(super) fn has_steps(c: &Connection, name: &str, args: &[&[u8]]) -> bool {
     let (kind, begins) = meaning(name);
     match args.len() - 1 {
         0 => !begins && c.subscriptions.borrow().len(kind) > STEP,
-        names => names > STEP,
+        names => names > STEP || args.iter().map(|name| name.len()).sum::<usize>() > STEP_BYTES,
     }
+}
+
+/// As many names as are one step.
+fn steps<'a>(names: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [&'a [u8]]> {
+    let mut rest = names;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |name: &&&[u8]| {
+            bytes += name.len();
+            bytes <= STEP_BYTES
+        };
+        let n = rest.iter().take(STEP).take_while(fits).count().max(1);
+        let (some, others) = rest.split_at_checked(n)?;
+        rest = others;
+        Some(some)
+    })
 }
 
 /// The same as [`subscribe()`] in steps. What a client is told of a name comes before any message to it, as ever.
@@ -122,7 +143,7 @@ pub(super) async fn subscribe_in_steps(
     let (begun, place) = (node.stats.restart(), Place::Client);
     let cx = Cx { node: &node, connection: &connection };
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let result = carry_out_in_steps(&cx, command.name, &args[1..]).await;
+    let result = carry_out_in_steps(&cx, command, &args[1..]).await;
     if let Err(error) = &result {
         connection.reply(&mut |reply| reply.error(error));
     }
@@ -130,21 +151,25 @@ pub(super) async fn subscribe_in_steps(
     node.stats.ended(&connection, &Metered { begun, command, args: &args, place, error, sleep_ms: 0 });
 }
 
-async fn carry_out_in_steps(cx: &Cx<'_>, name: &'static str, names: &[&[u8]]) -> Answer {
+async fn carry_out_in_steps(cx: &Cx<'_>, command: &'static Command, names: &[&[u8]]) -> Answer {
+    let (c, name) = (cx.connection, command.name);
     let (kind, begins) = meaning(name);
-    let c = cx.connection;
     let mut room = 0;
     if begins {
-        for some in names.chunks(STEP) {
+        for some in steps(names) {
             room += bytes_of_new(cx, kind, some)?;
             pause(c).await;
         }
         cx.node.channels.registered.take(c, room)?;
     }
-    for some in names.chunks(STEP) {
+    for some in steps(names) {
         // What a client has that has to go goes with it.
         if c.closing.get() {
             return Ok(());
+        }
+        if begins && let Err(error) = judge_again(cx, command, some) {
+            cx.node.channels.registered.give(c, room);
+            return Err(error);
         }
         c.answer_with_pushes(&mut |reply| match begins {
             true => room = begin(cx, kind, name, some, room, reply),
@@ -162,12 +187,25 @@ async fn carry_out_in_steps(cx: &Cx<'_>, name: &'static str, names: &[&[u8]]) ->
     Ok(())
 }
 
-/// Has what was told so far written, and others served.
+/// The user may have lost the right to some of these names since the command arrived.
+fn judge_again(cx: &Cx<'_>, command: &'static Command, names: &[&[u8]]) -> Result<(), CommandError> {
+    let args: Vec<&[u8]> = std::iter::once(command.name.as_bytes()).chain(names.iter().copied()).collect();
+    let Err(denied) = cx.node.access.judge(cx.connection.user.get(), command, &args) else { return Ok(()) };
+    if let Some(denial) = denied.denial(command, &args) {
+        cx.connection.denied(&denial, Place::Client);
+    }
+    Err(denied.error(command))
+}
+
+/// Has what was told so far written, and others served. A client that does not read is waited for.
 async fn pause(connection: &Connection) {
     connection.wake.notify_one();
     // Whoever attends to this writes first, and lets go of the thread afterwards.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
+    // It comes back here whenever something was written.
+    let is_read = || connection.closing.get() || connection.output_bytes() <= OUTPUT_SOFT_BYTES;
+    poll_fn(|_| if is_read() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Outside of the log, after the earlier writes of its connection. Only this node's receivers are known.
