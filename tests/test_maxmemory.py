@@ -230,6 +230,18 @@ def test_eviction_tells_who_watches(cluster):
     assert other.call("EXISTS", "then") == 0
 
 
+def test_who_reads_behind_a_jump_over_the_limit_finds_room_made(make_cluster):
+    """As in Redis, where a command evicts what the one before it made too much."""
+    node = make_cluster().start(1).nodes[0]
+    for n in range(10):
+        limit(node, MB, "volatile-random")
+        with node.connect() as connection:
+            connection.call("SET", f"short-lived:{n}", "v", "EX", 1000)
+            connection.call("SETBIT", f"large:{n}", 32 * MB, 1)
+            assert connection.call("EXISTS", f"short-lived:{n}") == 0
+        node.call("CONFIG", "SET", "maxmemory", 0)
+
+
 def test_what_is_evicted_is_freed_bit_by_bit_and_not_more_goes_meanwhile(make_cluster):
     """A large value takes a while to free: keys that came after it do not go for it too."""
     node = make_cluster().start(1).nodes[0]

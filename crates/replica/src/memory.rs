@@ -45,6 +45,9 @@ impl Memory {
 /// Asks a node what it knows of its memory. Cheap.
 pub type LookAtMemory = Rc<dyn Fn() -> Memory>;
 
+/// Further above the limit than this, reads wait until room is being made.
+const FAR_ABOVE_BYTES: u64 = 64 << 10;
+
 /// Keys in one command.
 const KEYS_PER_COMMAND: usize = 16;
 
@@ -63,6 +66,8 @@ pub(crate) struct Evictor {
 struct UnderWay {
     /// About how many bytes that will give back.
     bytes: Cell<u64>,
+    /// Nothing of what has to go since memory was last far above its limit is gone yet.
+    is_first: Cell<bool>,
     /// Keys whose command was answered.
     answered: RefCell<Vec<(usize, Vec<u8>)>>,
 }
@@ -104,6 +109,17 @@ impl Evictor {
         is_short
     }
 
+    /// Whether this node, which leads, has gone far above its limit and no key was dropped since. Who reads now would find
+    /// what in Redis had made room before.
+    pub(crate) fn is_far_above(&self) -> bool {
+        self.under_way.is_first.get()
+    }
+
+    /// Another node leads.
+    pub(crate) fn rest(&self) {
+        self.under_way.is_first.set(false);
+    }
+
     /// Whether memory is short, without a look for keys that may go.
     pub(crate) fn is_short(&self, keyspace: &Keyspace, memory: &Memory) -> bool {
         over(keyspace, memory) > 0 && (self.was_short || keyspace.policy() == Policy::Refuse)
@@ -126,7 +142,8 @@ impl Evictor {
         let keys_max = memory.keys_max().saturating_add(2 * writes as usize);
         let was_waiting = self.chooser.is_waiting();
         let mut victims = Vec::new();
-        let mut bytes = self.under_way.bytes.get();
+        let before = self.under_way.bytes.get();
+        let mut bytes = before;
         while bytes < over && victims.len() < keys_max {
             let Some(victim) = self.chooser.choose(keyspace, memory.samples) else { break };
             bytes += victim.bytes as u64;
@@ -138,6 +155,9 @@ impl Evictor {
             for some in of_database.chunks(KEYS_PER_COMMAND) {
                 self.send(some, write);
             }
+        }
+        if before == 0 && over >= FAR_ABOVE_BYTES && self.under_way.bytes.get() > 0 {
+            self.under_way.is_first.set(true);
         }
         found
     }
@@ -171,6 +191,7 @@ struct Going {
 impl Going {
     /// The keys are gone, or stay.
     fn end(&self) {
+        self.under_way.is_first.set(false);
         self.under_way.bytes.set(self.under_way.bytes.get() - self.bytes);
         self.under_way.answered.borrow_mut().append(&mut self.keys.borrow_mut());
     }
@@ -245,7 +266,9 @@ mod tests {
         }
         let mut evictor = Evictor::new(1);
         assert!(look(&mut evictor, &state, 0).1.is_empty());
+        assert!(!evictor.is_far_above());
         let (short, lines) = look(&mut evictor, &state, 100_000);
+        assert!(evictor.is_far_above());
         let keys: usize = lines.iter().map(|line| line.2.len() - 1).sum();
         assert!(!short && (80..=100).contains(&keys), "{keys}");
         assert!(lines.iter().all(|line| line.2.len() <= 1 + KEYS_PER_COMMAND));
@@ -259,7 +282,10 @@ mod tests {
         for (client, db, line) in lines.iter().chain(&more) {
             state.run(*db, &line.iter().map(Vec::as_slice).collect::<Vec<_>>());
             client.done(1);
+            assert!(!evictor.is_far_above(), "something has gone");
         }
+        look(&mut evictor, &state, FAR_ABOVE_BYTES - 1);
+        assert!(!evictor.is_far_above());
         let left: usize = (0..16).map(|db| state.keyspace.stats(db).keys).sum();
         assert_eq!(left, 400 - names(&lines).len() - names(&more).len());
         assert_eq!(state.keyspace.usage().evicted as usize, 400 - left);

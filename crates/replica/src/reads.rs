@@ -30,6 +30,8 @@ pub(crate) struct Chunk {
     /// When the oldest of them came.
     pub(crate) since: Instant,
     state: State,
+    /// It has let the next entry go before it.
+    has_given_way: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -49,6 +51,7 @@ impl Chunk {
             items: VecDeque::new(),
             since: Instant::now(),
             state: State::Gathering,
+            has_given_way: false,
         }
     }
 }
@@ -125,6 +128,20 @@ impl Reads {
         matches!(self.chunks.front().map(|c| c.state), Some(State::Ready(index, _)) if index <= applied)
     }
 
+    /// The oldest reads, if they may be executed now that `applied` is applied, wait for the next entry, once. Whether they
+    /// do. Their answer holds then, too.
+    pub(crate) fn give_way(&mut self, applied: u64) -> bool {
+        let Some(chunk) = self.chunks.front_mut() else { return false };
+        match chunk.state {
+            State::Ready(index, now_ms) if index <= applied && !chunk.has_given_way => {
+                chunk.has_given_way = true;
+                chunk.state = State::Ready(applied + 1, now_ms);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Puts back what is executed in the next turn. Its answer holds: what it was asked for is applied.
     pub(crate) fn go_on_with(&mut self, mut chunk: Chunk, now_ms: u64) {
         chunk.state = State::Ready(0, now_ms);
@@ -195,5 +212,18 @@ mod tests {
         let (chunk, now_ms) = reads.take_ready(5).expect("it was put back");
         assert_eq!((chunk.lines.len(), now_ms), (10, 7));
         assert!(!reads.has_ready(5), "the next one needs entry 6");
+    }
+
+    #[test]
+    fn who_gives_way_does_so_once() {
+        let mut reads = Reads::default();
+        reads.local(Box::new(|_, _| ()));
+        assert!(!reads.give_way(9), "it may not be executed yet");
+        answered(&mut reads, 5);
+        assert!(!reads.give_way(4));
+        assert!(reads.give_way(6));
+        assert_eq!((reads.has_ready(6), reads.has_ready(7)), (false, true));
+        assert!(!reads.give_way(7));
+        assert_eq!(reads.take_ready(7).expect("entry 7 is applied").1, 7);
     }
 }

@@ -879,6 +879,9 @@ impl Replica {
             && evictor.look(&inner.keyspace, &(inner.options.memory)(), |client, db, args| {
                 outbox.write(client, db, args).is_ok()
             });
+        if !leads {
+            evictor.rest();
+        }
         self.shared.consensus.proposals.memory_short.store(is_short, Ordering::Relaxed);
     }
 
@@ -1354,6 +1357,10 @@ impl Inner {
 
     /// Executes reads that may be executed now, until their replies are as long as a turn allows. True: there are more.
     fn execute_reads(&mut self) -> bool {
+        // What is evicted is on its way in an entry.
+        if self.evictor.is_far_above() && self.reads.give_way(self.keyspace.index()) {
+            return false;
+        }
         let mut room = READ_BYTES_PER_TURN;
         while let Some((mut chunk, now_ms)) = self.reads.take_ready(self.keyspace.index()) {
             (self.options.on_lap)(Lap::Begin);
