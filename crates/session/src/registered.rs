@@ -87,6 +87,12 @@ impl Registered {
         self.give(c, c.held.registered.get());
     }
 
+    /// Something is not needed any more and takes time to drop: `drop_some` is called until it says that there is no more.
+    pub(crate) fn discard(&self, drop_some: impl FnMut() -> bool + 'static) {
+        self.discarded.borrow_mut().push(Box::new(drop_some));
+        self.discarding.notify_one();
+    }
+
     /// Drops what nobody needs any more, in short steps, for ever.
     pub(crate) async fn tidy(&self) {
         loop {
@@ -131,10 +137,9 @@ impl Share {
         Ok(())
     }
 
-    /// What counted here is not needed any more and takes time to drop: `drop_some` is called until it says that there is no more.
+    /// See [`Registered::discard`].
     pub(crate) fn discard(&self, drop_some: impl FnMut() -> bool + 'static) {
-        self.registered.discarded.borrow_mut().push(Box::new(drop_some));
-        self.registered.discarding.notify_one();
+        self.registered.discard(drop_some);
     }
 }
 

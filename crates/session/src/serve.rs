@@ -253,7 +253,7 @@ async fn limit_clients(node: Rc<Node>) {
 
 /// Forgets, in short steps, what clients that are gone have left.
 async fn tidy(node: Rc<Node>) {
-    tokio::join!(node.channels.tidy(), node.channels.registered.tidy(), node.tracking.tidy());
+    tokio::join!(node.channels.tidy(), node.channels.registered.tidy());
 }
 
 /// Once a second: commands per second, for INFO, and clients that must go.

@@ -18,7 +18,6 @@ use quorate_keyspace::command::Command;
 use quorate_keyspace::{CommandError, Interest, Reply};
 use quorate_planted::{Bug, is_planted};
 use quorate_resp::Protocol;
-use tokio::sync::Notify;
 
 use crate::channels::Kind;
 use crate::connection::Connection;
@@ -79,7 +78,7 @@ const CLIENT_BYTES: usize = 24;
 /// What a prefix takes beside its bytes.
 const PREFIX_BYTES: usize = 64;
 /// A table that is not needed any more is freed in steps of so many keys.
-const FREE_STEP: usize = 1024;
+const FREE_STEP: usize = 256;
 /// So many prefixes of all clients are compared to say how many different ones there are.
 const PREFIXES_COMPARED: usize = 10_000;
 
@@ -95,9 +94,6 @@ pub(crate) struct Tracking {
     items: Cell<usize>,
     /// What `keys` takes, about.
     bytes: Cell<usize>,
-    /// Tables that nobody needs any more, and who frees them.
-    discarded: RefCell<Vec<Table>>,
-    discarding: Notify,
     /// What prefixes take is counted here.
     registered: Rc<Registered>,
     /// Clients that have tracking on, but for those with BCAST.
@@ -150,8 +146,6 @@ impl Tracking {
             hand: RefCell::default(),
             items: Cell::new(0),
             bytes: Cell::new(0),
-            discarded: RefCell::default(),
-            discarding: Notify::new(),
             registered,
             readers: RefCell::default(),
             listeners: RefCell::default(),
@@ -227,27 +221,14 @@ impl Tracking {
 
     /// No key is registered any more.
     fn forget_all(&self) {
-        let table = self.keys.take();
+        let mut table = self.keys.take();
         self.items.set(0);
         self.bytes.set(0);
         if table.len() > FREE_STEP {
-            self.discarded.borrow_mut().push(table);
-            self.discarding.notify_one();
-        }
-    }
-
-    /// Frees, in short steps and for ever, what is not needed any more.
-    pub(crate) async fn tidy(&self) {
-        loop {
-            let table = self.discarded.borrow_mut().pop();
-            let Some(mut table) = table else {
-                self.discarding.notified().await;
-                continue;
-            };
-            while !table.is_empty() {
+            self.registered.discard(move || {
                 (0..FREE_STEP).map_while(|_| table.pop_first()).for_each(drop);
-                tokio::task::yield_now().await;
-            }
+                !table.is_empty()
+            });
         }
     }
 
