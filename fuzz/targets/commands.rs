@@ -80,7 +80,8 @@ fn tame(word: &[u8]) -> &[u8] {
 
 /// One whole reply.
 fn value(reply: &[u8], what: &dyn Fn() -> String) -> Value {
-    let mut decoder = ValueDecoder::new(ValueLimits::default());
+    // A script may nest its result deeper than a client's decoder takes when nobody says otherwise.
+    let mut decoder = ValueDecoder::new(ValueLimits { depth: 512, ..ValueLimits::default() });
     decoder.feed(reply);
     let value = decoder.next().unwrap_or_else(|error| panic!("{error}: {}", what()));
     let value = value.unwrap_or_else(|| panic!("not a whole reply: {}", what()));
