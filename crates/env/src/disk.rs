@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 /// Called at most once, when every operation of a submission is done or the first one failed.
 ///
-/// The real disk calls it on its own thread, the simulator on the only one there is: it must be quick, must
+/// The real disk calls it on its own thread or on that of who submits, the simulator on the only one there is: it must be quick, must
 /// not block and must not panic. It may submit. It is dropped without a call only with the whole node: when a
 /// simulated node crashes.
 pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -91,6 +91,13 @@ pub trait Disk: Send + Sync {
     ///
     /// Never blocks. There is no limit here to what may be outstanding: whoever submits bounds it.
     fn submit(&self, queue: Queue, ops: Vec<Op>, done: Completion);
+
+    /// The same, but a few small writes that would be the next in the queue may be carried out here and now, and `done`
+    /// called before this returns: that saves two wake-ups. Whoever calls this bears to be held up now and then, for as
+    /// long as an operating system that is short of memory or busy with its disk makes a small write wait.
+    fn submit_prompt(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
+        self.submit(queue, ops, done);
+    }
 
     /// Reads up to `len` bytes from `offset` on; fewer at the end of the file. Blocks.
     fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Bytes>;

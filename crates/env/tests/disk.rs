@@ -133,6 +133,30 @@ fn completions_of_a_queue_come_in_order_and_may_submit() {
 }
 
 #[test]
+fn completions_come_in_order_whoever_writes() {
+    let (folder, disk) = (folder(), disk());
+    let path = folder.path().join("file");
+    disk.run(vec![create(&path)]).expect("created");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let done = |n: u64| -> quorate_env::Completion {
+        let told = told.clone();
+        Box::new(move |result| told.lock().expect("no panic").push((n, result.is_ok())))
+    };
+    for n in 0..300 {
+        let mut ops = vec![write(&path, n, b"x")];
+        if n % 7 == 0 {
+            ops.push(Op::Sync { path: shared(&path) });
+        }
+        disk.submit_prompt(Queue::Log, ops, done(n));
+    }
+    submit_and_wait(&disk, Queue::Log, vec![]).expect("done");
+    disk.submit_prompt(Queue::Log, vec![write(&path, 300, b"y")], done(300));
+    submit_and_wait(&disk, Queue::Log, vec![]).expect("done");
+    assert_eq!(*told.lock().expect("no panic"), (0..=300).map(|n| (n, true)).collect::<Vec<_>>());
+    assert_eq!(&read_all(&disk, &path)[..], [&[b'x'; 300][..], b"y"].concat());
+}
+
+#[test]
 fn dropping_a_disk_finishes_what_was_submitted() {
     let folder = folder();
     let path = folder.path().join("file");

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -22,9 +23,10 @@ use crate::votes::{VOTE_BYTES_MAX, Votes};
 
 /// The replication log of a node, shared by all its shards. Clones share it.
 ///
-/// No method but [`open`](Log::open) and [`read`](Log::read) blocks on the disk. Each `done` is called exactly
-/// once, in the order of the calls, without any lock held: on the disk's thread, or at once on the caller's
-/// when there is nothing to wait for (a request is refused or changes nothing).
+/// No method but [`open`](Log::open) and [`read`](Log::read) blocks on the disk, unless the log is to be
+/// [prompt](Log::set_prompt). Each `done` is called exactly once, in the order of the calls, without any lock held: on the
+/// disk's thread, or at once on the caller's when there is nothing to wait for (a request is refused, changes nothing, or
+/// has been carried out).
 ///
 /// Requests that arrive while the disk is busy gather into one group, written and fsynced at once for all
 /// shards; its submission is the first thing the disk's completion does. No timer is involved, and no thread.
@@ -61,6 +63,8 @@ impl Reading {
 struct Shared {
     disk: Arc<dyn Disk>,
     plan: Mutex<Plan>,
+    /// See [`Log::set_prompt`].
+    prompt: AtomicBool,
 }
 
 impl Log {
@@ -120,7 +124,11 @@ impl Log {
         let removals = removal_ops(dir, plan.take_removals());
         disk.run(removals)?;
         plan.removing = false;
-        Ok(Log { shared: Arc::new(Shared { disk, plan: Mutex::new(plan) }) })
+        Ok(Log::new(disk, plan))
+    }
+
+    fn new(disk: Arc<dyn Disk>, plan: Plan) -> Log {
+        Log { shared: Arc::new(Shared { disk, plan: Mutex::new(plan), prompt: AtomicBool::new(false) }) }
     }
 
     fn read_only(disk: Arc<dyn Disk>, dir: &Path, options: Options, recovered: Recovered) -> Log {
@@ -128,7 +136,19 @@ impl Log {
         let mut plan = plan_of(dir, options, recovered);
         plan.damage = damage;
         plan.keeps_strays = true;
-        Log { shared: Arc::new(Shared { disk, plan: Mutex::new(plan) }) }
+        Log::new(disk, plan)
+    }
+
+    /// Whether small writes may be carried out on the thread that asks for them, which saves waking others. It may be held up
+    /// by the disk now and then: not for a node whose heartbeats or votes others wait for (R20). Off at first.
+    pub fn set_prompt(&self, prompt: bool) {
+        self.shared.prompt.store(prompt, Ordering::Relaxed);
+    }
+
+    /// Whether an append is mostly complete when [`Log::append`] returns, so that nothing is won by appending much at once.
+    pub fn is_prompt(&self) -> bool {
+        self.shared.prompt.load(Ordering::Relaxed)
+            && self.shared.plan().options.durability == Durability::EverySecond
     }
 
     /// Appends entries behind the shard's last one; they can be read at once. `done` is called when they are
@@ -306,7 +326,10 @@ impl Shared {
                 shared.remove();
                 shared.deliver();
             };
-            return self.disk.submit(Queue::Log, ops, Box::new(done));
+            return match self.prompt.load(Ordering::Relaxed) {
+                true => self.disk.submit_prompt(Queue::Log, ops, Box::new(done)),
+                false => self.disk.submit(Queue::Log, ops, Box::new(done)),
+            };
         }
     }
 

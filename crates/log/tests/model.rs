@@ -112,6 +112,7 @@ impl World {
         let disk = TestDisk::manual();
         let options = options(&mut rng);
         let (log, recovery) = Log::open(disk.clone(), Path::new(DIR), options.clone()).unwrap();
+        log.set_prompt(rng.percent(50));
         assert!(recovery.fresh && recovery.is_sound() && recovery.starts == 1, "{recovery:?}");
         let always = options.durability == Durability::Always;
         World {
@@ -308,6 +309,7 @@ impl World {
             }
         }
         let (log, recovery) = Log::open(self.disk.clone(), Path::new(DIR), self.options.clone()).unwrap();
+        log.set_prompt(self.rng.percent(50));
         self.log = log;
         (recovery, lost_power)
     }

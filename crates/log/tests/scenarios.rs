@@ -134,6 +134,38 @@ fn an_append_is_complete_only_after_the_fsync_and_in_every_second_mode_before_it
 }
 
 #[test]
+fn a_prompt_log_has_written_when_it_is_asked_unless_something_is_to_be_fsynced() {
+    let disk = TestDisk::manual();
+    let (log, _) = open_with(&disk, options(1 << 20, Durability::EverySecond));
+    let outcomes = Outcomes::default();
+    log.append(S, vec![entry(0, 10)], outcomes.done(0));
+    assert_eq!((outcomes.take(), log.is_prompt()), (vec![], false), "it is not yet");
+    disk.settle();
+    outcomes.take();
+    log.set_prompt(true);
+    assert!(log.is_prompt());
+    let synced = log.stats().fsyncs;
+    log.append(S, vec![entry(1, 10)], outcomes.done(1));
+    assert_eq!(outcomes.take(), [(1, Ok(()))]);
+    log.sync(outcomes.done(2));
+    log.append(S, vec![entry(2, 10)], outcomes.done(3));
+    assert_eq!(outcomes.take(), [], "what comes behind an fsync waits for it");
+    disk.settle();
+    assert_eq!(outcomes.take(), [(2, Ok(())), (3, Ok(()))]);
+    assert_eq!(log.stats().fsyncs - synced, 1);
+
+    log.set_durability(Durability::Always, outcomes.done(4));
+    disk.settle();
+    assert!(!log.is_prompt());
+    outcomes.take();
+    log.append(S, vec![entry(3, 10)], outcomes.done(5));
+    assert_eq!(outcomes.take(), []);
+    disk.fail("write", 0);
+    disk.settle();
+    assert!(matches!(outcomes.take()[..], [(5, Err(_))]));
+}
+
+#[test]
 fn after_a_failed_fsync_everything_fails_and_nothing_is_tried_again() {
     let disk = TestDisk::manual();
     let (log, _) = open(&disk);

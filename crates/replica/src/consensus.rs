@@ -452,7 +452,9 @@ impl Consensus {
         if !view.members.is_empty() {
             self.peers.retain(&view.members);
         }
-        alone.store(view.voters == [self.identity.node_id()], Ordering::Relaxed);
+        let is_alone = view.voters == [self.identity.node_id()];
+        alone.store(is_alone, Ordering::Relaxed);
+        self.log.set_prompt(is_alone);
         self.identity.set_members(view.members);
     }
 

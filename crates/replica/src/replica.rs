@@ -658,10 +658,11 @@ impl Runner {
             if !self.drain(first).await? {
                 return Ok(());
             }
+            let is_prompt = shared.consensus.log.is_prompt();
             {
                 let mut inner = shared.inner.borrow_mut();
                 let answered = inner.answered();
-                self.rhythm.answered(answered, inner.outbox.gathered());
+                self.rhythm.answered(if is_prompt { 0 } else { answered }, inner.outbox.gathered());
             }
             if self.rhythm.is_on() {
                 self.gather().await;

@@ -4,7 +4,8 @@
 //! those who wait already, or of the first who is back, left at once, half of the clients would always wait for the
 //! other half's batch, and twice as many entries would carry the same commands. So the next batch waits for those who
 //! were just answered: as long as they keep coming, no longer than about as long as a batch takes, and only if they
-//! came back lately (anticipatory scheduling; Iyer and Druschel, SOSP 2001). One client alone never waits.
+//! came back lately (anticipatory scheduling; Iyer and Druschel, SOSP 2001). One client alone never waits, and nobody does
+//! where an entry costs no wake-up (`Log::is_prompt`).
 
 use std::time::Duration;
 

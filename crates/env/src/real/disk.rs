@@ -4,13 +4,16 @@ use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::clock::Instant;
 use crate::disk::{Completion, Disk, LOCK_FILE, Op, Queue};
 use crate::random::Random;
 use crate::real::RealRandom;
@@ -20,6 +23,15 @@ const HANDLES_MAX: usize = 16;
 
 /// Buffers that one pwritev(2) takes: IOV_MAX on Linux.
 const IOV_MAX: usize = 1024;
+
+/// More than this is not written on the caller's thread: that would take longer than waking another one.
+const PROMPT_BYTES_MAX: usize = 64 << 10;
+
+/// When a write on the caller's thread has taken so long, the disk is under pressure,
+const PROMPT_PATIENCE: Duration = Duration::from_millis(10);
+
+/// and its own thread does all writes for so long.
+const PROMPT_PAUSE: Duration = Duration::from_secs(10);
 
 /// The operating system's files. Dropping it waits for what was submitted.
 #[derive(Debug)]
@@ -43,13 +55,26 @@ impl RealDisk {
     }
 }
 
-impl Disk for RealDisk {
-    fn submit(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
-        let writer = match queue {
+impl RealDisk {
+    fn writer(&self, queue: Queue) -> &Writer {
+        match queue {
             Queue::Log => &self.log,
             Queue::Snapshot => &self.snapshot,
-        };
-        writer.submit(Submission { ops, done });
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn submit(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
+        self.writer(queue).submit(Submission { ops, done });
+    }
+
+    fn submit_prompt(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
+        let writer = self.writer(queue);
+        match writer.at_work.write_now(ops) {
+            Ok(result) => done(result),
+            Err(ops) => writer.submit(Submission { ops, done }),
+        }
     }
 
     fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Bytes> {
@@ -123,27 +148,68 @@ struct Writer {
     /// `None` only while dropping. It never blocks, so that a completion may submit.
     submissions: Option<mpsc::Sender<Submission>>,
     thread: Option<thread::JoinHandle<()>>,
+    at_work: Arc<AtWork>,
 }
 
 impl Writer {
     #[allow(clippy::disallowed_methods, reason = "the writer threads of the real disk live here")]
     fn start(name: &str) -> io::Result<Self> {
         let (submissions, queue) = mpsc::channel::<Submission>();
+        let at_work = Arc::new(AtWork::default());
+        let mine = at_work.clone();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut handles = Handles::default();
             for Submission { ops, done } in queue {
-                done(handles.execute(ops));
+                let result = mine.handles.lock().unwrap_or_else(PoisonError::into_inner).execute(ops);
+                done(result);
+                mine.outstanding.fetch_sub(1, Ordering::Release);
             }
         })?;
-        Ok(Self { submissions: Some(submissions), thread: Some(thread) })
+        Ok(Self { submissions: Some(submissions), thread: Some(thread), at_work })
     }
 
     fn submit(&self, submission: Submission) {
+        self.at_work.outstanding.fetch_add(1, Ordering::Relaxed);
         let sent = self.submissions.as_ref().map(|submissions| submissions.send(submission));
         // A completion has panicked and ended the thread: what is submitted can never be done.
         if let Some(Err(mpsc::SendError(submission))) = sent {
             (submission.done)(Err(io::Error::other("the writer thread of this disk has died")));
         }
+    }
+}
+
+/// What a writer thread shares with those who would rather write for themselves.
+#[derive(Debug, Default)]
+struct AtWork {
+    handles: Mutex<Handles>,
+    /// Submissions that the thread has yet to complete.
+    outstanding: AtomicUsize,
+    /// Until when all writes are left to the thread: [`Instant::as_nanos`].
+    pause_until: AtomicU64,
+}
+
+impl AtWork {
+    /// Carries out `ops` on this thread, or gives them back: see [`Disk::submit_prompt`].
+    fn write_now(&self, ops: Vec<Op>) -> Result<io::Result<()>, Vec<Op>> {
+        let size = |op: &Op| match op {
+            Op::Write { bufs, .. } => bufs.iter().map(Bytes::len).sum(),
+            _ => usize::MAX,
+        };
+        let bytes = ops.iter().map(size).fold(0, usize::saturating_add);
+        if bytes > PROMPT_BYTES_MAX || self.outstanding.load(Ordering::Acquire) > 0 {
+            return Err(ops);
+        }
+        let began = Instant::now();
+        if began.as_nanos() < self.pause_until.load(Ordering::Relaxed) {
+            return Err(ops);
+        }
+        let Ok(mut handles) = self.handles.try_lock() else { return Err(ops) };
+        let result = handles.execute(ops);
+        drop(handles);
+        let ended = Instant::now();
+        if ended - began > PROMPT_PATIENCE {
+            self.pause_until.store((ended + PROMPT_PAUSE).as_nanos(), Ordering::Relaxed);
+        }
+        Ok(result)
     }
 }
 
@@ -366,4 +432,43 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 fn named(operation: &str, path: &Path, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), format!("{operation} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test looks at the file by itself")]
+mod tests {
+    use super::*;
+
+    fn ops(path: &Path, bytes: usize) -> Vec<Op> {
+        vec![Op::Write { path: path.into(), offset: 0, bufs: vec![vec![7; bytes].into()] }]
+    }
+
+    #[test]
+    fn only_small_writes_that_nothing_stands_before_are_carried_out_on_the_caller_s_thread() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("file");
+        let at_work = AtWork::default();
+        let create = Op::Create { path: path.clone(), len: 0 };
+        at_work.handles.lock().expect("no panic").execute(vec![create]).expect("created");
+        let is_left = |ops| at_work.write_now(ops).is_err_and(|ops| !ops.is_empty());
+
+        assert!(matches!(at_work.write_now(ops(&path, 100)), Ok(Ok(()))));
+        assert_eq!(fs::read(&path).expect("readable"), [7; 100]);
+        assert!(is_left(ops(&path, PROMPT_BYTES_MAX + 1)), "a large one");
+        let mut synced = ops(&path, 1);
+        synced.push(Op::Sync { path: path.as_path().into() });
+        assert!(is_left(synced), "an fsync");
+        at_work.outstanding.store(1, Ordering::Relaxed);
+        assert!(is_left(ops(&path, 1)), "it would overtake");
+        at_work.outstanding.store(0, Ordering::Relaxed);
+        let busy = at_work.handles.lock();
+        assert!(is_left(ops(&path, 1)));
+        drop(busy);
+        at_work.pause_until.store(u64::MAX, Ordering::Relaxed);
+        assert!(is_left(ops(&path, 1)), "the disk is under pressure");
+        at_work.pause_until.store(0, Ordering::Relaxed);
+        let missing = at_work.write_now(ops(&folder.path().join("missing"), 1)).expect("carried out");
+        assert_eq!(missing.expect_err("nothing to write to").kind(), io::ErrorKind::NotFound);
+        assert_eq!(fs::read(&path).expect("readable").len(), 100);
+    }
 }

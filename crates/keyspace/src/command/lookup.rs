@@ -43,7 +43,8 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
 /// The internal command of this name.
 #[must_use]
 pub fn lookup_internal(name: &[u8]) -> Option<&'static Command> {
-    table::internal().find(|command| command.name.as_bytes() == name)
+    let may_be = name.first() == Some(&0);
+    may_be.then(|| table::internal().find(|command| command.name.as_bytes() == name)).flatten()
 }
 
 /// The command, or subcommand, that a command line means, once its number of arguments is found right.

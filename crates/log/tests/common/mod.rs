@@ -131,10 +131,15 @@ impl TestDisk {
 
     /// Carries out one operation of a queue that has any; false if none has.
     pub fn step(&self, rng: &mut Rng) -> bool {
+        let busy: Vec<usize> = (0..2).filter(|queue| !self.state().queues[*queue].is_empty()).collect();
+        let queue = busy.get(rng.below(busy.len() as u64) as usize).copied();
+        queue.is_some_and(|queue| self.step_of(queue))
+    }
+
+    /// The same for a queue that has something to do.
+    fn step_of(&self, queue: usize) -> bool {
         let done = {
             let mut state = self.state();
-            let busy: Vec<usize> = (0..2).filter(|queue| !state.queues[*queue].is_empty()).collect();
-            let Some(queue) = busy.get(rng.below(busy.len() as u64) as usize).copied() else { return false };
             let op = state.queues[queue][0].ops.pop_front();
             let result = op.map_or(Ok(()), |op| state.execute(op));
             if state.stopped {
@@ -409,6 +414,18 @@ impl Disk for TestDisk {
         }
         let queue = usize::from(queue == Queue::Snapshot);
         self.state().queues[queue].push_back(Submission { ops: ops.into(), done });
+    }
+
+    /// As the real one: writes alone, when nothing stands before them.
+    fn submit_prompt(&self, queue: Queue, ops: Vec<Op>, done: Completion) {
+        assert_eq!(queue, Queue::Log);
+        let is_next = !self.inline && self.state().queues[0].is_empty();
+        let mut more =
+            if is_next && ops.iter().all(|op| matches!(op, Op::Write { .. })) { ops.len() } else { 0 };
+        self.submit(queue, ops, done);
+        while more > 0 && self.step_of(0) {
+            more -= 1;
+        }
     }
 
     fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Bytes> {
