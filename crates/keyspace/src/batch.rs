@@ -24,7 +24,7 @@ use crate::acl::DEFAULT_USER;
 pub const FORMAT: u8 = 1;
 
 /// The version of what commands mean that this software implements (R12). Members agree on one before it is used.
-pub const SEMANTICS: u16 = 4;
+pub const SEMANTICS: u16 = 5;
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 55;

@@ -5,27 +5,21 @@ use std::sync::LazyLock;
 use super::{Command, compatibility::not_implemented, debug, table};
 use crate::error::CommandError;
 
-/// Longest name of a command.
-const NAME_LEN_MAX: usize = 24;
-
 /// At most half of the places are taken.
 const PLACES: usize = 512;
 
 /// Longest part of a command line that an error repeats.
 const QUOTED_LEN_MAX: usize = 128;
 
-/// A name in small letters, padded with zeros.
-type Name = [u64; NAME_LEN_MAX / 8];
-
-/// Open addressing over [`PLACES`]: this lies on the path of each command.
-struct Index(Vec<Option<(Name, &'static Command)>>);
+/// Open addressing over [`PLACES`]: this lies on the path of each command, twice.
+struct Index(Vec<Option<(u64, &'static Command)>>);
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let mut places = vec![None; PLACES];
     for command in table::all() {
-        let name = fold(command.name.as_bytes()).expect("the table's names are short");
-        let free = probe(&name).find(|&i| places[i].is_none()).expect("half of the places are free");
-        places[free] = Some((name, command));
+        let sum = sum_of(command.name.as_bytes()).expect("every command has a name");
+        let free = probe(sum).find(|&i| places[i].is_none()).expect("half of the places are free");
+        places[free] = Some((sum, command));
     }
     Index(places)
 });
@@ -33,11 +27,11 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 /// The command of this name, in capital or small letters. Not the internal ones.
 #[must_use]
 pub fn lookup(name: &[u8]) -> Option<&'static Command> {
-    let name = fold(name)?;
-    probe(&name)
-        .map_while(|i| INDEX.0[i].as_ref())
-        .find(|(candidate, _)| *candidate == name)
-        .map(|&(_, command)| command)
+    let sum = sum_of(name)?;
+    probe(sum)
+        .map_while(|i| INDEX.0[i])
+        .find(|(known, command)| *known == sum && command.name.as_bytes().eq_ignore_ascii_case(name))
+        .map(|(_, command)| command)
 }
 
 /// The internal command of this name.
@@ -134,26 +128,27 @@ fn beginning(bytes: &[u8], len_max: usize) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(&shown[..shown.len().min(len_max)])
 }
 
-/// `None` if no command can have this name.
-fn fold(name: &[u8]) -> Option<Name> {
-    if name.is_empty() || name.len() > NAME_LEN_MAX {
-        return None;
-    }
-    let mut padded = [0; NAME_LEN_MAX];
-    padded[..name.len()].copy_from_slice(name);
-    padded.make_ascii_lowercase();
-    let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| padded[i * 8 + byte]));
-    let folded = [word(0), word(1), word(2)];
-    // A NUL within a name would make it equal to its padded self.
-    (!name.contains(&0)).then_some(folded)
+/// The same for capital and small letters; different for the names in the table, mostly. `None`: nothing is named so.
+fn sum_of(name: &[u8]) -> Option<u64> {
+    let word = |from: usize| name.get(from..from + 8)?.try_into().ok().map(u64::from_le_bytes);
+    let half = |from: usize| name.get(from..from + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let (first, last) = match name.len() {
+        0 => return None,
+        len @ 1..4 => (u64::from_le_bytes([name[0], name[len / 2], 0, 0, 0, 0, 0, 0]), name[len - 1].into()),
+        len @ 4..8 => (half(0)?.into(), half(len - 4)?.into()),
+        len => (word(0)?, word(len - 8)?),
+    };
+    // The bit in which capital letters differ from small ones.
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    let mixed = (first | SMALL).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+        ^ (last | SMALL)
+        ^ name.len() as u64;
+    Some(mixed.wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
 
 /// The places where a name may stand, best first.
-fn probe(name: &Name) -> impl Iterator<Item = usize> {
-    let mixed = name
-        .iter()
-        .fold(0_u64, |mixed, &word| (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
-    let first = (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40) as usize;
+fn probe(sum: u64) -> impl Iterator<Item = usize> {
+    let first = (sum >> 40) as usize;
     (0..PLACES).map(move |i| (first + i) % PLACES)
 }
 
@@ -171,6 +166,8 @@ mod tests {
         }
         assert!(count > 80, "{count} commands");
         assert!(count < PLACES / 2);
+        let sums: std::collections::BTreeSet<_> = table::all().map(|c| sum_of(c.name.as_bytes())).collect();
+        assert_eq!(sums.len(), count);
     }
 
     #[test]
@@ -182,6 +179,8 @@ mod tests {
         }
         assert!(lookup(b"get\0").is_none());
         assert!(lookup(b"").is_none());
+        assert!(lookup(b"bitfield\x7fro").is_none(), "an underscore is no letter");
+        assert!(lookup(b"client\x5b").is_none());
         assert!(lookup(&[b'x'; 1000]).is_none());
     }
 

@@ -51,8 +51,10 @@ fn eval_source(ctx: &mut WriteCtx<'_>, read_only: bool, reply: &mut Reply<'_>) -
     let source = ctx.arg(1);
     let (keys, args) = keys_and_args(ctx.args, CommandError::NOT_AN_INTEGER)?;
     let script = Script::new(source, ctx.keyspace.scripts.sha_of(source))?;
-    script.compile(ctx.keyspace)?;
-    ctx.keyspace.remember_script(script.code.sha, source, false);
+    if !ctx.keyspace.scripts.knows(&script.code.sha) {
+        script.compile(ctx.keyspace)?;
+        ctx.keyspace.remember_script(script.code.sha, source, false);
+    }
     script.run(ctx, keys, args, read_only, reply);
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) fn prepare(lua: &Lua) -> mlua::Result<()> {
 }
 
 /// The first argument. It is taken before the others, when there is still time to count them.
-pub(super) struct First(Value);
+pub(super) struct First(pub(super) Value);
 
 impl FromLua for First {
     fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {

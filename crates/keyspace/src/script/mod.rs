@@ -96,6 +96,11 @@ impl Scripts {
         self.sources.get(sha).map(|source| source.code.clone())
     }
 
+    /// Whether a source is remembered: it has compiled then.
+    pub(crate) fn knows(&self, sha: &Sha) -> bool {
+        self.sources.contains_key(sha)
+    }
+
     /// Remembers a source. `loaded`: until SCRIPT FLUSH. True if that changes anything.
     pub(crate) fn remember(&mut self, sha: Sha, code: &[u8], loaded: bool) -> bool {
         if let Some(source) = self.sources.get_mut(&sha) {

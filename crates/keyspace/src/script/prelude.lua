@@ -322,21 +322,25 @@ local function call(f, keys, args)
   end, handler)
 end
 
-local function first_and_rest(key, ...)
-  return { key }, { ... }
-end
-
 -- Keys and arguments of a few words, of which the first `count` are keys.
 local function split(count, ...)
-  if count == 1 then
-    return first_and_rest(...)
-  elseif count == 0 then
+  if count == 0 then
     return {}, { ... }
   end
   return { unpack({ ... }, 1, count) }, { select(count + 1, ...) }
 end
 
+-- Mostly there is one key.
+local function run_one(f, key, ...)
+  globals_meta.__index = builtins
+  builtins.KEYS, builtins.ARGV = { key }, { ... }
+  return xpcall(f, handler)
+end
+
 local function run_words(f, count, ...)
+  if count == 1 then
+    return run_one(f, ...)
+  end
   return run(f, split(count, ...))
 end
 

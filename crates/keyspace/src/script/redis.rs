@@ -6,7 +6,13 @@ use mlua::{BorrowedBytes, Function, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
 use super::{
-    args::function, budget::Shared, calls, convert, errors::CallError, log::LogLevel, sha::Sha, vm::Limit,
+    args::{First, function},
+    budget::Shared,
+    calls, convert,
+    errors::CallError,
+    log::LogLevel,
+    sha::Sha,
+    vm::Limit,
 };
 use crate::number::format_f64_17g;
 
@@ -96,16 +102,26 @@ const BAD_WORD: &str = "ERR Lua redis lib command arguments must be strings or i
 fn add_calls(lua: &Lua, redis: &Table, shared: &Arc<Shared>, limit: Limit) -> mlua::Result<()> {
     for (name, protected) in [("call", false), ("pcall", true)] {
         let state = shared.clone();
-        let called = move |lua: &Lua, args: MultiValue| call(lua, protected, &args, &state, limit);
-        redis.set(name, function(lua, called)?)?;
+        let called = move |lua: &Lua, (First(first), rest): (First, MultiValue)| {
+            call(lua, protected, (&first, &rest), &state, limit)
+        };
+        redis.set(name, lua.create_function(called)?)?;
     }
     let state = shared.clone();
     redis.set("acl_check_cmd", function(lua, move |_, args: MultiValue| ask(&args, &state))?)
 }
 
 /// Calls a command for the run that is under way.
-fn call(lua: &Lua, protected: bool, args: &MultiValue, shared: &Shared, limit: Limit) -> mlua::Result<Value> {
-    let words: Option<SmallVec<[Word<'_>; 8]>> = args.iter().map(Word::of).collect();
+fn call(
+    lua: &Lua,
+    protected: bool,
+    (first, rest): (&Value, &MultiValue),
+    shared: &Shared,
+    limit: Limit,
+) -> mlua::Result<Value> {
+    // Nil alone is taken for none: see `args::all`.
+    let args = (!first.is_nil() || !rest.is_empty()).then_some(first).into_iter().chain(rest);
+    let words: Option<SmallVec<[Word<'_>; 8]>> = args.map(Word::of).collect();
     let reply = match words {
         Some(words) => carry_out_words(lua, words.iter().map(Word::bytes), shared, limit)?,
         None => Err(BAD_WORD.to_owned()),

@@ -50,7 +50,7 @@ const SHARED_BYTES_MAX: usize = 64 << 20;
 
 /// Garbage that runs may leave behind before it is collected, in bytes, or half of what is no garbage: little enough to stay in the
 /// processor's cache, much enough that collecting takes little of the time.
-const GARBAGE_BYTES_MIN: usize = 512 << 10;
+const GARBAGE_BYTES_MIN: usize = 256 << 10;
 
 /// What a run gets.
 #[derive(Clone, Copy, Debug)]
