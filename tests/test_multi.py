@@ -319,6 +319,47 @@ def test_optimistic_counters_across_failovers(cluster, figures, long):
 NOT_TRIED = {"shutdown", "debug", "quit", "multi", "exec", "discard", "reset", "replicaof", "slaveof", "monitor", "psync"}
 
 
+def test_large_transactions_are_whole_or_nothing(cluster):
+    """What is large is copied in steps: its parts stay in order, and what is watched counts as ever."""
+    big, medium = b"x" * (5 * MB), b"y" * (300 << 10)
+    names = [f"watched:{n:06}:{'w' * 90}" for n in range(50_000)]
+    for node in cluster.nodes:
+        client, other = node.connect(timeout=60), node.connect(timeout=60)
+        client.call("FLUSHALL")
+        steps = [("SELECT", 1), ("APPEND", "big", big), ("APPEND", "big", "-"), ("SELECT", 0)]
+        steps += [("SET", f"medium:{n}", medium + b"%d" % n) for n in range(50)]
+        steps += [("APPEND", "big", big), ("STRLEN", "big"), ("GETRANGE", "medium:49", -3, -1), ("PING",), ("INCR", "n")]
+        expected = ["OK", len(big), len(big) + 1, "OK"] + ["OK"] * 50 + [len(big), len(big), b"y49", "PONG", 1]
+
+        def queue(watched):
+            for start in range(0, len(watched), 5000):
+                assert client.call("WATCH", *watched[start : start + 5000]) == "OK"
+            assert client.call("MULTI") == "OK"
+            for step in steps:
+                assert client.call(*step) == "QUEUED", step[:2]
+
+        queue([])
+        assert client.call("DISCARD") == "OK"
+        assert client.call("DBSIZE") == 0
+        queue(names)
+        assert other.call("SET", names[31_337], "changed") == "OK"
+        assert client.call("EXEC") is None
+        assert client.call("DBSIZE") == 1
+        queue(names)
+        client.send("EXEC")
+        client.send("GET", "n")
+        assert client.receive() == expected
+        assert client.receive() == b"1"
+        assert client.call("DBSIZE") == 53
+        # A small one, with much to watch.
+        for start in range(0, len(names), 5000):
+            client.call("WATCH", *names[start : start + 5000])
+        assert client.pipeline([("MULTI",), ("INCR", "n"), ("EXEC",)]) == ["OK", "QUEUED", [2]]
+        client.close()
+        other.close()
+    cluster.assert_digests_equal()
+
+
 def test_every_command_can_be_a_step_or_is_refused(cluster):
     """Whatever a transaction holds, the node that carries it out goes on."""
     node = cluster.others(cluster.leader())[0]

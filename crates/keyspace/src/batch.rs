@@ -231,27 +231,44 @@ impl BatchBuilder {
 
     /// Begins a transaction of exactly `steps` steps. Returns its number in the batch.
     pub fn begin_transaction(&mut self, watches: &[Watch<'_>], steps: usize) -> usize {
-        self.begin_transaction_by(DEFAULT_USER, watches, steps)
+        self.open_transaction(DEFAULT_USER, watches.len());
+        watches.iter().for_each(|watch| self.watch(watch));
+        self.open_steps(steps);
+        self.commands - 1
     }
 
-    /// The same for the user with this number.
-    pub fn begin_transaction_by(&mut self, user: u64, watches: &[Watch<'_>], steps: usize) -> usize {
+    /// Begins a transaction of the user with this number, which is put in piece by piece: so many [watches](BatchBuilder::watch), then
+    /// [`BatchBuilder::open_steps`]. Nothing else may be added before it is whole.
+    pub fn open_transaction(&mut self, user: u64, watches: usize) {
         self.put_kind(ELEMENT_TRANSACTION, user);
-        put_varint(&mut self.payload, watches.len() as u64);
-        for watch in watches {
-            put_varint(&mut self.payload, watch.db as u64);
-            put_bytes(&mut self.payload, watch.key);
-            put_varint(&mut self.payload, watch.as_of_version);
-            self.payload.push(u8::from(watch.existed));
-        }
+        put_varint(&mut self.payload, watches as u64);
+        self.commands += 1;
+    }
+
+    /// The next watch of the transaction begun last.
+    pub fn watch(&mut self, watch: &Watch<'_>) {
+        put_varint(&mut self.payload, watch.db as u64);
+        put_bytes(&mut self.payload, watch.key);
+        put_varint(&mut self.payload, watch.as_of_version);
+        self.payload.push(u8::from(watch.existed));
+    }
+
+    /// Behind the watches: exactly so many steps follow.
+    pub fn open_steps(&mut self, steps: usize) {
         put_varint(&mut self.payload, steps as u64);
-        self.next_number()
     }
 
     /// A step of the transaction begun last.
     pub fn step_command(&mut self, db: usize, args: &[&[u8]]) {
         self.payload.push(STEP_COMMAND);
         self.put_command(db, args.iter().copied());
+    }
+
+    /// The same, put in as [`BatchBuilder::open_command`] is.
+    pub fn open_step(&mut self, db: usize, count: usize) {
+        self.payload.push(STEP_COMMAND);
+        put_varint(&mut self.payload, db as u64);
+        put_varint(&mut self.payload, count as u64);
     }
 
     /// A step of the transaction begun last that only the origin's session carries out.
@@ -521,7 +538,8 @@ mod tests {
         batch.step_local(500);
         assert_eq!(batch.command_iter(1, [&b"GET"[..], b"key"].into_iter()), 2);
         assert_eq!(batch.command_by(300, 1, &[b"DEL", b"key"]), 3);
-        assert_eq!(batch.begin_transaction_by(u64::MAX, &[], 1), 4);
+        batch.open_transaction(u64::MAX, 0);
+        batch.open_steps(1);
         batch.step_command(0, &[b"PING"]);
         assert_eq!(batch.commands(), 5);
         batch.finish(&HEADER)

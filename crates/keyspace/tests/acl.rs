@@ -27,7 +27,8 @@ fn run_by(r: &mut Replica, user: u64, lines: &[&str]) -> Vec<String> {
 
 fn exec_by(r: &mut Replica, user: u64, lines: &[&str]) -> String {
     let mut batch = BatchBuilder::new();
-    batch.begin_transaction_by(user, &[], lines.len());
+    batch.open_transaction(user, 0);
+    batch.open_steps(lines.len());
     lines.iter().for_each(|line| batch.step_command(0, &words(line)));
     r.apply(batch).pop().expect("one reply")
 }
@@ -274,7 +275,8 @@ fn refusals_are_told_to_who_measures() {
     let mut batch = BatchBuilder::new();
     batch.command_by(bob, 0, &[b"GET", b"b"]);
     batch.command_by(bob, 0, &[b"EVAL", b"redis.pcall('incr', 'a')", b"0"]);
-    batch.begin_transaction_by(bob, &[], 1);
+    batch.open_transaction(bob, 0);
+    batch.open_steps(1);
     batch.step_command(0, &[b"CONFIG", b"GET", b"x"]);
     let payload = batch.finish(&r.header());
     let mut host = Host(Seen::default());

@@ -54,7 +54,7 @@ pub use full_digest::FullDigest;
 pub use identity::Identity;
 pub use memory::{LookAtMemory, Memory};
 pub use news::{Audience, OnNews};
-pub use outbox::{Failure, Local, Transaction};
+pub use outbox::{Failure, Local, Token, Transaction, Watched};
 /// What the thread that the serving half lives on needs for its stack.
 pub use quorate_keyspace::STACK_BYTES;
 pub use replica::{Lap, OnDirectory, OnLap, OnUsers, Options, Replica, Runner, Stats};

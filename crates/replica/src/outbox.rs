@@ -5,17 +5,19 @@
 //! send a batch again whenever in doubt, to the same leader or to the next (R15). Whoever sent it answers its
 //! clients from its own apply: no reply travels between nodes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use quorate_env::Instant;
 use quorate_keyspace::batch::{self, BatchBuilder, Header, Watch};
 use quorate_keyspace::{CommandError, Reply, WaiterId};
 use quorate_planted::{Bug, is_planted};
 
-use crate::{AtPlace, Client, line};
+use crate::line::{self, Lines, Pace};
+use crate::{AtPlace, Client};
 
 /// How many batches may be on their way.
 const IN_FLIGHT_MAX: usize = 4;
@@ -46,19 +48,43 @@ pub(crate) enum Item {
 /// A command of a transaction that only the origin executes: it appends one reply.
 pub type Local = Box<dyn FnMut(&mut Reply<'_>)>;
 
+/// Watched keys, by their databases and names.
+pub type Watched = BTreeMap<(usize, Vec<u8>), Token>;
+
+/// How a watched key was (R16).
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    /// What the state had come to.
+    pub version: u64,
+    /// Whether the key was there.
+    pub existed: bool,
+}
+
 /// The commands between MULTI and EXEC.
 #[derive(Default)]
 pub struct Transaction {
-    commands: Vec<u8>,
+    commands: Lines,
     /// In order: a command for every replica, or one for the origin alone.
     steps: Vec<Option<Local>>,
-    watches: Vec<(usize, Vec<u8>, u64, bool)>,
+    watched: Watched,
+    /// Bytes of the watched keys' names.
+    watched_bytes: usize,
 }
+
+/// What a watched key and a step take in a batch beside names and arguments, at most.
+const WATCH_BYTES: usize = 32;
+const STEP_BYTES: usize = 6;
 
 impl Transaction {
     /// Adds a command for every replica.
     pub fn command(&mut self, db: usize, args: &[&[u8]]) {
-        line::put(&mut self.commands, db, args);
+        self.commands.put(db, args);
+        self.steps.push(None);
+    }
+
+    /// The same for one that is so large that copying it takes a while: everybody else goes on meanwhile (R20).
+    pub async fn command_large(&mut self, db: usize, args: &[&[u8]]) {
+        self.commands.put_large(db, args).await;
         self.steps.push(None);
     }
 
@@ -67,9 +93,9 @@ impl Transaction {
         self.steps.push(Some(local));
     }
 
-    /// Makes it depend on a key being as it was (R16).
-    pub fn watch(&mut self, db: usize, key: Vec<u8>, as_of_version: u64, existed: bool) {
-        self.watches.push((db, key, as_of_version, existed));
+    /// Makes it depend on keys being as they were (R16); their names have so many bytes together.
+    pub fn watch(&mut self, watched: Watched, bytes: usize) {
+        (self.watched, self.watched_bytes) = (watched, bytes);
     }
 
     /// How many commands there are.
@@ -84,38 +110,35 @@ impl Transaction {
         self.steps.is_empty()
     }
 
-    /// Bytes of the commands.
+    /// Bytes of it, rather too many.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.commands.len() + self.watches.iter().map(|w| w.1.len() + 16).sum::<usize>()
+        let watches = self.watched_bytes + self.watched.len() * WATCH_BYTES;
+        self.commands.bytes() + self.steps.len() * STEP_BYTES + watches
     }
 
     /// Writes it into a batch; what remains is what only the origin executes.
-    fn put(self, entry: &mut BatchBuilder, user: u64) -> Vec<Local> {
-        let watches: Vec<Watch<'_>> = self
-            .watches
-            .iter()
-            .map(|(db, key, as_of_version, existed)| Watch {
-                db: *db,
-                key,
-                as_of_version: *as_of_version,
-                existed: *existed,
-            })
-            .collect();
-        entry.begin_transaction_by(user, &watches, self.steps.len());
-        let (mut rest, mut locals) = (&self.commands[..], Vec::new());
+    pub(crate) async fn put(mut self, entry: &mut BatchBuilder, user: u64, mut pace: Pace) -> Vec<Local> {
+        entry.open_transaction(user, self.watched.len());
+        for ((db, key), Token { version: as_of_version, existed }) in self.watched {
+            entry.watch(&Watch { db, key: &key, as_of_version, existed });
+            pace.copied(key.len() + WATCH_BYTES).await;
+        }
+        entry.open_steps(self.steps.len());
+        let mut locals = Vec::new();
         for step in self.steps {
             match step {
                 None => {
-                    let (db, args, after) = line::take(rest);
-                    entry.step_command(db, &args);
-                    rest = after;
+                    let (db, args) = self.commands.take();
+                    entry.open_step(db, args.len());
+                    pace.put_args(entry, &args).await;
                 }
                 Some(local) => {
                     entry.step_local(locals.len() as u64);
                     locals.push(local);
                 }
             }
+            pace.copied(STEP_BYTES).await;
         }
         locals
     }
@@ -257,7 +280,7 @@ pub(crate) struct Target {
 }
 
 /// What a command takes in a batch, about.
-fn bytes_of(args: &[&[u8]]) -> usize {
+pub(crate) fn bytes_of(args: &[&[u8]]) -> usize {
     args.iter().map(|a| a.len() + 8).sum()
 }
 
@@ -305,9 +328,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Keeps room for a command that will be a batch of its own; how much that is.
-    pub(crate) fn reserve_large(&mut self, args: &[&[u8]]) -> Result<usize, Failure> {
-        let bytes = bytes_of(args);
+    /// Keeps room for what will be a batch of its own, of so many bytes; how much that is.
+    pub(crate) fn reserve_large(&mut self, bytes: usize) -> Result<usize, Failure> {
         self.check_room(bytes)?;
         self.bytes += bytes + ITEM_BYTES;
         Ok(bytes + ITEM_BYTES)
@@ -318,12 +340,18 @@ impl Outbox {
         self.bytes -= charged;
     }
 
-    /// Adds the batch of a command for which there is room.
-    pub(crate) fn put_large(&mut self, client: Rc<dyn Client>, entry: BatchBuilder, charged: usize) {
+    /// Adds the batch of a command or a transaction for which there is room.
+    pub(crate) fn put_large(
+        &mut self,
+        client: Rc<dyn Client>,
+        entry: BatchBuilder,
+        locals: Vec<Local>,
+        charged: usize,
+    ) {
         if !self.gathering.is_empty() {
             self.close();
         }
-        let items = VecDeque::from([Item::Write(client, Vec::new())]);
+        let items = VecDeque::from([Item::Write(client, locals)]);
         self.closed.push_back(Batch { entry, items, charged, ..Batch::new(0) });
     }
 
@@ -334,7 +362,8 @@ impl Outbox {
         transaction: Transaction,
     ) -> Result<(), Failure> {
         self.reserve(transaction.bytes())?;
-        let locals = transaction.put(&mut self.gathering.entry, client.user());
+        let put = transaction.put(&mut self.gathering.entry, client.user(), Pace::at_once());
+        let locals = put.now_or_never().expect("nothing waits");
         self.gathering.items.push_back(Item::Write(client, locals));
         self.close_if_full();
         Ok(())

@@ -28,11 +28,12 @@ use crate::bus::{Forwarder, Held, Probe, Publication, ReadIndex};
 use crate::consensus::{Consensus, Feed};
 use crate::full_digest::Digests;
 use crate::identity::Identity;
+use crate::line::Pace;
 use crate::machine::{Committed, CommittedPayload, Event, Room};
 use crate::memory::{Evictor, LookAtMemory, Memory};
 use crate::news::{Audience, Desk};
 use crate::origins::Origins;
-use crate::outbox::{Batch, Failure, Item, Outbox, Stamp, Target, Transaction};
+use crate::outbox::{Batch, Failure, Item, Local, Outbox, Stamp, Target, Transaction, bytes_of};
 use crate::reads::{Chunk, Read, Reads};
 use crate::rhythm::Rhythm;
 use crate::snapshot::{SnapshotFile, SnapshotStore, Writer};
@@ -122,8 +123,6 @@ const NS_PER_BYTE: u64 = 50;
 const START_PREFIX: &str = "member.start.";
 /// So many reads are looked at together before they are executed: see [`Keyspace::warm`].
 const WARM_READS: usize = 16;
-/// A large command is copied in steps of so many bytes.
-const COPY_STEP_BYTES: usize = 1 << 20;
 /// Room for the header of a batch, and for what a command adds to its arguments.
 const BATCH_HEAD_BYTES: usize = 128;
 /// Committed entries applied between two looks at everything else.
@@ -350,8 +349,22 @@ impl Replica {
 
     /// The same for a command that is so large that copying it takes a while: everybody else goes on meanwhile (R20).
     pub async fn write_large(&self, client: &Rc<dyn Client>, db: usize, args: &[&[u8]]) {
+        let copy = async |batch: &mut BatchBuilder| {
+            batch.open_command(client.user(), db, args.len());
+            Pace::steps().put_args(batch, args).await;
+            Vec::new()
+        };
+        self.put_large(client, bytes_of(args), copy).await;
+    }
+
+    async fn put_large(
+        &self,
+        client: &Rc<dyn Client>,
+        bytes: usize,
+        copy: impl AsyncFnOnce(&mut BatchBuilder) -> Vec<Local>,
+    ) {
         let shared = &self.shared;
-        let reserved = shared.inner.borrow_mut().outbox.reserve_large(args);
+        let reserved = shared.inner.borrow_mut().outbox.reserve_large(bytes);
         let reserved = match reserved {
             Ok(bytes) => Reserved { shared, bytes },
             Err(failure) => {
@@ -360,21 +373,9 @@ impl Replica {
             }
         };
         let mut batch = BatchBuilder::with_buffer(Vec::with_capacity(reserved.bytes + BATCH_HEAD_BYTES));
-        batch.open_command(client.user(), db, args.len());
-        let mut copied = 0;
-        for arg in args {
-            batch.open_arg(arg.len());
-            for part in arg.chunks(COPY_STEP_BYTES) {
-                batch.arg_part(part);
-                copied += part.len();
-                if copied >= COPY_STEP_BYTES {
-                    copied = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
+        let locals = copy(&mut batch).await;
         let bytes = reserved.keep();
-        shared.inner.borrow_mut().outbox.put_large(client.clone(), batch, bytes);
+        shared.inner.borrow_mut().outbox.put_large(client.clone(), batch, locals, bytes);
         shared.kick.notify_one();
     }
 
@@ -450,6 +451,14 @@ impl Replica {
             inner.refuse(client.clone(), failure);
         }
         self.shared.kick.notify_one();
+    }
+
+    /// The same for one that is so large that copying it takes a while (R20).
+    pub async fn transaction_large(&self, client: &Rc<dyn Client>, transaction: Transaction) {
+        let bytes = transaction.bytes();
+        let copy =
+            async |batch: &mut BatchBuilder| transaction.put(batch, client.user(), Pace::steps()).await;
+        self.put_large(client, bytes, copy).await;
     }
 
     /// Has a command that waits for a key end soon, unless it is served before. From anywhere, apply too.

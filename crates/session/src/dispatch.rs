@@ -11,7 +11,7 @@ use quorate_keyspace::acl::Denied;
 use quorate_keyspace::command::{self, Command, Flags, Handler};
 use quorate_keyspace::{CommandError, Keyspace, Meter, Metered, Place, Reply};
 use quorate_planted::{Bug, is_planted};
-use quorate_replica::Client;
+use quorate_replica::{Client, Transaction};
 
 use crate::commands::{self, Action};
 use crate::connection::{Connection, Lane, ReplyMode};
@@ -28,7 +28,7 @@ pub(crate) enum Dispatch {
     WhenIdle,
     /// It must be dispatched again when fewer commands of this connection are under way.
     WhenFewer,
-    /// It is a write that is handed on by `Replica::write_large`, and counted already.
+    /// It is counted already, and handed on by [`State::hand_on_large`].
     Large,
     /// It must be dispatched again when CLIENT PAUSE has ended.
     WhenResumed,
@@ -38,7 +38,7 @@ pub(crate) enum Dispatch {
     Async(Pin<Box<dyn Future<Output = ()>>>),
 }
 
-/// From this size on a write is copied in steps.
+/// From this size on a write or a transaction is copied in steps.
 const LARGE_BYTES: usize = 4 << 20;
 
 const NOAUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) connection: Rc<Connection>,
     client: Rc<dyn Client>,
     queue: Option<Queue>,
+    /// A transaction that is to be executed, and is large.
+    large: Option<Transaction>,
     watches: Rc<RefCell<Watches>>,
     /// A transaction under way may change the database.
     selects: bool,
@@ -77,6 +79,7 @@ impl State {
             connection,
             client,
             queue: None,
+            large: None,
             watches,
             selects: false,
             was_authenticated,
@@ -101,7 +104,7 @@ impl State {
         if let Some(queue) = &mut self.queue {
             queue.broken = true;
             queue.bytes = 0;
-            queue.transaction = quorate_replica::Transaction::default();
+            queue.transaction = Transaction::default();
         }
     }
 
@@ -318,9 +321,14 @@ impl State {
         Dispatch::Done
     }
 
-    /// Hands on what [`Dispatch::Large`] was said of.
-    pub(crate) async fn write_large(&self, args: &[&[u8]]) {
-        self.node.replica.write_large(&self.client, self.connection.db.get(), args).await;
+    /// Hands on what [`Dispatch::Large`] was said of: a transaction, a command within one, or a write.
+    pub(crate) async fn hand_on_large(&mut self, args: &[&[u8]]) {
+        let replica = &self.node.replica;
+        match (self.large.take(), &mut self.queue) {
+            (Some(transaction), _) => replica.transaction_large(&self.client, transaction).await,
+            (None, Some(queue)) => queue.transaction.command_large(queue.db, args).await,
+            (None, None) => replica.write_large(&self.client, self.connection.db.get(), args).await,
+        }
     }
 
     fn read(&self, command: &Command, args: &[&[u8]]) -> Dispatch {

@@ -288,7 +288,7 @@ async fn carry_out<S: AsyncRead + AsyncWrite + Unpin>(
         match state.dispatch(args) {
             Dispatch::Done => return Ok(Carried::Done),
             Dispatch::Large => {
-                state.write_large(args).await;
+                state.hand_on_large(args).await;
                 return Ok(Carried::Done);
             }
             Dispatch::WhenIdle => {

@@ -1,12 +1,11 @@
 //! MULTI on one connection: what is queued, what is watched.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use quorate_keyspace::CommandError;
 use quorate_keyspace::command::Command;
-use quorate_replica::Transaction;
+use quorate_replica::{Token, Transaction, Watched};
 
 use crate::connection::Connection;
 use crate::node::Node;
@@ -50,7 +49,9 @@ pub(crate) struct Report {
 
 /// How watched keys were when they were watched (R16), by database and key.
 pub(crate) struct Watches {
-    pub(crate) tokens: BTreeMap<(usize, Vec<u8>), Token>,
+    tokens: Watched,
+    /// Bytes of their names.
+    names: usize,
     /// What they take.
     share: Share,
 }
@@ -65,7 +66,7 @@ impl Watches {
     /// None of a connection.
     pub(crate) fn new(node: &Node, c: &Rc<Connection>) -> Rc<RefCell<Self>> {
         let share = Share::new(&node.channels.registered, c);
-        Rc::new(RefCell::new(Self { tokens: BTreeMap::new(), share }))
+        Rc::new(RefCell::new(Self { tokens: Watched::new(), names: 0, share }))
     }
 
     /// More of them, of one database. A key that is watched already stays so from then on.
@@ -78,16 +79,22 @@ impl Watches {
         keys: &[Vec<u8>],
         look: impl Fn(&[u8]) -> Token,
     ) -> Result<(), CommandError> {
-        let (mut new, mut bytes) = (BTreeMap::new(), 0);
+        let (mut new, mut names) = (Watched::new(), 0);
         for key in keys {
             let place = (db, key.clone());
             if !self.tokens.contains_key(&place) && new.insert(place, look(key)).is_none() {
-                bytes += WATCH_BYTES + key.len();
+                names += key.len();
             }
         }
-        self.share.grow(bytes)?;
+        self.share.grow(names + new.len() * WATCH_BYTES)?;
+        self.names += names;
         self.tokens.extend(new);
         Ok(())
+    }
+
+    /// Hands them over, with how many bytes their names have.
+    pub(crate) fn take(&mut self) -> (Watched, usize) {
+        (std::mem::take(&mut self.tokens), std::mem::take(&mut self.names))
     }
 }
 
@@ -98,11 +105,4 @@ impl Drop for Watches {
             self.share.discard(move || (0..DROPPED_AT_ONCE).all(|_| tokens.pop_first().is_some()));
         }
     }
-}
-
-/// See [`Watches`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Token {
-    pub(crate) version: u64,
-    pub(crate) existed: bool,
 }

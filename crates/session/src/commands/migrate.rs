@@ -15,7 +15,7 @@ use std::rc::Rc;
 use quorate_env::{Instant, timeout_at};
 use quorate_keyspace::CommandError;
 use quorate_planted::{Bug, is_planted};
-use quorate_replica::Transaction;
+use quorate_replica::{Token, Transaction, Watched};
 
 use self::request::Request;
 use self::round::{Item, Round};
@@ -180,7 +180,10 @@ impl Migration<'_> {
             .map(|item| {
                 let mut transaction = Transaction::default();
                 if !is_planted(Bug::MigratedUnwatched) {
-                    transaction.watch(db, item.key.name.clone(), version, true);
+                    let token = Token { version, existed: true };
+                    let name = item.key.name.clone();
+                    let bytes = name.len();
+                    transaction.watch(Watched::from([((db, name), token)]), bytes);
                 }
                 transaction.command(db, &[b"DEL", &item.key.name]);
                 (item.key, Call::transaction(replica, transaction))

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use quorate_keyspace::command::{Command, Flags, Handler};
 use quorate_keyspace::{CommandError, Keyspace, Place};
-use quorate_replica::Client as _;
+use quorate_replica::{Client as _, Token};
 
-use super::{Dispatch, State, authenticates, owned, parse_db};
+use super::{Dispatch, LARGE_BYTES, State, authenticates, owned, parse_db};
 use crate::commands;
 use crate::connection::{Connection, Lane};
 use crate::node::Node;
 use crate::stats::Monitors;
-use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Token, Watches};
+use crate::transaction::{QUEUED_BYTES_MAX, QUEUED_MAX, Queue, Report, Watches};
 
 /// The commands of a transaction are judged as those of one user.
 const AUTH_IN_MULTI: CommandError =
@@ -124,11 +124,14 @@ impl State {
         }
         queue.bytes += bytes;
         queue.writes |= writes;
-        put(queue, &self.node, &self.connection, command, args);
-        self.connection.queued.set(Some(queue.transaction.len()));
+        self.connection.queued.set(Some(queue.transaction.len() + 1));
         self.connection.held.queued.set(queue.bytes);
+        let is_large = bytes >= LARGE_BYTES && is_for_every_replica(command);
+        if !is_large {
+            put(queue, &self.node, &self.connection, command, args);
+        }
         self.in_order(|_, reply| reply.simple("QUEUED"));
-        Dispatch::Done
+        if is_large { Dispatch::Large } else { Dispatch::Done }
     }
 
     pub(super) fn exec(&mut self) -> Dispatch {
@@ -149,9 +152,8 @@ impl State {
             self.in_order(|_, reply| reply.error(&EXECABORT));
             return Dispatch::Done;
         }
-        for ((db, key), token) in std::mem::take(&mut self.watches.borrow_mut().tokens) {
-            queue.transaction.watch(db, key, token.version, token.existed);
-        }
+        let (watched, bytes) = self.watches.borrow_mut().take();
+        queue.transaction.watch(watched, bytes);
         self.unwatch_in_order();
         queue.lines.iter().for_each(|line| self.node.stats.monitors.tell(line));
         for report in &queue.reports {
@@ -165,9 +167,18 @@ impl State {
             // CLIENT CACHING and CLIENT TRACKING among its steps may want less than all of them: a key too many does no harm.
             c.track_command();
         }
+        if queue.transaction.bytes() >= LARGE_BYTES {
+            self.large = Some(queue.transaction);
+            return Dispatch::Large;
+        }
         self.node.replica.transaction(&self.client, queue.transaction);
         Dispatch::Done
     }
+}
+
+/// Whether a command of a transaction is carried out by apply, without anything of the session.
+fn is_for_every_replica(command: &Command) -> bool {
+    command.name != "select" && !matches!(command.handler, Handler::Session | Handler::Container)
 }
 
 /// Puts a command into a transaction as what carries it out there.
@@ -199,11 +210,7 @@ fn put(
                 reply.end(begun, command, &args, Place::Transaction, 0);
             }));
         }
-        Handler::Read(_)
-        | Handler::Write(_)
-        | Handler::Aside(_)
-        | Handler::ReadOrWait { .. }
-        | Handler::Connection(_) => queue.transaction.command(queue.db, args),
+        _ if is_for_every_replica(command) => queue.transaction.command(queue.db, args),
         Handler::Session if command.name == "config|set" => {
             commands::set_within_transaction(command, node, connection, &mut queue.transaction, args);
         }
@@ -218,7 +225,7 @@ fn put(
                 reply.end(begun, command, &name, Place::Transaction, 0);
             }));
         }
-        Handler::Session | Handler::Container => {
+        _ => {
             // What follows EXEC depends on it.
             queue.tracks |= matches!(command.name, "client|tracking" | "client|caching");
             queue.selects |= queue.tracks || command.name == "hello";
