@@ -65,8 +65,9 @@ def test_keys_go_and_memory_stays_below_the_limit(make_cluster, policy):
     with node.connect(timeout=30) as client:
         assert not fill(client, "k", 12_000)
     eventually(lambda: judged(node) <= bytes_max, "it is below the limit")
+    # What is below the limit may have an entry under way that takes more: then these two are not of one moment.
+    eventually(lambda: node.call("DBSIZE") + evicted(node) == 12_000, "every key is there or counted, once")
     left = node.call("DBSIZE")
-    assert left + evicted(node) == 12_000
     # Four megabytes hold some three thousand of them: neither hardly any nor nearly all have gone.
     assert 1000 < left < 6000, left
     # Without writes nothing goes.
