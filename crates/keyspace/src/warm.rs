@@ -20,7 +20,9 @@ pub type KeyName<'a> = (usize, &'a [u8]);
 impl Keyspace {
     /// Brings what these keys hold closer to the processor. Keys that do not exist, or databases, are passed over.
     pub fn warm<'a>(&self, keys: impl Iterator<Item = KeyName<'a>>) {
-        let known = keys.filter(|(db, _)| *db < self.databases());
+        // Often it is the same key again and again.
+        let mut last = None;
+        let known = keys.filter(|key| key.0 < self.databases() && last.replace(*key) != Some(*key));
         let places: SmallVec<[_; GROUP]> =
             known.map(|(db, key)| (&self.databases[db].table, self.hash(key))).collect();
         if places.len() > 1 {

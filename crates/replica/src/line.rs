@@ -142,9 +142,17 @@ pub(crate) fn first_keys(mut lines: &[u8]) -> impl Iterator<Item = (usize, &[u8]
         if lines.is_empty() {
             return None;
         }
-        let (db, args, rest) = take(lines);
-        lines = rest;
-        Some((db, args.get(1).copied().unwrap_or_default()))
+        let (db, count) = (take_len(&mut lines), take_len(&mut lines));
+        let mut first = &[][..];
+        for n in 0..count {
+            let len = take_len(&mut lines);
+            let (arg, rest) = lines.split_at(len);
+            lines = rest;
+            if n == 1 {
+                first = arg;
+            }
+        }
+        Some((db, first))
     })
 }
 
