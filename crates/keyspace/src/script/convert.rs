@@ -20,6 +20,9 @@ pub(super) fn to_lua(lua: &Lua, reply: &[u8], resp3: bool) -> mlua::Result<Resul
     if let Some(value) = short_to_lua(lua, reply)? {
         return Ok(Ok(value));
     }
+    if matches!(reply, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") {
+        return Ok(Ok(null(resp3)));
+    }
     let mut decoder = ValueDecoder::new(ValueLimits::default());
     decoder.feed(reply);
     match decoder.next() {
@@ -57,6 +60,11 @@ fn wrapped(lua: &Lua, name: &str, value: Value) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
+/// What a script sees where nothing is.
+fn null(resp3: bool) -> Value {
+    if resp3 { Value::Nil } else { Value::Boolean(false) }
+}
+
 /// A reply as a script sees it. In RESP2 there are no other values than those of its first lines.
 fn value_to_lua(lua: &Lua, reply: &Resp, resp3: bool) -> mlua::Result<Value> {
     let to_lua = value_to_lua;
@@ -64,8 +72,7 @@ fn value_to_lua(lua: &Lua, reply: &Resp, resp3: bool) -> mlua::Result<Value> {
     Ok(match reply {
         Resp::Int(n) => Value::Number(*n as f64),
         Resp::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
-        Resp::Null | Resp::NullArray if resp3 => Value::Nil,
-        Resp::Null | Resp::NullArray => Value::Boolean(false),
+        Resp::Null | Resp::NullArray => null(resp3),
         Resp::Simple(text) => wrapped("ok", Value::String(lua.create_string(text)?))?,
         Resp::Error(text) => wrapped("err", Value::String(lua.create_string(text)?))?,
         Resp::Array(items) | Resp::Push(items) => Value::Table(sequence(lua, items, resp3)?),
