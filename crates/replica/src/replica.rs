@@ -667,11 +667,12 @@ impl Runner {
             if !self.drain(first).await? {
                 return Ok(());
             }
-            let is_prompt = shared.consensus.log.is_prompt();
             {
                 let mut inner = shared.inner.borrow_mut();
                 let answered = inner.answered();
-                self.rhythm.answered(if is_prompt { 0 } else { answered }, inner.outbox.gathered());
+                // Where an entry costs no wake-up, nobody is waited for.
+                let expected = if answered > 0 && shared.consensus.log.is_prompt() { 0 } else { answered };
+                self.rhythm.answered(expected, inner.outbox.gathered());
             }
             if self.rhythm.is_on() {
                 self.gather().await;
